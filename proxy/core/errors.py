@@ -1,0 +1,172 @@
+"""Everything that can go wrong with a pull, by blame. Each kind carries facts; the status is the HTTP edge's business.
+
+Fault
+├── RequestFault      the client asked for what nobody may ask
+│   ├── NameInvalid, TagInvalid, DigestInvalid, PageInvalid
+│   ├── RangeUnsatisfiable, SeveralRanges
+│   └── MethodUnsupported, BodyRefused, RequestMalformed
+├── Absent            it is not there
+│   └── UpstreamUnknown, NameUnknown, ManifestUnknown, BlobUnknown, ReferrersUnsupported, RouteUnknown
+├── UpstreamFault     the registry behind us
+│   ├── Outage        it did not answer as a working registry: a known tag may be served stale
+│   │   └── UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited
+│   ├── UpstreamRefused       it answered, and the answer is no
+│   └── UpstreamBroken        it broke its promise: digest, size, type or form
+└── OwnFault          us
+    └── Overloaded, NoSpace, StoreFailed
+
+An outage is never a refusal and a refusal never an outage.
+"""
+
+
+class Fault(Exception):
+    """The root. ``str()`` of any kind is a sentence for the user."""
+
+
+class RequestFault(Fault):
+    """The request itself is wrong; the same request will never do."""
+
+
+def _shown(text: str) -> str:
+    """At most 128 characters, printable ASCII only, so that a hostile name can neither flood nor forge a log line."""
+    cut = text if len(text) <= 128 else text[:125] + "..."
+    return ascii(cut)
+
+
+class NameInvalid(RequestFault):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{_shown(name)} is not a repository name")
+
+
+class TagInvalid(RequestFault):
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"{_shown(tag)} is not a tag")
+
+
+class DigestInvalid(RequestFault):
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"{_shown(digest)} is not a sha256 or sha512 digest")
+
+
+class PageInvalid(RequestFault):
+    def __init__(self, value: str) -> None:
+        super().__init__(f"n={_shown(value)} is not a number of results")
+
+
+class RangeUnsatisfiable(RequestFault):
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"the range begins behind the end of a blob of {size} bytes")
+
+
+class SeveralRanges(RequestFault):
+    def __init__(self) -> None:
+        super().__init__("ask for one range at a time")
+
+
+class MethodUnsupported(RequestFault):
+    def __init__(self, method: str) -> None:
+        super().__init__(f"{_shown(method)} is not supported: this is a pull-through cache, it takes GET and HEAD")
+
+
+class BodyRefused(RequestFault):
+    def __init__(self) -> None:
+        super().__init__("a pull has no request body")
+
+
+class RequestMalformed(RequestFault):
+    """Not a request that a registry client sends: the connection is not to be trusted further."""
+
+
+class Absent(Fault):
+    """What was asked for does not exist."""
+
+
+class RouteUnknown(Absent):
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{_shown(path)} is not a path of the OCI distribution API")
+
+
+class UpstreamUnknown(Absent):
+    def __init__(self, upstream: str) -> None:
+        super().__init__(f"{_shown(upstream)} is not a configured upstream; add it under 'upstreams' to allow it")
+
+
+class NameUnknown(Absent):
+    pass
+
+
+class ManifestUnknown(Absent):
+    pass
+
+
+class BlobUnknown(Absent):
+    pass
+
+
+class ReferrersUnsupported(Absent):
+    """The upstream has no referrers API; clients fall back to the referrers tag."""
+
+
+class UpstreamFault(Fault):
+    """The registry behind us is to blame. ``upstream`` is its configured name."""
+
+    def __init__(self, upstream: str, why: str) -> None:
+        self.upstream = upstream
+        super().__init__(f"{upstream}: {why}")
+
+
+class Outage(UpstreamFault):
+    """The upstream does not work at the moment; asking again later may do."""
+
+
+class UpstreamUnreachable(Outage):
+    """No connection: refused, no such host, TLS failed, reset before an answer, address forbidden by policy."""
+
+
+class UpstreamTimeout(Outage):
+    """No answer within the time allowed."""
+
+
+class UpstreamFailed(Outage):
+    """It answered 5xx."""
+
+
+class RateLimited(Outage):
+    """It answered 429. ``retry_after`` is in seconds, already capped."""
+
+    def __init__(self, upstream: str, why: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(upstream, why)
+
+
+class UpstreamRefused(UpstreamFault):
+    """401 or 403 after our credentials, if any, were tried: no right to this repository."""
+
+
+class UpstreamBroken(UpstreamFault):
+    """It answered something that it should not: wrong digest, wrong size, not a manifest, endless redirects."""
+
+
+class OwnFault(Fault):
+    """Entrepot itself cannot."""
+
+
+class Overloaded(OwnFault):
+    """Bounds on connections, fills or queues are reached. ``retry_after`` is in seconds."""
+
+    def __init__(self, why: str, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(why)
+
+
+class NoSpace(OwnFault):
+    """The store or the byte budget has no room; content passes through uncached."""
+
+
+class StoreFailed(OwnFault):
+    """The store answered with an I/O error, or holds something that is not what it says."""
+
+
+class ContentMissing(OwnFault):
+    """The store does not hold what the catalog says: a miss, never an error for a client."""

@@ -1,0 +1,83 @@
+"""The names of the OCI distribution spec as values that cannot be malformed.
+
+A digest, tag or repository that exists has passed its grammar, so nobody below the door checks again and file names
+may be made of them. Grammar: OCI distribution-spec "Pulling manifests"; image-spec descriptor "Digests".
+"""
+
+import hashlib
+import re
+from typing import NamedTuple, Self
+
+from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
+NAME_LIMIT = 255
+
+
+class Digest(str):
+    """``algorithm:hex``, sha256 or sha512, the algorithms whose bytes Entrepot can verify."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises DigestInvalid for any other algorithm, length, case or character."""
+        if _DIGEST.fullmatch(text) is None:
+            raise DigestInvalid(text)
+        return cls(text)
+
+    @classmethod
+    def of(cls, content: bytes, algorithm: str = "sha256") -> Self:
+        return cls(f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}")
+
+    @property
+    def algorithm(self) -> str:
+        return self.partition(":")[0]
+
+    @property
+    def encoded(self) -> str:
+        return self.partition(":")[2]
+
+    def matches(self, content: bytes) -> bool:
+        return hashlib.new(self.algorithm, content).hexdigest() == self.encoded
+
+
+class Tag(str):
+    """A tag of at most 128 characters."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises TagInvalid."""
+        if _TAG.fullmatch(text) is None:
+            raise TagInvalid(text)
+        return cls(text)
+
+
+Reference = Tag | Digest
+
+
+def parse_reference(text: str) -> Reference:
+    """A digest where there is a colon, otherwise a tag. Raises DigestInvalid or TagInvalid."""
+    return Digest.parse(text) if ":" in text else Tag.parse(text)
+
+
+class Repository(NamedTuple):
+    """A repository of one upstream: what rights, tags and rules belong to."""
+
+    upstream: str  # the registry name that clients and the configuration use
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.upstream}/{self.name}"
+
+
+def parse_name(text: str) -> str:
+    """The repository name, unchanged. Raises NameInvalid."""
+    if len(text) > NAME_LIMIT or _NAME.fullmatch(text) is None:
+        raise NameInvalid(text)
+    return text

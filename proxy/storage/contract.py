@@ -1,0 +1,161 @@
+"""What a home for bytes and a home for knowledge must do; the test kit under ``tests/storage`` holds every home to it.
+
+Two contracts. A ``BlobStore`` keeps bytes by digest and knows nothing of repositories. A ``Catalog`` keeps what we hold,
+who may have it, where tags point and when content was last used. Neither names a file path: object storage and a
+key-value server can be homes too.
+
+Invariant: bytes become visible under a digest only by ``Ingest.commit``, and then they are durable.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from proxy.core.names import Digest, Repository, Tag
+
+# ---------------------------------------------------------------- bytes
+
+
+class BlobReader(Protocol):
+    """Open bytes of one blob, held or still arriving. Stays readable after the blob is removed, until closed."""
+
+    def fileno(self) -> int | None:
+        """A descriptor for kernel copies (``os.sendfile``), owned by the reader; None where the home has no files."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``offset``; fewer only at the end. Blocks: call it off the loop.
+        Raises StoreFailed."""
+
+    def size(self) -> int:
+        """Bytes there now: for held content the whole size, as the home says and not as the catalog says."""
+
+    def close(self) -> None:
+        """Idempotent."""
+
+
+class Ingest(Protocol):
+    """Bytes on their way in, without a name yet. Positional: spans may be written in any order, from several threads
+    as long as they do not overlap. ``commit`` and ``abort`` end it; a second end does nothing."""
+
+    def write(self, offset: int, content: bytes | memoryview) -> None:
+        """Writes all of ``content`` at ``offset``. Blocks. Raises NoSpace (ENOSPC, EDQUOT, no inodes) or StoreFailed."""
+
+    def missing(self, size: int) -> list[tuple[int, int]]:
+        """The gaps below ``size``."""
+
+    def open(self) -> BlobReader:
+        """A reader of the arriving bytes; it survives ``commit`` and ``abort``."""
+
+    def commit(self, digest: Digest, size: int) -> None:
+        """Makes exactly ``size`` bytes durable and visible under ``digest``: flush, sync, rename, sync the folder.
+        The caller has verified the digest. Whatever was under that name before is replaced. Blocks.
+        Raises NoSpace or StoreFailed, and the ingest is then aborted."""
+
+    def abort(self) -> None:
+        """Forgets the bytes. Blocks."""
+
+
+class BlobStore(Protocol):
+    """All methods block: call them off the loop."""
+
+    def begin(self) -> Ingest:
+        """Raises NoSpace or StoreFailed."""
+
+    def open(self, digest: Digest) -> BlobReader:
+        """Raises ContentMissing where there is no regular, whole file of that digest; StoreFailed on an I/O error."""
+
+    def remove(self, digest: Digest) -> None:
+        """Removes what is under the digest; nothing there is not an error. Raises StoreFailed."""
+
+    def quarantine(self, digest: Digest) -> None:
+        """Takes what is under the digest out of reach but keeps it for a person to look at; nothing there is not an
+        error. At most a bounded number of bytes is kept so."""
+
+    def shards(self) -> Iterator[list[tuple[Digest, int]]]:
+        """Everything held, as (digest, size), in some hundred portions that are each sorted by digest and never
+        mix two algorithms; foreign files are passed over. Portion k holds the digests whose first two hex digits
+        are k, empty portions included."""
+
+    def verify(self, digest: Digest) -> bool:
+        """Reads all bytes and compares. False for wrong bytes. Raises ContentMissing or StoreFailed."""
+
+    def sweep(self) -> int:
+        """Removes ingests that no running process owns; returns how many."""
+
+    def free_space(self) -> tuple[int, int]:
+        """(bytes that can still be written, bytes in all) of the home."""
+
+
+# ------------------------------------------------------------ knowledge
+
+
+class Content(NamedTuple):
+    """Something held."""
+
+    digest: Digest
+    size: int  # bytes
+    media_type: str  # of a manifest; empty for a blob
+    created_at: float  # seconds since the epoch: first cached
+    used_at: float  # last served
+
+
+class TagRecord(NamedTuple):
+    """Where a tag pointed when upstream was last asked."""
+
+    digest: Digest
+    checked_at: float  # seconds since the epoch
+
+
+class Usage(NamedTuple):
+    size: int  # bytes
+    count: int
+
+
+class Catalog(Protocol):
+    """Coroutines; none blocks the loop. Writes are visible to the next call; they are durable after a crash of the
+    process, and after a power cut but for the last moments (content is then found again by a scan, membership by
+    one upstream check)."""
+
+    async def held(self, repository: Repository, digest: Digest) -> Content | None:
+        """The content, if it is held and a member of the repository."""
+
+    async def content(self, digest: Digest) -> Content | None:
+        """The content, if it is held, whoever may have it."""
+
+    async def add(self, content: Content, repository: Repository | None, children: Sequence[Digest] = ()) -> None:
+        """Content is held from now on, and a member of ``repository`` if that is given. ``children`` are what a
+        manifest refers to. Adding again replaces size and media type, and keeps the first created_at."""
+
+    async def allow(self, repository: Repository, digest: Digest) -> None:
+        """Upstream confirmed that the repository has this digest; held or not."""
+
+    async def forget(self, digests: Sequence[Digest]) -> None:
+        """No longer held. Memberships and tags stay: they are knowledge about upstream, not about bytes."""
+
+    async def disallow(self, repository: Repository, digest: Digest) -> None:
+        """Upstream said that the repository does not have this digest (any more)."""
+
+    async def tag(self, repository: Repository, tag: Tag) -> TagRecord | None: ...
+
+    async def set_tag(self, repository: Repository, tag: Tag, record: TagRecord) -> None: ...
+
+    async def drop_tag(self, repository: Repository, tag: Tag) -> None: ...
+
+    async def touch(self, uses: Mapping[Digest, float]) -> None:
+        """Last-use times, in one batch; unknown digests are passed over, a time never moves back."""
+
+    async def oldest(self, limit: int) -> list[Content]:
+        """What is held, least recently used first."""
+
+    async def usage(self) -> Usage:
+        """Bytes and number of everything held. Cheap: a start with a million entries calls it."""
+
+    async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
+        """Repositories with at least one held manifest, in order, strictly after ``after``."""
+
+    async def between(self, first: str, last: str) -> list[Content]:
+        """What is held with first <= digest < last, in order: one portion of a comparison with the store."""
+
+    async def backup(self) -> None:
+        """A copy from which a lost catalog comes back, kept beside it."""
+
+    async def close(self) -> None: ...
