@@ -1,7 +1,7 @@
-"""What a home for bytes and a home for knowledge must do; the test kit under ``tests/storage`` holds every home to it.
+"""What a home for bytes and a home for knowledge must do; the kit in ``tests/storage`` holds every home to it.
 
-Two contracts. A ``BlobStore`` keeps bytes by digest and knows nothing of repositories. A ``Catalog`` keeps what we hold,
-who may have it, where tags point and when content was last used. Neither names a file path: object storage and a
+Two contracts. A ``BlobStore`` keeps bytes by digest and knows nothing of repositories. A ``Catalog`` keeps what we
+hold, who may have it, where tags point and when content was last used. Neither names a file path: object storage and a
 key-value server can be homes too.
 
 Invariant: bytes become visible under a digest only by ``Ingest.commit``, and then they are durable.
@@ -37,7 +37,7 @@ class Ingest(Protocol):
     as long as they do not overlap. ``commit`` and ``abort`` end it; a second end does nothing."""
 
     def write(self, offset: int, content: bytes | memoryview) -> None:
-        """Writes all of ``content`` at ``offset``. Blocks. Raises NoSpace (ENOSPC, EDQUOT, no inodes) or StoreFailed."""
+        """Writes all of ``content`` at ``offset``. Blocks. Raises NoSpace (ENOSPC, EDQUOT, inodes) or StoreFailed."""
 
     def missing(self, size: int) -> list[tuple[int, int]]:
         """The gaps below ``size``."""
@@ -107,7 +107,7 @@ class TagRecord(NamedTuple):
 
 class Usage(NamedTuple):
     size: int  # bytes
-    count: int
+    entries: int
 
 
 class Catalog(Protocol):
