@@ -1,0 +1,141 @@
+"""Manifests: media types, a guarded reader of foreign JSON, and what a manifest refers to.
+
+The bytes of a manifest are never re-encoded; what is read out of them serves housekeeping only and never decides who may
+have what. Media types and fields: OCI image-spec manifest.md and image-index.md; Docker image manifest v2 schema 2.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.core.errors import DigestInvalid
+from proxy.core.names import Digest
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_SIGNED_V1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+DOCKER_V1 = "application/vnd.docker.distribution.manifest.v1+json"
+
+KNOWN = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, DOCKER_SIGNED_V1, DOCKER_V1)
+ACCEPT = ", ".join((*KNOWN, "*/*"))
+"""What upstreams are asked for, always the same: the digest that a tag gives depends on Accept."""
+
+_GENERIC = frozenset({"", "application/json", "text/plain", "application/octet-stream", "binary/octet-stream"})
+_DEPTH_LIMIT = 64
+DESCRIPTOR_LIMIT = 10_000
+
+
+class ManifestInvalid(ValueError):
+    """Not a manifest that can be understood in one way only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFacts:
+    """What a manifest says of itself and of others."""
+
+    media_type: str
+    children: tuple[Digest, ...]  # manifests of an index; config and layers of an image
+    subject: Digest | None
+    artifact_type: str | None
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ManifestInvalid for anything else, and for what parsers differ on: duplicate keys, NaN, a
+    byte order mark, nesting deeper than 64."""
+    try:
+        text = raw.decode("utf-8")
+        if _deepest(text) > _DEPTH_LIMIT:
+            raise ManifestInvalid(f"nested deeper than {_DEPTH_LIMIT}")
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError) as cause:
+        raise ManifestInvalid(str(cause)[:200]) from None
+    if not isinstance(document, dict):
+        raise ManifestInvalid("not a JSON object")
+    return document
+
+
+def _deepest(text: str) -> int:
+    """Nesting depth, brackets inside strings counted too: an estimate from above, cheap where it matters."""
+    if text.count("[") + text.count("{") <= _DEPTH_LIMIT:
+        return 0
+    depth = deepest = 0
+    quoted = escaped = False
+    for letter in text:
+        if quoted:
+            quoted = escaped or letter != '"'
+            escaped = letter == "\\" and not escaped
+        elif letter == '"':
+            quoted = True
+        elif letter in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in "]}":
+            depth -= 1
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ManifestInvalid("a key stands twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ManifestInvalid(f"{constant} is not JSON")
+
+
+def media_type_of(document: dict[str, Any], stated: str) -> str:
+    """The media type to serve: the document's own word, else what upstream stated unless that is generic, else what
+    its fields show. ``stated`` is a Content-Type with or without parameters. Raises ManifestInvalid."""
+    own = document.get("mediaType")
+    if isinstance(own, str) and own:
+        return own
+    stated = stated.partition(";")[0].strip().lower()
+    if stated not in _GENERIC and not stated.startswith("text/"):
+        return stated
+    if isinstance(document.get("manifests"), list):
+        return OCI_INDEX
+    if "config" in document and isinstance(document.get("layers"), list):
+        return OCI_MANIFEST
+    if document.get("schemaVersion") == 1 and isinstance(document.get("fsLayers"), list):
+        return DOCKER_SIGNED_V1 if "signatures" in document else DOCKER_V1
+    raise ManifestInvalid("neither a media type nor the fields of a manifest")
+
+
+def read_manifest(raw: bytes, stated: str) -> ManifestFacts:
+    """Raises ManifestInvalid. A document that is an index and an image at once names the children of both: it is kept
+    conservatively, never interpreted."""
+    document = parse_object(raw)
+    artifact_type = document.get("artifactType")
+    subject = document.get("subject")
+    return ManifestFacts(
+        media_type_of(document, stated),
+        tuple(dict.fromkeys(_children(document))),
+        _digest(subject.get("digest")) if isinstance(subject, dict) else None,
+        artifact_type if isinstance(artifact_type, str) else None,
+    )
+
+
+def _children(document: dict[str, Any]) -> Iterator[Digest]:
+    descriptors: list[Any] = [document.get("config")]
+    for field in ("manifests", "layers", "fsLayers"):
+        listed = document.get(field)
+        descriptors.extend(listed if isinstance(listed, list) else ())
+    if len(descriptors) > DESCRIPTOR_LIMIT:
+        raise ManifestInvalid(f"more than {DESCRIPTOR_LIMIT} descriptors")
+    for descriptor in descriptors:
+        if isinstance(descriptor, dict):
+            digest = _digest(descriptor.get("digest", descriptor.get("blobSum")))
+            if digest is not None:
+                yield digest
+
+
+def _digest(text: object) -> Digest | None:
+    try:
+        return Digest.parse(text) if isinstance(text, str) else None
+    except DigestInvalid:
+        return None
