@@ -43,31 +43,48 @@ class Budget:
     def used(self) -> int:
         return self.committed + self.reserved
 
-    def admits(self, size: int) -> bool:
-        """Could a blob of this size ever be cached?"""
-        return size <= self.limits.blob
-
-    def reserve(self, size: int) -> bool:
-        """True when granted."""
+    def reserve(self, size: int) -> "Reservation | None":
+        """None when there is no room below the hard limit."""
         if self.used + size > self.limits.hard:
-            return False
+            return None
         self.reserved += size
-        return True
-
-    def release(self, size: int) -> None:
-        self.reserved -= size
-
-    def commit(self, reserved: int, size: int, replaced: int = 0) -> None:
-        """A reservation becomes ``size`` committed bytes, in place of ``replaced`` that were counted before."""
-        self.reserved -= reserved
-        self.committed += size - replaced
+        return Reservation(self, size)
 
     def forget(self, size: int) -> None:
         """Committed bytes are gone from the store."""
         self.committed -= size
+
+    def adopt(self, size: int) -> None:
+        """Bytes that nobody reserved are found in the store."""
+        self.committed += size
 
     def excess(self, wanted: int = 0) -> int:
         """Bytes to evict now, so that ``wanted`` more fit; 0 below the soft limit."""
         if self.used + wanted <= self.limits.soft:
             return 0
         return self.used + wanted - self.limits.after_eviction
+
+
+class Reservation:
+    """Bytes set aside for one ingest. Ends once, by ``commit`` or ``release``; a second end does nothing."""
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self._budget = budget
+        self._size = size
+
+    def extend(self, size: int) -> bool:
+        """True when so many more are set aside."""
+        more = self._budget.reserve(size)
+        if more is None:
+            return False
+        self._size += more._size
+        return True
+
+    def commit(self, size: int) -> None:
+        """``size`` bytes came of it."""
+        self._budget.committed += size
+        self.release()
+
+    def release(self) -> None:
+        self._budget.reserved -= self._size
+        self._size = 0

@@ -4,36 +4,37 @@ from bisect import bisect_left, bisect_right
 
 
 class Spans:
-    """A set of bytes by position. One writer; readers on other threads see a state that was true at some instant."""
+    """A set of bytes by position. One writer at a time. The state is one immutable pair that is replaced whole, so a
+    reader on another thread always sees a set that was true at some instant."""
 
-    __slots__ = ("_ends", "_starts")
+    __slots__ = ("_spans",)
 
     def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        self._spans: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # starts, ends
 
     def add(self, start: int, end: int) -> None:
         """Bytes ``start`` up to, not including, ``end`` are in; overlapping and touching spans become one."""
         if end <= start:
             return
-        first = bisect_left(self._ends, start)
-        last = bisect_right(self._starts, end)
+        starts, ends = self._spans
+        first = bisect_left(ends, start)
+        last = bisect_right(starts, end)
         if first < last:
-            start = min(start, self._starts[first])
-            end = max(end, self._ends[last - 1])
-        self._starts[first:last] = [start]
-        self._ends[first:last] = [end]
+            start = min(start, starts[first])
+            end = max(end, ends[last - 1])
+        self._spans = ((*starts[:first], start, *starts[last:]), (*ends[:first], end, *ends[last:]))
 
     def run_from(self, position: int) -> int:
         """The end of the unbroken run of bytes that begins at ``position``; ``position`` itself where none does."""
-        at = bisect_right(self._starts, position) - 1
-        return max(position, self._ends[at]) if at >= 0 and self._ends[at] > position else position
+        starts, ends = self._spans
+        at = bisect_right(starts, position) - 1
+        return max(position, ends[at]) if at >= 0 else position
 
     def missing(self, size: int) -> list[tuple[int, int]]:
         """The gaps below ``size``, in order."""
         gaps, position = [], 0
-        for start, end in zip(self._starts, self._ends, strict=True):
-            if start > position:
+        for start, end in zip(*self._spans, strict=True):
+            if position < min(start, size):
                 gaps.append((position, min(start, size)))
             position = end
         if position < size:
@@ -42,4 +43,5 @@ class Spans:
 
     @property
     def total(self) -> int:
-        return sum(self._ends) - sum(self._starts)
+        starts, ends = self._spans
+        return sum(ends) - sum(starts)

@@ -1,0 +1,67 @@
+"""Held is not allowed: may this repository's readers have this blob?
+
+Membership is won by upstream's own answer and by nothing else: neither presence in the store nor a manifest that lists
+a digest grants it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from cachetools import LRUCache, TTLCache
+
+from proxy.cache.flights import Flights
+from proxy.cache.holdings import Holdings
+from proxy.core.errors import BlobUnknown
+from proxy.core.names import Digest, Repository
+from proxy.upstream.contract import Registry
+
+_REMEMBERED = 10_000
+
+
+class Access:
+    """Remembers absences for ``negative_ttl`` seconds and grants for as long as there is room."""
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        registry: Callable[[str], Registry],
+        negative_ttl: float,
+        owner: asyncio.TaskGroup,
+        now: Callable[[], float],
+    ) -> None:
+        self._holdings = holdings
+        self._registry = registry
+        self._checks: Flights[tuple[Repository, Digest], None] = Flights(owner)
+        self._granted: LRUCache[tuple[Repository, Digest], bool] = LRUCache(_REMEMBERED)
+        self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, negative_ttl, timer=now)
+
+    async def require(self, repository: Repository, digest: Digest) -> None:
+        """Returns when allowed; asks upstream where that is not known. Raises BlobUnknown, or upstream's fault."""
+        key = (repository, digest)
+        if key in self._granted:
+            return
+        self.refuse_absent(repository, digest)
+        await self._checks.join(key, lambda: self._check(repository, digest))
+
+    async def grant(self, repository: Repository, digest: Digest) -> None:
+        """Upstream gave it to this repository."""
+        self._granted[repository, digest] = True
+        await self._holdings.catalog.allow(repository, digest)
+
+    def deny(self, repository: Repository, digest: Digest) -> None:
+        """Upstream does not have it there."""
+        self._absent[repository, digest] = True
+        self._granted.pop((repository, digest), None)
+
+    def refuse_absent(self, repository: Repository, digest: Digest) -> None:
+        """Raises BlobUnknown where that was upstream's answer a moment ago."""
+        if (repository, digest) in self._absent:
+            raise BlobUnknown(f"{repository} has no blob {digest}")
+
+    async def _check(self, repository: Repository, digest: Digest) -> None:
+        if not await self._registry(repository.upstream).has_blob(repository.name, digest):
+            self.deny(repository, digest)
+            await self._holdings.catalog.disallow(repository, digest)
+        else:
+            await self.grant(repository, digest)
+        self.refuse_absent(repository, digest)

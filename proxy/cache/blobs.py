@@ -1,0 +1,132 @@
+"""Blobs: held, arriving, or fetched.
+
+A blob has three homes in turn, looked at in this order: the catalog (committed), ``Fills`` (arriving, readers follow),
+a flight (opening). Each hand-over is one step without an await.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from proxy.cache.access import Access
+from proxy.cache.answers import BlobAnswer, Outcome, SizeAnswer
+from proxy.cache.fills import Fills, Opened
+from proxy.cache.flights import Flights
+from proxy.cache.holdings import Holdings
+from proxy.core.errors import BlobUnknown, StoreFailed
+from proxy.core.hashing import Hasher
+from proxy.core.names import Digest, Repository
+from proxy.upstream.contract import Registry
+
+_LOOKS = 8
+"""How often a look-up starts again because content moved on between two looks; each start means that somebody else
+got further, so a handful is plenty."""
+
+
+class Blobs:
+    def __init__(
+        self,
+        holdings: Holdings,
+        fills: Fills,
+        access: Access,
+        registry: Callable[[str], Registry],
+        owner: asyncio.TaskGroup,
+    ) -> None:
+        self._holdings = holdings
+        self._fills = fills
+        self._access = access
+        self._registry = registry
+        self._openings: Flights[Digest, Opened] = Flights(owner)
+        self._opener: dict[Digest, Repository] = {}
+        self._heads: Flights[tuple[Repository, Digest], int | None] = Flights(owner)
+        self._sizes: LRUCache[tuple[Repository, Digest], int | None] = LRUCache(10_000)
+
+    async def get(self, repository: Repository, digest: Digest) -> BlobAnswer:
+        """Raises BlobUnknown, NameUnknown, Overloaded, StoreFailed, and upstream's faults."""
+        for _ in range(_LOOKS):
+            answer = await self._held(repository, digest) or await self._arriving(repository, digest)
+            if answer is not None:
+                return answer
+            if await self._holdings.catalog.content(digest) is not None:
+                await self._access.require(repository, digest)
+                continue
+            answer = await self._fetched(repository, digest)
+            if answer is not None:
+                return answer
+        raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
+
+    async def size(self, repository: Repository, digest: Digest) -> SizeAnswer:
+        """Of a HEAD: starts no fill, and asks upstream at most once. Raises as ``get``."""
+        content = await self._holdings.find(repository, digest)
+        if content is not None:
+            return SizeAnswer(content.size, Outcome.HIT)
+        fill = self._fills.get(digest)
+        if fill is not None and fill.repository == repository:
+            return SizeAnswer(fill.size, Outcome.COLLAPSED)
+        held = await self._holdings.catalog.content(digest)
+        if held is not None:
+            await self._access.require(repository, digest)
+            return SizeAnswer(held.size, Outcome.HIT)
+        self._access.refuse_absent(repository, digest)
+        key = (repository, digest)
+        if key not in self._sizes:
+            self._sizes[key] = await self._heads.join(key, lambda: self._ask_size(repository, digest))
+        return SizeAnswer(self._sizes[key], Outcome.BYPASS)
+
+    async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
+        content = await self._holdings.find(repository, digest)
+        body = await self._holdings.open(content) if content is not None else None
+        return BlobAnswer(body, body.size, Outcome.HIT) if body is not None else None
+
+    async def _arriving(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
+        fill = self._fills.get(digest)
+        if fill is None:
+            return None
+        if fill.repository != repository:
+            await self._access.require(repository, digest)
+        body = self._fills.follow(fill)
+        return BlobAnswer(body, fill.size, Outcome.COLLAPSED) if body is not None else None
+
+    async def _fetched(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
+        self._access.refuse_absent(repository, digest)
+        first = digest not in self._openings
+        if first:
+            self._opener[digest] = repository
+        same = self._opener.get(digest) == repository
+        try:
+            opened = await self._openings.join(digest, lambda: self._open(repository, digest))
+        except Exception:
+            if same:
+                raise
+            return None  # another repository's failure is not an answer for this one
+        if opened.fill is None:
+            proof = Hasher(digest)
+            passage = await self._fills.passage(repository, proof, opened.take() if first else None)
+            return BlobAnswer(passage, passage.size, Outcome.BYPASS)
+        if not same:
+            return None  # arriving now: to be followed once upstream allows it to this repository too
+        body = self._fills.follow(opened.fill)
+        outcome = Outcome.MISS if first else Outcome.COLLAPSED
+        return BlobAnswer(body, opened.fill.size, outcome) if body is not None else None
+
+    async def _open(self, repository: Repository, digest: Digest) -> Opened:
+        try:
+            opened = await self._fills.open(repository, digest)
+        except BlobUnknown:
+            self._access.deny(repository, digest)
+            raise
+        finally:
+            self._opener.pop(digest, None)
+        await self._access.grant(repository, digest)
+        return opened
+
+    async def _ask_size(self, repository: Repository, digest: Digest) -> int | None:
+        try:
+            transfer = await self._registry(repository.upstream).blob(repository.name, digest)
+        except BlobUnknown:
+            self._access.deny(repository, digest)
+            raise
+        transfer.close()
+        await self._access.grant(repository, digest)
+        return transfer.size

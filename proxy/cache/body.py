@@ -1,0 +1,64 @@
+"""Bytes on their way to a client, wherever they come from.
+
+One pull-style contract serves a hit, a miss, a join and a pass-through alike: the sender asks for the part at its
+position and gets either a stretch of a file, to be copied by the kernel, or bytes. Asking waits until there is
+something to send.
+"""
+
+import asyncio
+from concurrent.futures import Executor
+from typing import NamedTuple, Protocol
+
+from proxy.storage.contract import BlobReader
+
+CHUNK = 1 << 20
+
+
+class FilePart(NamedTuple):
+    """Bytes ``start`` up to ``end`` of an open file."""
+
+    descriptor: int
+    start: int
+    end: int
+
+
+class Body(Protocol):
+    size: int | None  # bytes of the whole blob; None while nobody knows
+
+    def ready(self, position: int) -> bool:
+        """Would ``part`` return without waiting for upstream?"""
+
+    async def part(self, position: int, end: int | None) -> FilePart | bytes:
+        """What can be sent from ``position`` now, not beyond ``end``; empty bytes at the end of a blob whose size was
+        not known. Raises a Fault when the blob will never be whole: the response must then break off."""
+
+    def close(self) -> None:
+        """Idempotent."""
+
+
+class HeldBody:
+    """Bytes that are committed."""
+
+    def __init__(self, reader: BlobReader, size: int, readers: Executor) -> None:
+        self.size: int | None = size
+        self.reader = reader
+        self._readers = readers
+
+    def ready(self, position: int) -> bool:
+        return True
+
+    async def part(self, position: int, end: int | None) -> FilePart | bytes:
+        assert self.size is not None
+        return await stretch(self.reader, position, self.size if end is None else end, self._readers)
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+async def stretch(reader: BlobReader, start: int, end: int, readers: Executor) -> FilePart | bytes:
+    """The kernel's way where the reader has a file, otherwise one chunk of bytes."""
+    descriptor = reader.fileno()
+    if descriptor is not None:
+        return FilePart(descriptor, start, end)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(readers, reader.read, start, min(CHUNK, end - start))

@@ -1,0 +1,105 @@
+"""The cache as its doors see it: one object that answers pulls and lists."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from proxy.cache.access import Access
+from proxy.cache.blobs import Blobs
+from proxy.cache.fills import FillRules, Fills
+from proxy.cache.holdings import Holdings
+from proxy.cache.listings import Listings
+from proxy.cache.manifests import Manifests
+from proxy.cache.reconcile import reconcile
+from proxy.cache.room import FreeSpaceRule, Room
+from proxy.cache.threads import Threads
+from proxy.core.budget import Budget, Limits
+from proxy.core.errors import StoreFailed
+from proxy.core.freshness import TagRules
+from proxy.storage.contract import BlobStore, Catalog
+from proxy.upstream.contract import Registry
+
+log = logging.getLogger("entrepot.cache")
+
+_FLUSH_EVERY = 10.0  # seconds: what a crash may forget of last use
+_BACKUP_EVERY = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRules:
+    limits: Limits
+    free: FreeSpaceRule
+    tags: TagRules
+    fills: FillRules
+
+
+class Cache:
+    """Built bottom-up in ``start``; every task belongs to ``owner`` and ends with it."""
+
+    def __init__(
+        self, holdings: Holdings, room: Room, fills: Fills, blobs: Blobs, manifests: Manifests, listings: Listings
+    ) -> None:
+        self.holdings = holdings
+        self.room = room
+        self.fills = fills
+        self.blobs = blobs
+        self.manifests = manifests
+        self.listings = listings
+
+    async def keep_house(self, now: Callable[[], float]) -> None:
+        """Runs until cancelled: the comparison of store and catalog once, marks of last use and copies of the catalog
+        for ever."""
+        async with asyncio.TaskGroup() as house:
+            house.create_task(self._compare(now))
+            house.create_task(_every(_FLUSH_EVERY, self.holdings.flush))
+            house.create_task(_every(_BACKUP_EVERY, self.holdings.catalog.backup))
+
+    async def _compare(self, now: Callable[[], float]) -> None:
+        try:
+            await self.holdings.in_store(self.holdings.store.sweep)
+            await reconcile(self.holdings, lambda digest: self.fills.get(digest) is not None, now())
+            await self.room.shrink()
+        except StoreFailed as cause:
+            log.error("store and catalog could not be compared: %s", cause)
+
+    async def settle(self) -> None:
+        """What was only in memory is on disk."""
+        with suppress(StoreFailed):
+            await self.holdings.flush()
+            await self.holdings.catalog.backup()
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except StoreFailed as cause:
+            log.error("%s", cause)
+
+
+async def start_cache(
+    store: BlobStore,
+    catalog: Catalog,
+    registry: Callable[[str], Registry],
+    rules: CacheRules,
+    threads: Threads,
+    owner: asyncio.TaskGroup,
+    now: Callable[[], float],
+) -> Cache:
+    """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
+    usage = await catalog.usage()
+    holdings = Holdings(store, catalog, Budget(rules.limits, usage.size), threads.store, now)
+    room = Room(holdings, rules.free, owner)
+    fills = Fills(holdings, room, registry, rules.fills, threads, owner, now)
+    access = Access(holdings, registry, rules.tags.negative_ttl, owner, now)
+    return Cache(
+        holdings,
+        room,
+        fills,
+        Blobs(holdings, fills, access, registry, owner),
+        Manifests(holdings, room, registry, rules.tags, owner, now),
+        Listings(holdings, registry, rules.tags, owner, now),
+    )

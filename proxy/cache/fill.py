@@ -1,0 +1,158 @@
+"""A blob in flight: a file whose end is not known yet.
+
+One mover writes, any number of clients read behind it, at any offset. Bytes near the end are held back until the
+digest agrees, so no client completes what may be wrong. The fill belongs to the cache: a client that leaves takes
+nothing with it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+
+from proxy.cache.body import FilePart, stretch
+from proxy.cache.passage import Passage
+from proxy.core.errors import Fault
+from proxy.core.hashing import HELD_BACK, Hasher
+from proxy.core.names import Digest, Repository
+from proxy.core.spans import Spans
+from proxy.storage.contract import Ingest
+
+OpenPassage = Callable[[Hasher], Awaitable[Passage]]
+
+
+class Fill:
+    """Shared between the mover thread (``arrived``) and the loop (all else)."""
+
+    def __init__(self, repository: Repository, digest: Digest, size: int | None, ingest: Ingest) -> None:
+        self.repository = repository
+        self.digest = digest
+        self.size = size
+        self.proven = False
+        self.fault: Fault | None = None
+        self.spilled: Hasher | None = None  # the proof up to where the disk took no more
+        self.followers = 0
+        self.left: Callable[[], None] = lambda: None  # called when the last follower leaves
+        self.reader = ingest.open()
+        self._spans = Spans()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._ended = False
+
+    @property
+    def received(self) -> int:
+        return self._spans.total
+
+    @property
+    def settled(self) -> bool:
+        return self.proven or self.fault is not None or self.spilled is not None
+
+    def arrived(self, start: int, end: int) -> None:
+        """From the mover thread: these bytes are in the file."""
+        self._spans.add(start, end)
+        if self._waiting:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def prove(self, size: int) -> None:
+        """The digest agrees: nothing is held back any more."""
+        self.size = size
+        self.proven = True
+        self._wake()
+
+    def fail(self, fault: Fault) -> None:
+        """It will never be whole: every reader breaks off."""
+        self.fault = fault
+        self._wake()
+
+    def spill(self, hasher: Hasher) -> None:
+        """The disk takes no more: every reader carries on from upstream by itself."""
+        self.spilled = hasher
+        self._wake()
+
+    def readable(self, position: int) -> int:
+        """The end of what may be sent from ``position``; ``position`` where nothing may."""
+        run = self._spans.run_from(position)
+        if self.proven:
+            return run
+        return max(position, min(run, (run if self.size is None else self.size) - HELD_BACK))
+
+    async def wait(self, position: int) -> None:
+        """Until something may be sent from ``position``, or nothing more will come."""
+        while self.readable(position) <= position and not self.settled:
+            woken = self._loop.create_future()
+            self._waiting.add(woken)
+            # Looked at again now that the mover can see the waiter: bytes that came in between woke nobody.
+            if self.readable(position) <= position and not self.settled:
+                await woken
+            self._waiting.discard(woken)
+
+    def follow(self, open_passage: OpenPassage, readers: Executor) -> "FillBody | None":
+        """A body behind this fill; None when its file is no longer open."""
+        if self._ended and self.followers == 0:
+            return None
+        self.followers += 1
+        return FillBody(self, open_passage, readers)
+
+    def leave(self) -> None:
+        self.followers -= 1
+        if self.followers == 0:
+            if self._ended:
+                self.reader.close()
+            else:
+                self.left()
+
+    def end(self) -> None:
+        """The mover is through with it, however it went; the file is closed behind the last follower."""
+        self._ended = True
+        if self.followers == 0:
+            self.reader.close()
+
+    def _wake(self) -> None:
+        for woken in self._waiting:
+            if not woken.done():
+                woken.set_result(None)
+        self._waiting.clear()
+
+
+class FillBody:
+    """One client's view of a fill."""
+
+    def __init__(self, fill: Fill, open_passage: OpenPassage, readers: Executor) -> None:
+        self.size = fill.size
+        self._fill = fill
+        self._open_passage = open_passage
+        self._readers = readers
+        self._passage: Passage | None = None
+        self._closed = False
+
+    def ready(self, position: int) -> bool:
+        return self._fill.readable(position) > position
+
+    async def part(self, position: int, end: int | None) -> FilePart | bytes:
+        await self._fill.wait(position)
+        readable = self._fill.readable(position)
+        if readable > position:
+            return await stretch(
+                self._fill.reader, position, readable if end is None else min(readable, end), self._readers
+            )
+        if self._fill.fault is not None:
+            raise self._fill.fault
+        if self._fill.spilled is not None:
+            return await self._carry_on(self._fill.spilled, position, end)
+        return b""
+
+    async def _carry_on(self, proof: Hasher, position: int, end: int | None) -> FilePart | bytes:
+        if self._passage is None:
+            self._passage = await self._open_passage(proof.copy())
+        if position < proof.count:  # in the file, but held back: the rest is shorter still, so prove it first
+            await self._passage.proven()
+            stop = proof.count if end is None else min(proof.count, end)
+            return await stretch(self._fill.reader, position, stop, self._readers)
+        return await self._passage.part(position, end)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._passage is not None:
+            self._passage.close()
+        self._fill.leave()

@@ -1,0 +1,190 @@
+"""What we hold: the store, the catalog, the budget and the hot part of them in memory, kept in step.
+
+Invariant: the budget's committed bytes are the catalog's, and every way to add or drop content leads through here.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple, TypeVar
+
+from cachetools import LRUCache
+
+from proxy.cache.body import HeldBody
+from proxy.core.budget import Budget, Reservation
+from proxy.core.errors import ContentMissing, StoreFailed
+from proxy.core.names import Digest, Repository
+from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Ingest
+
+T = TypeVar("T")
+_HOT_ENTRIES = 50_000
+_HOT_BYTES = 64 << 20
+
+
+class Manifest(NamedTuple):
+    """A manifest ready to serve: the bytes as received."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes
+
+
+class Membership(NamedTuple):
+    """Through which repository content came, and what it refers to if it is a manifest."""
+
+    repository: Repository
+    children: Sequence[Digest] = ()
+
+
+class Holdings:
+    """``used_now`` marks of last use stay in memory until ``flush``; content that is open is never a victim."""
+
+    def __init__(
+        self, store: BlobStore, catalog: Catalog, budget: Budget, threads: Executor, now: Callable[[], float]
+    ) -> None:
+        self.catalog = catalog
+        self.budget = budget
+        self.store = store
+        self._threads = threads
+        self._now = now
+        self._hot: LRUCache[tuple[Repository, Digest], Content] = LRUCache(_HOT_ENTRIES)
+        self._bytes: LRUCache[Digest, bytes] = LRUCache(_HOT_BYTES, getsizeof=len)
+        self._used: dict[Digest, float] = {}
+        self._open: Counter[Digest] = Counter()
+        self._changing = asyncio.Lock()
+
+    async def in_store(self, work: Callable[..., T], *arguments: object) -> T:
+        """Runs a blocking call of the store off the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    # ------------------------------------------------------------ looking up
+
+    async def find(self, repository: Repository, digest: Digest) -> Content | None:
+        """What is held and allowed to this repository; the look-up counts as a use."""
+        content = self._hot.get((repository, digest))
+        if content is None:
+            content = await self.catalog.held(repository, digest)
+            if content is None:
+                return None
+            self._hot[repository, digest] = content
+        self._used[digest] = self._now()
+        return content
+
+    async def open(self, content: Content) -> HeldBody | None:
+        """A body of held content. None where the store does not have it, or has another size: it is forgotten then,
+        which makes it a miss."""
+        try:
+            reader = await self.in_store(self.store.open, content.digest)
+        except ContentMissing:
+            await self.forget([content])
+            return None
+        if reader.size() != content.size:
+            reader.close()
+            await self.in_store(self.store.quarantine, content.digest)
+            await self.forget([content])
+            return None
+        self._open[content.digest] += 1
+        return HeldBody(_Counted(reader, lambda: self._closed(content.digest)), content.size, self._threads)
+
+    async def read(self, content: Content) -> bytes | None:
+        """All bytes of something small; None as for ``open``, and where they are not those of the digest."""
+        raw = self._bytes.get(content.digest)
+        if raw is not None:
+            return raw
+        body = await self.open(content)
+        if body is None:
+            return None
+        try:
+            raw = await self.in_store(body.reader.read, 0, content.size)
+        finally:
+            body.close()
+        if not content.digest.matches(raw):
+            await self.in_store(self.store.quarantine, content.digest)
+            await self.forget([content])
+            return None
+        self._bytes[content.digest] = raw
+        return raw
+
+    def is_open(self, digest: Digest) -> bool:
+        return self._open[digest] > 0
+
+    def _closed(self, digest: Digest) -> None:
+        self._open[digest] -= 1
+        if self._open[digest] <= 0:
+            del self._open[digest]
+
+    # ------------------------------------------------------------ changing
+
+    async def commit(self, ingest: Ingest, content: Content, member: Membership, reservation: Reservation) -> None:
+        """Makes an ingest durable and known, and its reservation committed bytes. Raises NoSpace or StoreFailed; the
+        reservation is then still the caller's."""
+        await self.in_store(ingest.commit, content.digest, content.size)
+        async with self._changing:
+            before = await self.catalog.content(content.digest)
+            await self.catalog.add(content, member.repository, member.children)
+            reservation.commit(content.size)
+            self.budget.forget(before.size if before else 0)
+
+    async def adopt(self, content: Content, children: Sequence[Digest]) -> None:
+        """What lies in the store under its digest, unknown to the catalog, is held from now on."""
+        async with self._changing:
+            if await self.catalog.content(content.digest) is None:
+                await self.catalog.add(content, None, children)
+                self.budget.adopt(content.size)
+
+    async def allow(self, repository: Repository, digest: Digest) -> None:
+        await self.catalog.allow(repository, digest)
+
+    async def forget(self, contents: Sequence[Content]) -> None:
+        """No longer held. Known to the catalog first: bytes without an entry are found again, an entry without bytes
+        would promise what is not there."""
+        async with self._changing:
+            held = [content for content in contents if await self.catalog.content(content.digest)]
+            await self.catalog.forget([content.digest for content in held])
+            self.budget.forget(sum(content.size for content in held))
+        gone = {content.digest for content in contents}
+        for digest in gone:
+            self._bytes.pop(digest, None)
+        for key in [key for key in self._hot if key[1] in gone]:
+            del self._hot[key]
+
+    async def evict(self, contents: Sequence[Content]) -> int:
+        """Forgets and removes what is not in use; returns the bytes freed."""
+        idle = [content for content in contents if not self.is_open(content.digest)]
+        await self.forget(idle)
+        for content in idle:
+            try:
+                await self.in_store(self.store.remove, content.digest)
+            except StoreFailed:
+                continue  # found again by the next comparison of store and catalog
+        return sum(content.size for content in idle)
+
+    async def flush(self) -> None:
+        """Writes the marks of last use in one batch."""
+        used, self._used = self._used, {}
+        if used:
+            await self.catalog.touch(used)
+
+
+class _Counted:
+    """A reader that is known to be open."""
+
+    def __init__(self, reader: BlobReader, closed: Callable[[], None]) -> None:
+        self._reader = reader
+        self._closed: Callable[[], None] | None = closed
+
+    def fileno(self) -> int | None:
+        return self._reader.fileno()
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._reader.read(offset, length)
+
+    def size(self) -> int:
+        return self._reader.size()
+
+    def close(self) -> None:
+        if self._closed is not None:
+            self._reader.close()
+            closed, self._closed = self._closed, None
+            closed()

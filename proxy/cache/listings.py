@@ -1,0 +1,104 @@
+"""Lists: tags and referrers as upstream has them, the catalog as we hold it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from proxy.cache.answers import Outcome
+from proxy.cache.flights import Flights
+from proxy.cache.holdings import Holdings
+from proxy.core.errors import Outage, ReferrersUnsupported
+from proxy.core.freshness import Standing, TagRules, age, standing
+from proxy.core.names import Digest, Repository
+from proxy.core.paging import LARGEST_PAGE, Page, cut
+from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
+
+_REFERRERS_BYTES = 16 << 20
+_CATALOG_PAGE = 100
+
+ReferrersKey = tuple[Repository, Digest, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    page: ReferrersPage | None  # None: upstream has no referrers API
+    checked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersAnswer:
+    page: ReferrersPage
+    outcome: Outcome
+    age: float | None = None
+
+
+class Listings:
+    """``registry(upstream)`` gives the registry of a configured upstream."""
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        registry: Callable[[str], Registry],
+        rules: TagRules,
+        owner: asyncio.TaskGroup,
+        now: Callable[[], float],
+    ) -> None:
+        self._holdings = holdings
+        self._registry = registry
+        self._rules = rules
+        self._now = now
+        self._tags: Flights[tuple[Repository, int | None, str | None], TagsPage] = Flights(owner)
+        self._asking: Flights[ReferrersKey, _Kept] = Flights(owner)
+        self._referrers: LRUCache[ReferrersKey, _Kept] = LRUCache(
+            _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
+        )
+
+    async def tags(self, repository: Repository, limit: int | None, last: str | None) -> Page:
+        """Raises NameUnknown, and upstream's faults."""
+        if limit == 0:
+            return Page((), None)
+        registry = self._registry(repository.upstream)
+        page = await self._tags.join((repository, limit, last), lambda: registry.tags(repository.name, limit, last))
+        return cut(page.tags, limit, last, page.next_last)
+
+    async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
+        """Raises ReferrersUnsupported, and upstream's faults."""
+        key = (repository, digest, query)
+        kept = self._referrers.get(key)
+        fresh = kept is not None and standing(self._rules, kept.checked_at, self._now()) is Standing.FRESH
+        if kept is not None and fresh:
+            return _answer(kept, Outcome.HIT)
+        try:
+            return _answer(await self._asking.join(key, lambda: self._ask(key)), Outcome.MISS)
+        except Outage:
+            if kept is None or standing(self._rules, kept.checked_at, self._now()) is Standing.DEAD:
+                raise
+            return _answer(kept, Outcome.STALE, age(kept.checked_at, self._now()))
+
+    async def catalog(self, limit: int | None, last: str | None) -> Page:
+        """Repositories of which a manifest is held, as ``upstream/name``."""
+        size = _CATALOG_PAGE if limit is None else min(limit, LARGEST_PAGE)
+        if size == 0:
+            return Page((), None)
+        upstream, _, name = (last or "").partition("/")
+        after = (upstream, name) if last else None
+        found = [str(repository) for repository in await self._holdings.catalog.repositories(after, size + 1)]
+        return Page(found[:size], found[size - 1] if len(found) > size else None)
+
+    async def _ask(self, key: ReferrersKey) -> _Kept:
+        repository, digest, query = key
+        try:
+            page = await self._registry(repository.upstream).referrers(repository.name, digest, query)
+        except ReferrersUnsupported:
+            page = None
+        kept = _Kept(page, self._now())
+        self._referrers[key] = kept
+        return kept
+
+
+def _answer(kept: _Kept, outcome: Outcome, stale_for: float | None = None) -> ReferrersAnswer:
+    if kept.page is None:
+        raise ReferrersUnsupported("upstream has no referrers API")
+    return ReferrersAnswer(kept.page, outcome, stale_for)

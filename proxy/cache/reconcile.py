@@ -1,0 +1,93 @@
+"""The store against the catalog: what one of them does not know is found again, or forgotten.
+
+Runs behind a start, in portions; nothing waits for it. Twice in a row changes nothing the second time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.cache.holdings import Holdings
+from proxy.core.errors import ContentMissing, StoreFailed
+from proxy.core.manifests import ManifestInvalid, read_manifest
+from proxy.core.names import Digest
+from proxy.storage.contract import Content
+
+log = logging.getLogger("entrepot.reconcile")
+
+_MANIFEST_LIMIT = 4 << 20
+
+
+@dataclass(slots=True)
+class Findings:
+    adopted: int = 0
+    forgotten: int = 0
+    quarantined: int = 0
+
+
+async def reconcile(holdings: Holdings, arriving: Callable[[Digest], bool], now: float) -> Findings:
+    """``arriving`` tells of content that a fill is about to make known itself."""
+    findings = Findings()
+    portions = holdings.store.shards()
+    for prefix in (f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)):
+        stored = await holdings.in_store(next, portions, ())
+        held = {content.digest: content for content in await holdings.catalog.between(prefix, prefix + "g")}
+        for digest, size in stored:
+            known = held.pop(digest, None)
+            if known is None and not arriving(digest):
+                await _adopt(holdings, digest, size, now, findings)
+            elif known is not None and known.size != size:
+                await _drop(holdings, known, findings)
+        gone = [content for content in held.values() if not await _present(holdings, content.digest)]
+        if gone:
+            findings.forgotten += len(gone)
+            await holdings.forget(gone)
+        await asyncio.sleep(0)
+    if findings != Findings():
+        log.warning("store and catalog compared: %s", findings)
+    return findings
+
+
+async def _present(holdings: Holdings, digest: Digest) -> bool:
+    """Looked at again: it may have been committed since the folder was listed."""
+    try:
+        (await holdings.in_store(holdings.store.open, digest)).close()
+    except ContentMissing:
+        return False
+    except StoreFailed:
+        return True
+    return True
+
+
+async def _adopt(holdings: Holdings, digest: Digest, size: int, now: float, findings: Findings) -> None:
+    try:
+        if not await holdings.in_store(holdings.store.verify, digest):
+            findings.quarantined += 1
+            return await holdings.in_store(holdings.store.quarantine, digest)
+        media_type, children = await _facts(holdings, digest, size)
+    except (ContentMissing, StoreFailed) as cause:
+        log.warning("%s: %s", digest, cause)
+        return
+    findings.adopted += 1
+    await holdings.adopt(Content(digest, size, media_type, now, now), children)
+
+
+async def _facts(holdings: Holdings, digest: Digest, size: int) -> tuple[str, tuple[Digest, ...]]:
+    """A manifest shows by its fields; everything else is a blob."""
+    if size > _MANIFEST_LIMIT:
+        return "", ()
+    reader = await holdings.in_store(holdings.store.open, digest)
+    try:
+        facts = read_manifest(await holdings.in_store(reader.read, 0, size), "")
+    except ManifestInvalid:
+        return "", ()
+    finally:
+        reader.close()
+    return facts.media_type, facts.children
+
+
+async def _drop(holdings: Holdings, content: Content, findings: Findings) -> None:
+    findings.quarantined += 1
+    await holdings.in_store(holdings.store.quarantine, content.digest)
+    await holdings.forget([content])
