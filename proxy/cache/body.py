@@ -6,6 +6,7 @@ something to send.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import NamedTuple, Protocol
 
@@ -32,6 +33,9 @@ class Body(Protocol):
         """What can be sent from ``position`` now, not beyond ``end``; empty bytes at the end of a blob whose size was
         not known. Raises a Fault when the blob will never be whole: the response must then break off."""
 
+    async def discard(self) -> None:
+        """The sender could not read it to its end: what is held of it is not to be trusted."""
+
     def close(self) -> None:
         """Idempotent."""
 
@@ -39,10 +43,13 @@ class Body(Protocol):
 class HeldBody:
     """Bytes that are committed."""
 
-    def __init__(self, reader: BlobReader, size: int, readers: Executor) -> None:
+    def __init__(
+        self, reader: BlobReader, size: int, readers: Executor, discard: Callable[[], Awaitable[None]]
+    ) -> None:
         self.size: int | None = size
         self.reader = reader
         self._readers = readers
+        self._discard = discard
 
     def ready(self, position: int) -> bool:
         return True
@@ -50,6 +57,9 @@ class HeldBody:
     async def part(self, position: int, end: int | None) -> FilePart | bytes:
         assert self.size is not None
         return await stretch(self.reader, position, self.size if end is None else end, self._readers)
+
+    async def discard(self) -> None:
+        await self._discard()
 
     def close(self) -> None:
         self.reader.close()

@@ -149,6 +149,9 @@ class FillBody:
             return await stretch(self._fill.reader, position, stop, self._readers)
         return await self._passage.part(position, end)
 
+    async def discard(self) -> None:
+        """Nothing of it is held yet."""
+
     def close(self) -> None:
         if self._closed:
             return

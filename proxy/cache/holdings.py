@@ -4,6 +4,7 @@ Invariant: the budget's committed bytes are the catalog's, and every way to add 
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -16,6 +17,8 @@ from proxy.core.budget import Budget, Reservation
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.names import Digest, Repository
 from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Ingest
+
+log = logging.getLogger("entrepot.holdings")
 
 T = TypeVar("T")
 _HOT_ENTRIES = 50_000
@@ -81,11 +84,11 @@ class Holdings:
             return None
         if reader.size() != content.size:
             reader.close()
-            await self.in_store(self.store.quarantine, content.digest)
-            await self.forget([content])
+            await self.discard(content)
             return None
         self._open[content.digest] += 1
-        return HeldBody(_Counted(reader, lambda: self._closed(content.digest)), content.size, self._threads)
+        counted = _Counted(reader, lambda: self._closed(content.digest))
+        return HeldBody(counted, content.size, self._threads, lambda: self.discard(content))
 
     async def read(self, content: Content) -> bytes | None:
         """All bytes of something small; None as for ``open``, and where they are not those of the digest."""
@@ -100,11 +103,16 @@ class Holdings:
         finally:
             body.close()
         if not content.digest.matches(raw):
-            await self.in_store(self.store.quarantine, content.digest)
-            await self.forget([content])
+            await self.discard(content)
             return None
         self._bytes[content.digest] = raw
         return raw
+
+    async def discard(self, content: Content) -> None:
+        """What lies under the digest is not what it says: out of reach with it, so that the next pull fetches anew."""
+        log.error("%s is broken in the store: put into quarantine", content.digest)
+        await self.in_store(self.store.quarantine, content.digest)
+        await self.forget([content])
 
     def is_open(self, digest: Digest) -> bool:
         return self._open[digest] > 0

@@ -47,6 +47,9 @@ class Passage:
         while not self._proven:
             await self._read()
 
+    async def discard(self) -> None:
+        """Nothing of it is held yet."""
+
     def close(self) -> None:
         if self._reading is not None and not self._reading.done():
             self._transfer.interrupt()

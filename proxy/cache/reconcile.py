@@ -89,5 +89,4 @@ async def _facts(holdings: Holdings, digest: Digest, size: int) -> tuple[str, tu
 
 async def _drop(holdings: Holdings, content: Content, findings: Findings) -> None:
     findings.quarantined += 1
-    await holdings.in_store(holdings.store.quarantine, content.digest)
-    await holdings.forget([content])
+    await holdings.discard(content)

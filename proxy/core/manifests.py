@@ -5,6 +5,7 @@ may have what. Media types and fields: OCI image-spec manifest.md and image-inde
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ ACCEPT = ", ".join((*KNOWN, "*/*"))
 """What upstreams are asked for, always the same: the digest that a tag gives depends on Accept."""
 
 _GENERIC = frozenset({"", "application/json", "text/plain", "application/octet-stream", "binary/octet-stream"})
+# RFC 6838 section 4.2; it becomes a header of ours, so nothing else may pass.
+_MEDIA_TYPE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}", re.ASCII)
 DESCRIPTOR_LIMIT = 10_000
 
 
@@ -68,10 +71,12 @@ def media_type_of(document: dict[str, Any], stated: str) -> str:
     """The media type to serve: the document's own word, else what upstream stated unless that is generic, else what
     its fields show. ``stated`` is a Content-Type with or without parameters. Raises ManifestInvalid."""
     own = document.get("mediaType")
-    if isinstance(own, str) and own:
-        return own
+    if own is not None:
+        if isinstance(own, str) and _MEDIA_TYPE.fullmatch(own):
+            return own
+        raise ManifestInvalid("its mediaType is not a media type")
     stated = stated.partition(";")[0].strip().lower()
-    if stated not in _GENERIC and not stated.startswith("text/"):
+    if stated not in _GENERIC and not stated.startswith("text/") and _MEDIA_TYPE.fullmatch(stated):
         return stated
     if isinstance(document.get("manifests"), list):
         return OCI_INDEX

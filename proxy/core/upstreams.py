@@ -1,0 +1,35 @@
+"""Which upstream a client means. Only configured names can be meant: everything else is nobody's address."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+DOCKER_HUB = "docker.io"
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
+
+
+@dataclass(frozen=True)
+class UpstreamNames:
+    """The configured names; a name that begins with ``*.`` stands for every host with exactly one label more."""
+
+    names: frozenset[str]
+    default: str | None
+
+    @classmethod
+    def of(cls, names: Collection[str], default: str | None) -> "UpstreamNames":
+        return cls(frozenset(names), default)
+
+    def find(self, asked: str) -> str | None:
+        """The name under which content of this upstream is known: the host itself, aliases of Docker Hub made one.
+        None for hosts that are not configured."""
+        host = _ALIASES.get(asked, asked)
+        return host if self.configured(host) is not None else None
+
+    def configured(self, host: str) -> str | None:
+        """The key of the configuration that covers the host: itself, or the wildcard."""
+        if host in self.names:
+            return host if not host.startswith("*.") else None
+        label, _, rest = host.partition(".")
+        pattern = f"*.{rest}"
+        return pattern if pattern in self.names and _LABEL.fullmatch(label) else None

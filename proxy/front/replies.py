@@ -1,0 +1,168 @@
+"""What is sent, as values: status, headers, and bytes or a stretch of a body."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from proxy.cache.answers import BlobAnswer, ManifestAnswer, Outcome, SizeAnswer
+from proxy.cache.body import Body
+from proxy.cache.listings import ReferrersAnswer
+from proxy.core.errors import Fault
+from proxy.core.manifests import OCI_INDEX
+from proxy.core.names import Digest
+from proxy.core.paging import Page, next_link
+from proxy.core.ranges import AskedRange, Span
+from proxy.front import faults
+from proxy.front.routes import Asked, BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
+
+Headers = Sequence[tuple[str, str]]
+
+_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
+_JSON = ("Content-Type", "application/json")
+
+CACHE_STATUS = {
+    Outcome.HIT: "entrepot; hit",
+    Outcome.STALE: "entrepot; hit; detail=stale",
+    Outcome.REVALIDATED: "entrepot; fwd=stale",
+    Outcome.MISS: "entrepot; fwd=miss; stored",
+    Outcome.COLLAPSED: "entrepot; fwd=miss; collapsed",
+    Outcome.BYPASS: "entrepot; fwd=bypass",
+}
+"""RFC 9211."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes ``start`` up to ``end`` of a body; ``end`` is None while the size is not known."""
+
+    body: Body
+    start: int
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """``content`` of a HEAD's or a 304's reply is what a GET would send; the writer leaves it out."""
+
+    status: int
+    headers: Headers
+    content: bytes | Stretch
+    outcome: str  # of the metrics
+    length: int | None  # of the content, None while nobody knows
+
+
+def ping() -> Reply:
+    return _whole(200, (_JSON,), b"{}", "ping")
+
+
+def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
+    headers = [*_named(answer.digest), *_cached(answer.outcome, answer.age)]
+    if _matches(asked.known, answer.digest):
+        return Reply(304, headers, b"", answer.outcome.value, None)
+    return _whole(200, [("Content-Type", answer.media_type), *headers], answer.raw, answer.outcome.value)
+
+
+def blob(asked: BlobPull, answer: BlobAnswer) -> Reply:
+    """Raises RangeUnsatisfiable. A pass-through is sent whole whatever range was asked: only so can its digest be
+    proven before it ends."""
+    headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
+    if _matches(asked.known, asked.digest):
+        return Reply(304, headers, Stretch(answer.body, 0, 0), answer.outcome.value, None)
+    span = None if answer.outcome is Outcome.BYPASS else _span(asked.range, answer.size)
+    if span is None:
+        return Reply(200, headers, Stretch(answer.body, 0, answer.size), answer.outcome.value, answer.size)
+    ranged = ("Content-Range", f"bytes {span.start}-{span.end - 1}/{answer.size}")
+    content = Stretch(answer.body, span.start, span.end)
+    return Reply(206, [*headers, ranged], content, answer.outcome.value, span.length)
+
+
+def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
+    headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
+    status = 304 if _matches(asked.known, asked.digest) else 200
+    return Reply(status, headers, b"", answer.outcome.value, answer.size if status == 200 else None)
+
+
+def tags(request: Asked, asked: TagList, page: Page) -> Reply:
+    body = json.dumps({"name": asked.repository.name, "tags": list(page.names)}).encode()
+    link = _link(request, asked.limit, page.last)
+    return _whole(200, [_JSON, *_cached(Outcome.BYPASS), *link], body, Outcome.BYPASS.value)
+
+
+def referrers(request: Asked, asked: ReferrersList, answer: ReferrersAnswer) -> Reply:
+    headers = [("Content-Type", OCI_INDEX), *_cached(answer.outcome, answer.age)]
+    if answer.page.filtered:
+        headers.append(("OCI-Filters-Applied", "artifactType"))
+    if answer.page.next_query is not None:
+        extra = f"&ns={request.namespace}" if request.namespace else ""
+        headers.append(("Link", f'<{request.path}?{answer.page.next_query}{extra}>; rel="next"'))
+    return _whole(200, headers, answer.page.raw, answer.outcome.value)
+
+
+def catalog(request: Asked, asked: CatalogList, page: Page) -> Reply:
+    body = json.dumps({"repositories": list(page.names)}).encode()
+    link = _link(request, asked.limit, page.last)
+    return _whole(200, [_JSON, *_cached(Outcome.HIT), *link], body, Outcome.HIT.value)
+
+
+def fault(kind: Fault) -> Reply:
+    headers = [("Content-Type", "application/json"), *faults.headers(kind)]
+    return _whole(faults.row(kind).status, headers, faults.body(kind), "error")
+
+
+def head(reply: Reply, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
+    """The header block."""
+    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in (_VERSION, *reply.headers)]
+    if namespace is not None:
+        lines.append(f"OCI-Namespace: {namespace}")
+    if reply.length is not None:
+        lines.append(f"Content-Length: {reply.length}")
+    elif chunked:
+        lines.append("Transfer-Encoding: chunked")
+    if not keep_alive:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _whole(status: int, headers: Headers, content: bytes, outcome: str) -> Reply:
+    return Reply(status, headers, content, outcome, len(content))
+
+
+def _named(digest: Digest) -> Headers:
+    return ("Docker-Content-Digest", digest), ("ETag", f'"{digest}"')
+
+
+def _blob_headers() -> Headers:
+    return (
+        ("Content-Type", "application/octet-stream"),
+        ("Accept-Ranges", "bytes"),
+        ("Cache-Control", "max-age=31536000"),
+    )
+
+
+def _cached(outcome: Outcome, stale_for: float | None = None) -> Iterator[tuple[str, str]]:
+    yield "Cache-Status", CACHE_STATUS[outcome]
+    if stale_for is not None:
+        yield "Age", str(int(stale_for))
+        yield "Warning", '299 - "served stale: upstream does not answer"'
+
+
+def _span(asked: AskedRange | None, size: int | None) -> Span | None:
+    """None for the whole; a blob of no bytes is always sent whole, as is one whose size is not known."""
+    return asked.within(size) if asked is not None and size else None
+
+
+def _matches(condition: str | None, digest: Digest) -> bool:
+    """If-None-Match (RFC 9110 13.1.2), weakly compared; bare digests are taken too, since clients send them."""
+    if condition is None:
+        return False
+    tags = (tag.strip().removeprefix("W/").strip('"') for tag in condition.split(","))
+    return any(tag in {digest, "*"} for tag in tags)
+
+
+def _link(request: Asked, limit: int | None, last: str | None) -> Headers:
+    if last is None:
+        return ()
+    namespace = (("ns", request.namespace),) if request.namespace is not None else ()
+    return (("Link", next_link(request.path, limit, last, namespace)),)

@@ -1,0 +1,145 @@
+"""From method, target and headers to one value that says what is asked, or to the fault that it is.
+
+Nobody below looks at a URL again. Paths: OCI distribution-spec, "Endpoints"; repository names contain slashes, so the
+operation is read from the right.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from proxy.core.errors import MethodUnsupported, NameInvalid, RequestMalformed, RouteUnknown, UpstreamUnknown
+from proxy.core.names import Digest, Reference, Repository, parse_name, parse_reference
+from proxy.core.paging import parse_limit
+from proxy.core.ranges import AskedRange, parse_range
+from proxy.core.upstreams import DOCKER_HUB, UpstreamNames
+
+_CONTENT = re.compile(
+    r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)", re.ASCII | re.DOTALL
+)
+_TAGS = re.compile(r"/v2/(?P<name>.+)/tags/list", re.ASCII | re.DOTALL)
+_LAST_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPull:
+    repository: Repository
+    reference: Reference
+    known: str | None  # If-None-Match
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPull:
+    repository: Repository
+    digest: Digest
+    range: AskedRange | None
+    known: str | None  # If-None-Match
+
+
+@dataclass(frozen=True, slots=True)
+class TagList:
+    repository: Repository
+    limit: int | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersList:
+    repository: Repository
+    digest: Digest
+    query: str  # what of the client's query goes to upstream
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogList:
+    limit: int | None
+    last: str | None
+
+
+Operation = Ping | ManifestPull | BlobPull | TagList | ReferrersList | CatalogList
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    operation: Operation
+    path: str  # the client's own, for links back to us
+    namespace: str | None  # the ``ns`` of the query, where it names an upstream
+
+
+def parse(method: str, target: str, headers: Mapping[str, str], names: UpstreamNames) -> Asked:
+    """Raises RequestFault and Absent kinds."""
+    if method not in {"GET", "HEAD"}:
+        raise MethodUnsupported(method)
+    raw_path, _, raw_query = target.partition("?")
+    if "%2f" in raw_path.lower():
+        raise NameInvalid(raw_path)
+    try:
+        path = unquote(raw_path, errors="strict")
+        query = dict(parse_qsl(raw_query, keep_blank_values=True, errors="strict", max_num_fields=32))
+    except ValueError:
+        raise RequestMalformed("the target is not percent-encoded UTF-8, or has more than 32 parameters") from None
+    operation = _operation(path, query, headers, names)
+    namespace = query.get("ns")
+    return Asked(operation, raw_path, namespace if namespace and names.find(namespace) else None)
+
+
+def _operation(path: str, query: dict[str, str], headers: Mapping[str, str], names: UpstreamNames) -> Operation:
+    if path in {"/v2/", "/v2"}:
+        return Ping()
+    if path == "/v2/_catalog":
+        return CatalogList(parse_limit(query.get("n")), _last(query))
+    if found := _TAGS.fullmatch(path):
+        return TagList(_repository(found["name"], query, names), parse_limit(query.get("n")), _last(query))
+    if found := _CONTENT.fullmatch(path):
+        repository = _repository(found["name"], query, names)
+        match found["kind"]:
+            case "manifests":
+                return ManifestPull(repository, parse_reference(found["reference"]), headers.get("If-None-Match"))
+            case "blobs":
+                return _blob(repository, Digest.parse(found["reference"]), headers)
+            case _:
+                kept = [(key, value) for key, value in query.items() if key in {"artifactType", "n", "last"}]
+                return ReferrersList(repository, Digest.parse(found["reference"]), urlencode(kept))
+    raise RouteUnknown(path)
+
+
+def _blob(repository: Repository, digest: Digest, headers: Mapping[str, str]) -> BlobPull:
+    asked = parse_range(headers.get("Range"))
+    condition = headers.get("If-Range")
+    if condition is not None and condition.strip() != f'"{digest}"':
+        asked = None
+    return BlobPull(repository, digest, asked, headers.get("If-None-Match"))
+
+
+def _repository(name: str, query: dict[str, str], names: UpstreamNames) -> Repository:
+    """Three address forms, in this order: ``?ns=``, a first path component that names an upstream, the default."""
+    first, _, rest = name.partition("/")
+    asked = query.get("ns")
+    if asked is not None:
+        upstream = names.find(asked)
+        if upstream is None:
+            raise UpstreamUnknown(asked)
+        if rest and names.find(first) == upstream:
+            name = rest  # named twice by clients that send both forms
+    elif rest and (upstream := names.find(first)) is not None:
+        name = rest
+    elif names.default is None or ":" in first:
+        raise UpstreamUnknown(first)
+    else:
+        upstream = names.default
+    if upstream == DOCKER_HUB and "/" not in name:
+        name = f"library/{name}"
+    return Repository(upstream, parse_name(name))
+
+
+def _last(query: dict[str, str]) -> str | None:
+    last = query.get("last")
+    if last is not None and (len(last) > _LAST_LIMIT or not last.isprintable()):
+        raise RequestMalformed(f"last is longer than {_LAST_LIMIT} characters, or not printable")
+    return last or None

@@ -1,0 +1,198 @@
+"""The one writer of bodies: exactly the length that the head promised, or the connection is cut.
+
+The head and a file go out on the socket under the transport, once the transport's own buffer is empty: ``sendfile`` in
+a thread until the socket takes no more. A fast reader keeps its thread through a short poll; a slow one is parked in
+the loop and holds no thread.
+"""
+
+import asyncio
+import errno
+import os
+import select
+import socket
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass
+
+from proxy.cache.body import FilePart
+from proxy.core.errors import StoreFailed
+from proxy.front.replies import Stretch
+
+_QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
+_PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
+_IDLE_POLL = 0.005  # seconds
+_CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
+
+
+class ClientGone(ConnectionError):
+    """The client left, or reads too slowly to be worth its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireRules:
+    stall: float = 60.0  # seconds without progress before a client is cut off
+    slowest: int = 16 << 10  # bytes per second on average, looked at once ``stall`` has passed
+
+
+class Wire:
+    """``threads`` runs the turns."""
+
+    def __init__(self, threads: Executor, rules: WireRules) -> None:
+        self._threads = threads
+        self._rules = rules
+
+    async def send(self, transport: asyncio.Transport, content: bytes) -> None:
+        """A reply that is in memory whole. Raises ClientGone."""
+        await self._drained(transport)
+        transport.write(content)
+
+    async def send_stretch(self, transport: asyncio.Transport, head: bytes, stretch: Stretch, chunked: bool) -> int:
+        """The head, then the stretch; returns the bytes of the body. Whatever fails after this began cuts the
+        connection and is raised: ClientGone, or the Fault of the body."""
+        sent = 0
+        try:
+            await self._drained(transport)
+            with closing(_duplicate(transport)) as sock:
+                more = socket.MSG_MORE if stretch.body.ready(stretch.start) else 0
+                pace = _Pace(self._rules)
+                await self._send_bytes(sock, head, more, pace)
+                sent = await self._send_body(transport, sock, stretch, chunked, pace)
+        except BaseException as cause:
+            transport.abort()
+            if isinstance(cause, StoreFailed):
+                await stretch.body.discard()
+            raise
+        return sent
+
+    async def _send_body(
+        self, transport: asyncio.Transport, sock: socket.socket, stretch: Stretch, chunked: bool, pace: "_Pace"
+    ) -> int:
+        position = stretch.start
+        while stretch.end is None or position < stretch.end:
+            part = await stretch.body.part(position, stretch.end)
+            if transport.is_closing():
+                raise ClientGone("the client closed the connection")
+            if isinstance(part, FilePart):
+                await self._send_file(sock, part, chunked, pace)
+                position = part.end
+            elif part:
+                await self._send_bytes(sock, _chunk(part) if chunked else part, 0, pace)
+                position += len(part)
+            else:
+                break
+        if chunked:
+            await self._send_bytes(sock, b"0\r\n\r\n", 0, pace)
+        return position - stretch.start
+
+    async def _send_file(self, sock: socket.socket, part: FilePart, chunked: bool, pace: "_Pace") -> None:
+        if chunked:
+            await self._send_bytes(sock, f"{part.end - part.start:x}\r\n".encode(), socket.MSG_MORE, pace)
+        loop = asyncio.get_running_loop()
+        position = part.start
+        while position < part.end:
+            before = position
+            position, blocked = await loop.run_in_executor(
+                self._threads, _push, sock.fileno(), part.descriptor, position, part.end
+            )
+            if blocked:
+                await self._writable(sock, pace)
+            pace.sent(position - before)
+        if chunked:
+            await self._send_bytes(sock, b"\r\n", 0, pace)
+
+    async def _send_bytes(self, sock: socket.socket, content: bytes, flags: int, pace: "_Pace") -> None:
+        rest = memoryview(content)
+        while rest:
+            try:
+                count = sock.send(rest, flags)
+                pace.sent(count)
+                rest = rest[count:]
+            except BlockingIOError:
+                await self._writable(sock, pace)
+            except OSError as cause:
+                raise ClientGone(str(cause)) from cause
+
+    async def _writable(self, sock: socket.socket, pace: "_Pace") -> None:
+        """Parked in the loop. Raises ClientGone when the client takes nothing for too long."""
+        loop = asyncio.get_running_loop()
+        writable = loop.create_future()
+        loop.add_writer(sock.fileno(), _resolve, writable)
+        parked = loop.time()
+        try:
+            async with asyncio.timeout(self._rules.stall):
+                await writable
+        except TimeoutError:
+            raise ClientGone(f"the client took nothing for {self._rules.stall:.0f} s") from None
+        finally:
+            loop.remove_writer(sock.fileno())
+        pace.waited(loop.time() - parked)
+
+    async def _drained(self, transport: asyncio.Transport) -> None:
+        """Nothing of earlier replies is left in the transport's own buffer: seldom so with pipelined requests, and
+        always otherwise."""
+        deadline = asyncio.get_running_loop().time() + self._rules.stall
+        while transport.get_write_buffer_size():
+            if transport.is_closing() or asyncio.get_running_loop().time() > deadline:
+                transport.abort()
+                raise ClientGone("the client takes no replies")
+            await asyncio.sleep(_IDLE_POLL)
+
+
+class _Pace:
+    """How fast one client takes its reply; time that we wait for upstream is not held against it."""
+
+    def __init__(self, rules: WireRules) -> None:
+        self._rules = rules
+        self._sent = 0
+        self._waited = 0.0
+
+    def sent(self, count: int) -> None:
+        self._sent += count
+
+    def waited(self, seconds: float) -> None:
+        """Raises ClientGone for a client that is slower than the rules allow."""
+        self._waited += seconds
+        if self._waited > self._rules.stall and self._sent < self._waited * self._rules.slowest:
+            raise ClientGone(f"the client took {self._sent} bytes in {self._waited:.0f} s")
+
+
+def _resolve(writable: "asyncio.Future[None]") -> None:
+    if not writable.done():
+        writable.set_result(None)
+
+
+def _duplicate(transport: asyncio.Transport) -> socket.socket:
+    """A descriptor of our own: the loop refuses to watch one that its transport uses, and the transport may close
+    its own at any time."""
+    own = transport.get_extra_info("socket")
+    if own is None or transport.is_closing():
+        raise ClientGone("the client closed the connection")
+    sock = socket.socket(fileno=os.dup(own.fileno()))
+    sock.setblocking(False)
+    return sock
+
+
+def _chunk(content: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(content), content)
+
+
+def _push(sock: int, file: int, position: int, end: int) -> tuple[int, bool]:
+    """One turn in a thread: (how far it got, whether the socket takes no more)."""
+    stop = min(end, position + _QUANTUM)
+    while position < stop:
+        try:
+            count = os.sendfile(sock, file, position, stop - position)
+        except BlockingIOError:
+            poller = select.poll()
+            poller.register(sock, select.POLLOUT)
+            if not poller.poll(_PATIENCE):
+                return position, True
+            continue
+        except OSError as cause:
+            if cause.errno in _CLIENT_LEFT:
+                raise ClientGone(str(cause)) from cause
+            raise StoreFailed(f"reading the store: {cause}") from cause
+        if count == 0:
+            raise StoreFailed("a file of the store ended before its time")
+        position += count
+    return position, False
