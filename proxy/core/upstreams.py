@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 DOCKER_HUB = "docker.io"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
+ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
+"""Names under which clients also know an upstream."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class UpstreamNames:
     def find(self, asked: str) -> str | None:
         """The name under which content of this upstream is known: the host itself, aliases of Docker Hub made one.
         None for hosts that are not configured."""
-        host = _ALIASES.get(asked, asked)
+        host = ALIASES.get(asked, asked)
         return host if self.configured(host) is not None else None
 
     def configured(self, host: str) -> str | None:

@@ -1,0 +1,125 @@
+"""A YAML file as plain values, each with its line. Small and flat on purpose: no aliases, no tags, bounded depth."""
+
+from typing import Any, NamedTuple
+
+import yaml
+
+from proxy.config.faults import Fault, fault_at
+from proxy.config.section import KeyPath
+
+SIZE_LIMIT = 1024 * 1024
+_DEPTH_LIMIT = 32
+_NODE_LIMIT = 50_000
+_DROPPED = object()
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq")
+)
+
+
+class Document(NamedTuple):
+    tree: dict[str, Any]
+    lines: dict[KeyPath, int]
+    faults: list[Fault]
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes, and stops at the first alias or beyond the depth and number that any configuration needs."""
+
+    _depth = 0
+    _nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=mark)
+        if self._depth >= _DEPTH_LIMIT:
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEPTH_LIMIT} levels", problem_mark=mark)
+        self._nodes += 1
+        if self._nodes > _NODE_LIMIT:
+            raise yaml.MarkedYAMLError(problem=f"more than {_NODE_LIMIT} keys and values", problem_mark=mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def parse_document(content: bytes) -> Document:
+    """Never raises: what is wrong is in ``faults``, and ``tree`` holds what could be read."""
+    lines: dict[KeyPath, int] = {}
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return _unreadable(content[: error.start].count(b"\n") + 1, "the file is not UTF-8")
+    try:
+        root = _Loader(text).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        return _unreadable(mark.line + 1 if mark else 1, f"not YAML that can be used: {error.problem}")
+    except yaml.reader.ReaderError as error:
+        return _unreadable(text[: error.position].count("\n") + 1, "holds a character that YAML does not allow")
+    if root is None:
+        return _unreadable(1, "the file is empty")
+    builder = _Builder(lines)
+    tree = builder.build(root, ())
+    if not isinstance(tree, dict):
+        return _unreadable(root.start_mark.line + 1, "the file must be a mapping of keys and values")
+    return Document(tree, lines, builder.faults)
+
+
+def parse_scalar(text: str) -> object:
+    """A value as YAML reads an unquoted word. Raises ValueError where it is no value of its own kind."""
+    tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]  # as above
+    return yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, text))
+
+
+def _unreadable(line: int, sentence: str) -> Document:
+    return Document({}, {}, [Fault("", line, sentence)])
+
+
+class _Builder:
+    def __init__(self, lines: dict[KeyPath, int]) -> None:
+        self.faults: list[Fault] = []
+        self._lines = lines
+        self._constructor = yaml.constructor.SafeConstructor()
+
+    def build(self, node: yaml.Node, path: KeyPath) -> Any:
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if node.tag not in _TAGS:
+            return self._refuse(path, "YAML tags are not supported")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            values = (self.build(child, (*path, index)) for index, child in enumerate(node.value))
+            return [value for value in values if value is not _DROPPED]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = self._scalar(key_node, path) if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str):
+                self.faults.append(fault_at(path, "a key here is not text: put quotes round it", {path: line}))
+                continue
+            here = (*path, key)
+            if here in self._lines:
+                sentence = f"is already given in line {self._lines[here]}"
+                self.faults.append(fault_at(here, sentence, {here: line}))
+                continue
+            self._lines[here] = line
+            value = self.build(value_node, here)
+            if value is not _DROPPED:
+                mapping[key] = value
+        return mapping
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
+        if node.tag not in _TAGS:
+            return node.value if node.value == "<<" else _DROPPED
+        try:
+            return self._constructor.construct_object(node)
+        except (ValueError, OverflowError, yaml.YAMLError):
+            return self._refuse(path, "cannot be read as a value: put quotes round it")
+
+    def _refuse(self, path: KeyPath, sentence: str) -> object:
+        self.faults.append(fault_at(path, sentence, self._lines))
+        return _DROPPED

@@ -1,0 +1,149 @@
+"""Where things are: addresses to listen on, registry names, URLs, and patterns over repositories."""
+
+import ipaddress
+import re
+from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
+
+import idna
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from proxy.core.upstreams import ALIASES
+
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})", re.ASCII)
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_REGISTRY = re.compile(rf"(?:\*\.)?({_LABEL}(?:\.{_LABEL})*)(?::([0-9]{{1,5}}))?", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9._:@/*?-]{1,512}", re.ASCII)
+_SCHEMES = ("http", "https")
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0 lets the kernel choose."""
+
+    host: str  # IPv6 without brackets
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _port(text: str) -> int:
+    if int(text) > 65535:
+        raise ValueError("a port is at most 65535")
+    return int(text)
+
+
+def parse_address(written: object) -> Address:
+    """``host:port``, IPv6 in brackets. Raises ValueError with advice."""
+    found = _ADDRESS.fullmatch(written) if isinstance(written, str) else None
+    if found is None:
+        raise ValueError('not an address: write host:port, such as 127.0.0.1:5000, 0.0.0.0:5000 or "[::1]:5000"')
+    if found[1]:
+        try:
+            ipaddress.IPv6Address(found[1])
+        except ValueError:
+            raise ValueError("not an IPv6 address inside the brackets") from None
+    return Address((found[1] or found[2]).lower(), _port(found[3]))
+
+
+def canonical_name(written: str) -> str:
+    """A registry's name as it is compared: lower-case, IDNA, an alias replaced by what it stands for.
+
+    ``*.`` may stand before it, for exactly one label. Raises ValueError with advice.
+    """
+    name = _canonical(written)
+    return ALIASES.get(name, name)
+
+
+def _canonical(written: str) -> str:
+    if "://" in written:
+        raise ValueError("a registry name has no scheme: write the host alone and put the address under url")
+    if "/" in written:
+        raise ValueError("a registry name has no path: write host or host:port")
+    host, colon, port = written.partition(":")
+    if host.endswith("."):
+        raise ValueError("write the registry name without the dot at its end")
+    try:
+        host = host.lower() if host.isascii() else idna.encode(host.lower(), uts46=True).decode()
+    except idna.IDNAError:
+        raise ValueError("not an international domain name") from None
+    name = f"{host}{colon}{port}"
+    found = _REGISTRY.fullmatch(name)
+    if found is None or len(host) > 253:
+        raise ValueError("not a registry name: write host or host:port; a star may only stand for the first label")
+    if found[2] is not None and _port(found[2]) == 0:
+        raise ValueError("a port is at least 1")
+    return name
+
+
+def _realm(written: str) -> str:
+    scheme, separator, host = written.rpartition("://")
+    if separator and scheme not in _SCHEMES:
+        raise ValueError("a realm is a host, with http:// or https:// before it or with nothing")
+    return f"{scheme}{separator}{_host(host)}"
+
+
+def _single_name(written: str) -> str:
+    return ALIASES.get(name := _host(written), name)
+
+
+def _host(written: str) -> str:
+    name = _canonical(written)
+    if name.startswith("*."):
+        raise ValueError("a star has no place here: write one host")
+    return name
+
+
+def host_of(name: str) -> str:
+    """The host of ``host[:port]`` or of a URL, without the port; empty where there is none."""
+    try:
+        return urlsplit(name if "://" in name else f"//{name}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def parse_url(written: str) -> str:
+    """An http or https URL without userinfo, query or fragment, and without a slash at its end.
+
+    Raises ValueError with advice that never shows the URL, for it may hold a password.
+    """
+    try:
+        parts = urlsplit(written)
+        port = parts.port
+    except ValueError:
+        raise ValueError("not a URL: write https://host or https://host:port") from None
+    if parts.scheme not in _SCHEMES or not parts.hostname or port == 0 or not re.fullmatch(r"[!-~]+", written):
+        raise ValueError("not a URL: write https://host or https://host:port (or http)")
+    if "@" in parts.netloc:
+        raise ValueError("a URL holds no user or password here: use auth with password_file")
+    if "?" in written or "#" in written:
+        raise ValueError("a URL has no query and no fragment here")
+    return written.rstrip("/")
+
+
+def parse_pattern(written: str) -> str:
+    """A glob over ``REGISTRY/REPOSITORY`` or ``REGISTRY/REPOSITORY:TAG``. Raises ValueError with advice."""
+    if _PATTERN.fullmatch(written) is None:
+        raise ValueError("not a pattern: write names with * and ?, such as docker.io/library/*")
+    return written
+
+
+Listen = Annotated[
+    Address,
+    PlainValidator(parse_address),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"}),
+]
+RegistryName = Annotated[str, AfterValidator(canonical_name)]
+SingleRegistryName = Annotated[str, AfterValidator(_single_name)]
+Url = Annotated[str, AfterValidator(parse_url), WithJsonSchema({"type": "string", "pattern": "^https?://[^?#@]+$"})]
+Pattern = Annotated[str, AfterValidator(parse_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], Field(strict=False)]
+Realms = Annotated[tuple[Annotated[str, AfterValidator(_realm)], ...], Field(strict=False)]

@@ -1,0 +1,172 @@
+"""Everything that can be set, with its default: the single source of the JSON Schema, the checks and the overrides."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from proxy.config.lifecycle import LifecycleSettings
+from proxy.config.places import Address, Listen, Patterns, SingleRegistryName
+from proxy.config.quantities import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Duration,
+    FreeSpace,
+    GiB,
+    KiB,
+    MiB,
+    PositiveDuration,
+    PositiveSize,
+    Room,
+    at_least,
+    at_most,
+    format_size,
+)
+from proxy.config.secrets import FilePath
+from proxy.config.section import Section
+from proxy.config.upstreams import Upstreams, has_docker_hub, public_upstreams
+
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class CacheSettings(Section):
+    """Where content is kept, and how much of it."""
+
+    path: FilePath = Field(default=Path("~/.cache/entrepot"), validate_default=True)
+    """Folder of the cache; one process per cache. Without it: $XDG_CACHE_HOME/entrepot or ~/.cache/entrepot."""
+    max_size: PositiveSize = 50 * GiB
+    """How much may be kept. What was used least recently goes first."""
+    min_free: Room = FreeSpace(5.0, 5 * GiB)
+    """Room to leave free on the disk: a size, a percentage, or the larger of both."""
+
+
+class TagSettings(Section):
+    """How long an answer about a tag holds. Content by digest does not age."""
+
+    ttl: Duration = MINUTE
+    """How long a tag is served without asking the registry."""
+    stale_if_error: Duration = DAY
+    """How long a known tag is still served when the registry does not answer."""
+    negative_ttl: Duration = 10.0
+    """How long a tag that does not exist is remembered as missing."""
+    revalidate_timeout: PositiveDuration = 5.0
+    """How long a client waits for the registry while a stale answer is at hand."""
+    immutable: Patterns = ()
+    """Tags that never move, as patterns over REGISTRY/REPOSITORY:TAG; they are asked for once."""
+
+
+class LogSettings(Section):
+    """The log: which lines, in which form."""
+
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object per line."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious kind of line that is written."""
+
+
+class DrainSettings(Section):
+    """A stop: how long pulls in progress are waited for."""
+
+    delay: Duration = 5.0
+    """How long to go on accepting pulls after readiness is withdrawn, so that load balancers notice."""
+    timeout: Duration = MINUTE
+    """How long pulls may take to finish before they are cut off."""
+
+
+class LimitSettings(Section):
+    """Most of what clients and registries may take at a time."""
+
+    connections: _Count = 4096
+    """Client connections at a time; more get 503."""
+    connections_per_address: _Count = 256
+    """Client connections at a time from one address."""
+    fills: _Count = 64
+    """Blobs that arrive from registries at a time."""
+    fill_queue: Annotated[int, Field(ge=0, le=1_000_000)] = 512
+    """Blobs that wait for their turn to be fetched; more get 503."""
+    header_timeout: PositiveDuration = 15.0
+    """How long a client may take to send a request's header."""
+    idle_timeout: PositiveDuration = 75.0
+    """How long a connection without requests is kept; longer than the load balancer in front keeps it."""
+    write_stall: PositiveDuration = MINUTE
+    """How long a client may take no bytes of an answer before its connection is cut."""
+    manifest_size: Annotated[PositiveSize, at_least(64 * KiB, format_size), at_most(16 * MiB, format_size)] = 4 * MiB
+    """The largest manifest that is accepted from a registry; at most 16MiB."""
+    blob_size: PositiveSize = 52 * GiB
+    """The largest blob that is accepted from a registry."""
+
+
+class TransferSettings(Section):
+    """The ways in which a blob arrives."""
+
+    per_blob: Annotated[int, Field(ge=1, le=32)] = 4
+    """Connections to the registry at a time for one large blob."""
+
+
+class Settings(Section):
+    """Entrepot, an OCI registry pull-through cache."""
+
+    # A switch stands before the key that it permits, because a validator sees only the fields above its own.
+    anonymous: bool = False
+    """Allow pulls by anyone who can reach a listen address that is not loopback."""
+    listen: Listen = Address("127.0.0.1", 5000)
+    """Address of the OCI pull API: host:port, IPv6 in brackets."""
+    admin_public: bool = False
+    """Allow an admin address that is not loopback. Anyone who can reach it can purge."""
+    admin: Listen = Address("127.0.0.1", 5001)
+    """Address of health, metrics, status and purge; never the same as the pull API."""
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    """The content that is kept: where, and how much of it."""
+    tags: TagSettings = TagSettings()
+    """How long an answer about a tag holds."""
+    upstreams: Upstreams = Field(default_factory=public_upstreams)
+    """Registries that can be reached, by the name clients use. Without it: the well-known public ones."""
+    default_upstream: SingleRegistryName | None = "docker.io"
+    """Registry meant by paths that name none (registry-mirrors of the Docker daemon); null turns them off.
+    Where upstreams are given without docker.io, null is the default."""
+    lifecycle: Annotated[tuple[LifecycleSettings, ...], Field(strict=False)] = ()
+    """Lifecycle policies; the first whose patterns match a repository holds for it."""
+    lifecycle_interval: PositiveDuration = HOUR
+    """How often the lifecycle policies are applied."""
+    pins: Patterns = ()
+    """Content that is never let go, as patterns over REGISTRY/REPOSITORY or REGISTRY/REPOSITORY:TAG."""
+    log: LogSettings = LogSettings()
+    """What is written to standard error."""
+    drain: DrainSettings = DrainSettings()
+    """How a stop goes."""
+    limits: LimitSettings = LimitSettings()
+    """Bounds that keep one client or registry from taking everything."""
+    transfers: TransferSettings = TransferSettings()
+    """How blobs are fetched."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_paths_mean_docker_hub_where_it_is_an_upstream(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "upstreams" in given and not has_docker_hub(given["upstreams"]):
+            return {"default_upstream": None, **given}
+        return given
+
+    @field_validator("listen")
+    @classmethod
+    def _open_on_purpose(cls, listen: Address, info: ValidationInfo) -> Address:
+        if not listen.is_loopback and info.data.get("anonymous") is False:
+            raise ValueError("is open to others than this machine: set anonymous: true if everyone there may pull")
+        return listen
+
+    @field_validator("admin")
+    @classmethod
+    def _admin_is_guarded(cls, admin: Address, info: ValidationInfo) -> Address:
+        if not admin.is_loopback and info.data.get("admin_public") is False:
+            raise ValueError("is open to others than this machine: set admin_public: true if everyone there may purge")
+        if admin.port != 0 and admin == info.data.get("listen"):
+            raise ValueError("is the same address as listen: the two APIs never share one")
+        return admin
+
+    @field_validator("default_upstream")
+    @classmethod
+    def _default_is_an_upstream(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and name not in info.data.get("upstreams", {name: None}):
+            raise ValueError(f"{name} is not one of the upstreams")
+        return name

@@ -1,0 +1,162 @@
+"""The registries that clients may reach through Entrepot, by name.
+
+Credentials for AWS go to a host because of its name, so a name that only resembles an ECR host is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from proxy.config.auth import AnonymousAuth, Auth, EcrAuth, EcrPublicAuth
+from proxy.config.places import Realms, RegistryName, Url, canonical_name, host_of
+from proxy.config.quantities import OptionalDuration, PositiveSize
+from proxy.config.secrets import CertificateFile
+from proxy.config.section import KeyPath, Misfit, Section
+from proxy.core.ecr_names import is_ecr_public, looks_like_ecr, parse_ecr_host
+
+PUBLIC_REGISTRIES = (
+    "docker.io",
+    "gcr.io",
+    "ghcr.io",
+    "mcr.microsoft.com",
+    "nvcr.io",
+    "public.ecr.aws",
+    "quay.io",
+    "registry.gitlab.com",
+    "registry.k8s.io",
+)
+"""The upstreams of a configuration that names none."""
+
+_NAME = "(name)"  # stands in a mapping for its own key; no user writes it
+_URLS = {"docker.io": "https://registry-1.docker.io"}
+_LOOKALIKE = (
+    "looks like an ECR registry but is none, so it would get no credentials: ACCOUNT.dkr.ecr.REGION.amazonaws.com"
+)
+_REGION_NEEDED = "is needed: the name is not that of an ECR registry"
+
+
+def _concrete(name: str) -> str:
+    """A host of the kind that ``name`` stands for."""
+    return host_of(name.replace("*", "0" * 12, 1))
+
+
+def _is_endpoint(host: str) -> bool:
+    """A VPC interface endpoint's own name, which only ever stands in a url."""
+    return host.endswith((".vpce.amazonaws.com", ".vpce.amazonaws.com.cn"))
+
+
+class UpstreamSettings(Section):
+    """One registry, or with a leading star all registries of one form. An empty value takes the defaults."""
+
+    name: SkipJsonSchema[RegistryName] = Field(alias=_NAME, exclude=True)
+    """The canonical name, or a pattern whose first label is a star."""
+    url: Url | None = None
+    """Where the registry is; follows from the name: https://NAME. Not for names with a star."""
+    auth: Auth = Field(default_factory=lambda: AnonymousAuth(type="anonymous"))
+    """How to sign in. Without it: ecr for an ECR name, otherwise anonymous."""
+    ca_file: CertificateFile | None = None
+    """PEM file of certificate authorities to trust for this registry, beside the system's."""
+    insecure: bool = False
+    """Do not verify the certificate of the registry's own host. Anyone on the way can then read credentials."""
+    max_size: PositiveSize | None = None
+    """Most bytes of the cache that content of this registry may take; no bound of its own when left out."""
+    realms: Realms = ()
+    """Further hosts that credentials may be sent to when the registry names them as its token realm: host, host:port,
+    or with http:// before it; https is meant otherwise."""
+    touch_upstream: OptionalDuration = None
+    """How often a manifest in use is fetched anew, so that the registry's own records show it as pulled."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_ecr_name_needs_no_auth(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("auth") is None:
+            ecr = parse_ecr_host(_concrete(str(given.get(_NAME, "")).lower())) is not None
+            return {**given, "auth": {"type": "ecr" if ecr else "anonymous"}}
+        return given
+
+    @model_validator(mode="after")
+    def _is_reachable_and_trustworthy(self) -> Self:
+        parts: list[tuple[KeyPath, str]] = []
+        if self.name.startswith("*.") and self.url is not None:
+            parts.append((("url",), "a name with a star has no url: it follows from each host"))
+        parts += self._ecr_faults()
+        if parts:
+            raise Misfit(parts)
+        return self
+
+    def _ecr_faults(self) -> list[tuple[KeyPath, str]]:
+        name, target = _concrete(self.name), host_of(self.url or "")
+        lookalike = looks_like_ecr(name)
+        if lookalike and self.url is None:
+            return [((), _LOOKALIKE)]
+        if isinstance(self.auth, EcrPublicAuth) and not (is_ecr_public(name) or is_ecr_public(target)):
+            return [(("auth", "type"), "is only for public.ecr.aws and ecr-public.aws.com")]
+        if not isinstance(self.auth, EcrAuth):
+            return []
+        if lookalike:
+            return [((), _LOOKALIKE)]
+        if looks_like_ecr(target) and not _is_endpoint(target):
+            return [(("url",), _LOOKALIKE)]
+        known = any(parse_ecr_host(host) is not None for host in (name, target))
+        return [] if known or self.auth.region else [(("auth", "region"), _REGION_NEEDED)]
+
+    def base_url(self, host: str) -> str:
+        """Where the registry is that clients call ``host``, which is the name or matches it."""
+        return self.url or _URLS.get(host, f"https://{host}")
+
+
+def _named(given: Any) -> Any:
+    """Each value learns its key, and an empty value becomes an empty mapping."""
+    if not isinstance(given, dict):
+        return given
+    return {
+        key: {**({} if value is None else value), _NAME: key} if value is None or isinstance(value, dict) else value
+        for key, value in given.items()
+    }
+
+
+def _by_canonical_name(given: dict[str, UpstreamSettings]) -> dict[str, UpstreamSettings]:
+    first: dict[str, str] = {}
+    doubles = [
+        ((key,), f"is the same registry as {first[upstream.name]}: leave one of them out")
+        for key, upstream in given.items()
+        if first.setdefault(upstream.name, key) != key
+    ]
+    if doubles:
+        raise Misfit(doubles)
+    return {upstream.name: _with_url(upstream) for upstream in given.values()}
+
+
+def _with_url(upstream: UpstreamSettings) -> UpstreamSettings:
+    if upstream.url is not None or upstream.name.startswith("*."):
+        return upstream
+    return upstream.model_copy(update={"url": upstream.base_url(upstream.name)})
+
+
+def _null_is_allowed(schema: dict[str, Any]) -> None:
+    schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
+
+
+def public_upstreams() -> dict[str, UpstreamSettings]:
+    return {name: _with_url(UpstreamSettings.model_validate({_NAME: name})) for name in PUBLIC_REGISTRIES}
+
+
+def has_docker_hub(given: object) -> bool:
+    """Whether upstreams as written name Docker Hub, by whichever of its names."""
+    for key in given if isinstance(given, Mapping) else ():
+        try:
+            if canonical_name(str(key)) == "docker.io":
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+Upstreams = Annotated[
+    dict[str, UpstreamSettings],
+    Field(min_length=1, json_schema_extra=_null_is_allowed),
+    BeforeValidator(_named),
+    AfterValidator(_by_canonical_name),
+]

@@ -1,0 +1,14 @@
+"""Configuration files for tests, and the reference file with its examples uncommented."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+REFERENCE = Path(__file__).parents[2] / "config" / "entrepot.yaml"
+
+Write = Callable[[str | bytes], Path]
+
+
+def with_examples(text: str) -> str:
+    """Takes one ``# `` from each line that has a single one; ``##`` is prose."""
+    return re.sub(r"^( *)# ", r"\1", text, flags=re.MULTILINE)

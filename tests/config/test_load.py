@@ -1,0 +1,182 @@
+"""From files and environments to settings."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config import (
+    Address,
+    BasicAuth,
+    ConfigInvalid,
+    FileRefused,
+    SecretSource,
+    load,
+    read_credentials,
+    read_secret,
+)
+from proxy.config.overrides import variables
+from tests.config.cast import Write
+
+HOME = {"HOME": "/home/me"}
+
+
+def test_without_a_file_it_is_closed_to_others_and_knows_the_public_registries() -> None:
+    loaded = load(None, HOME)
+    assert loaded.source is None
+    assert loaded.settings.listen.is_loopback
+    assert loaded.settings.admin.is_loopback
+    assert loaded.settings.cache.path == Path("/home/me/.cache/entrepot")
+    assert loaded.settings.upstreams["docker.io"].url == "https://registry-1.docker.io"
+    assert loaded.settings.upstreams["ghcr.io"].url == "https://ghcr.io"
+    assert loaded.settings.default_upstream == "docker.io"
+
+
+def test_the_cache_is_where_xdg_says_unless_that_is_relative() -> None:
+    assert load(None, HOME | {"XDG_CACHE_HOME": "/x"}).settings.cache.path == Path("/x/entrepot")
+    assert load(None, HOME | {"XDG_CACHE_HOME": "x"}).settings.cache.path == Path("/home/me/.cache/entrepot")
+
+
+def test_a_variable_names_the_file(write: Write) -> None:
+    file = write("tags: {ttl: 7s}\n")
+    loaded = load(None, HOME | {"ENTREPOT_CONFIG": str(file)})
+    assert (loaded.source, loaded.settings.tags.ttl) == (file, 7)
+
+
+def test_the_environment_stands_above_the_file(write: Write) -> None:
+    file = write("tags: {ttl: 7s}\nlog: {level: debug}\n")
+    environ = {
+        "ENTREPOT_TAGS_TTL": "5m",
+        "ENTREPOT_LISTEN": "[::]:5000",
+        "ENTREPOT_ANONYMOUS": "true",
+        "ENTREPOT_LIMITS_FILLS": "7",
+        "ENTREPOT_CACHE_MAX_SIZE": "1.5GB",
+        "ENTREPOT_PINS": "docker.io/*, quay.io/a/b:v1",
+    }
+    settings = load(file, HOME | environ).settings
+    assert settings.tags.ttl == 300
+    assert settings.log.level == "debug"
+    assert settings.listen == Address("::", 5000)
+    assert settings.limits.fills == 7
+    assert settings.cache.max_size == 1_500_000_000
+    assert settings.pins == ("docker.io/*", "quay.io/a/b:v1")
+
+
+def test_a_good_override_mends_a_bad_file(write: Write) -> None:
+    assert load(write("tags: {ttl: 60}\n"), HOME | {"ENTREPOT_TAGS_TTL": "60s"}).settings.tags.ttl == 60
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [
+        ("ENTREPOT_TAGS_TTL", "60", "tags.ttl"),
+        ("ENTREPOT_TAGS_TTL", "", "tags.ttl"),
+        ("ENTREPOT_LISTEN", "0.0.0.0:5000", "listen"),
+        ("ENTREPOT_LIMITS_FILLS", "9" * 5000, "limits.fills"),
+        ("ENTREPOT_DEFAULT_UPSTREAM", "nowhere.test", "default_upstream"),
+    ],
+)
+def test_a_fault_in_an_override_names_the_variable(variable: str, value: str, key: str) -> None:
+    with pytest.raises(ConfigInvalid, match=variable) as caught:
+        load(None, HOME | {variable: value})
+    (fault,) = caught.value.faults
+    assert (fault.variable, fault.key, fault.line) == (variable, key, None)
+
+
+def test_an_override_cannot_hide_what_is_wrong_round_it(write: Write) -> None:
+    with pytest.raises(ConfigInvalid, match="tags: must be a mapping"):
+        load(write("tags: 5\n"), HOME | {"ENTREPOT_TAGS_TTL": "60s"})
+
+
+def test_every_setting_with_a_fixed_path_has_its_variable() -> None:
+    known = variables()
+    assert known["ENTREPOT_TAGS_STALE_IF_ERROR"] == ("tags", "stale_if_error")
+    assert known["ENTREPOT_CACHE_PATH"] == ("cache", "path")
+    assert known["ENTREPOT_DEFAULT_UPSTREAM"] == ("default_upstream",)
+    assert len(set(known.values())) == len(known) == 29
+    assert not {"ENTREPOT_UPSTREAMS", "ENTREPOT_LIFECYCLE", "ENTREPOT_CACHE"} & known.keys()
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_passed_over_and_told() -> None:
+    injected = {"ENTREPOT_PORT": "tcp://10.0.0.1:5000", "ENTREPOT_SERVICE_HOST": "10.0.0.1", "OTHER": "x"}
+    assert load(None, HOME | injected).ignored_variables == ("ENTREPOT_PORT", "ENTREPOT_SERVICE_HOST")
+
+
+def test_a_variable_that_holds_a_secret_is_not_called_ignored(write: Write) -> None:
+    file = write("upstreams: {a.io: {auth: {type: basic, username: me, password_env: ENTREPOT_HUB_TOKEN}}}\n")
+    assert load(file, HOME | {"ENTREPOT_HUB_TOKEN": "x"}).ignored_variables == ()
+
+
+def test_names_are_compared_in_their_canonical_form(write: Write) -> None:
+    file = write("upstreams:\n  Index.Docker.IO:\n  BÜCHER.example:8443:\n  faß.de:\n")
+    settings = load(file, HOME).settings
+    assert list(settings.upstreams) == ["docker.io", "xn--bcher-kva.example:8443", "xn--fa-hia.de"]
+    assert settings.upstreams["xn--bcher-kva.example:8443"].url == "https://xn--bcher-kva.example:8443"
+    assert settings.default_upstream == "docker.io"
+
+
+def test_without_docker_hub_bare_paths_mean_nothing(write: Write) -> None:
+    assert load(write("upstreams:\n  ghcr.io:\n"), HOME).settings.default_upstream is None
+    chosen = load(write("upstreams:\n  ghcr.io:\ndefault_upstream: ghcr.io\n"), HOME).settings
+    assert chosen.default_upstream == "ghcr.io"
+    assert load(write("default_upstream: null\n"), HOME).settings.default_upstream is None
+
+
+def test_an_ecr_name_needs_nothing_else(write: Write) -> None:
+    account, all_of_a_region = "123456789012.dkr.ecr.eu-west-1.amazonaws.com", "*.dkr-ecr-fips.us-east-1.on.aws"
+    upstreams = load(write(f"upstreams:\n  {account}:\n  '{all_of_a_region}': {{}}\n"), HOME).settings.upstreams
+    assert upstreams[account].auth.type == "ecr"
+    assert upstreams[all_of_a_region].auth.type == "ecr"
+    assert upstreams[all_of_a_region].url is None
+    assert upstreams[all_of_a_region].base_url("1.test") == "https://1.test"
+
+
+def test_an_ecr_registry_may_stand_behind_another_name(write: Write) -> None:
+    endpoint = "https://vpce-01.dkr.ecr.eu-west-1.vpce.amazonaws.com"
+    file = write(f"upstreams: {{a.io: {{url: '{endpoint}/', auth: {{type: ecr, region: eu-west-1}}}}}}\n")
+    assert load(file, HOME).settings.upstreams["a.io"].url == endpoint
+
+
+def test_realms_are_hosts_and_keep_their_scheme(write: Write) -> None:
+    file = write("upstreams: {a.io: {realms: [Auth.A.io, 'http://10.0.0.1:5011', registry-1.docker.io]}}\n")
+    realms = load(file, HOME).settings.upstreams["a.io"].realms
+    assert realms == ("auth.a.io", "http://10.0.0.1:5011", "registry-1.docker.io")
+
+
+def test_off_is_off_and_a_duration_is_one(write: Write) -> None:
+    file = write(
+        "upstreams: {a.io: {touch_upstream: off}, b.io: {touch_upstream: 'off'}, c.io: {touch_upstream: 1d}}\n"
+    )
+    upstreams = load(file, HOME).settings.upstreams
+    assert [upstream.touch_upstream for upstream in upstreams.values()] == [None, None, 86400]
+
+
+def test_a_byte_order_mark_is_passed_over(write: Write) -> None:
+    assert load(write(b"\xef\xbb\xbflog: {level: debug}\n"), HOME).settings.log.level == "debug"
+
+
+def test_a_rotated_secret_is_seen_at_the_next_use(write: Write, tmp_path: Path) -> None:
+    file = write("upstreams: {a.io: {auth: {type: basic, username_env: WHO, password_file: token}}}\n")
+    token = tmp_path / "token"
+    token.write_text("first\r\n")
+    auth = load(file, HOME | {"WHO": "me"}).settings.upstreams["a.io"].auth
+    assert isinstance(auth, BasicAuth)
+    credentials = read_credentials(auth, {"WHO": "me"})
+    assert (credentials.username, credentials.password.get_secret_value()) == ("me", "first")
+    assert "first" not in repr(credentials)
+    token.write_text(" second ")
+    assert read_credentials(auth, {"WHO": "me"}).password.get_secret_value() == " second "
+
+
+def test_a_secret_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("x")
+    token.chmod(0o602)
+    with pytest.raises(FileRefused, match="chmod o-w"):
+        read_secret(SecretSource(token, None), {})
+
+
+def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("\n")
+    with pytest.raises(FileRefused, match="holds nothing"):
+        read_secret(SecretSource(token, None), {})

@@ -1,0 +1,204 @@
+"""The small pure values: names, spans, freshness, budget, paging."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.budget import Budget, Limits
+from proxy.core.errors import DigestInvalid, NameInvalid, PageInvalid, TagInvalid
+from proxy.core.freshness import Standing, TagRules, age, standing
+from proxy.core.hashing import Hasher
+from proxy.core.names import Digest, parse_name, parse_reference
+from proxy.core.paging import cut, next_link, parse_limit
+from proxy.core.spans import Spans
+from proxy.core.upstreams import UpstreamNames
+
+HEX = "a" * 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "md5:" + "a" * 32, "sha1:" + "a" * 40, f"SHA256:{HEX}", f"sha256:{HEX.upper()}", f"sha256:{HEX[:-1]}",
+        f"sha256:{HEX}a", f"sha256+b64u:{HEX}", f"sha256:{HEX}:x", f"sha256:{HEX}\n", f"blake3:{HEX}", "sha512:" + HEX,
+        f"sha256:{HEX[:-1]}٣", f"sha256:../{HEX[3:]}",
+    ],
+)  # fmt: skip
+def test_only_sha256_and_sha512_in_lower_hex_are_digests(text: str) -> None:
+    with pytest.raises(DigestInvalid):
+        parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/",
+        "a//b",
+        "a/",
+        "/a",
+        "A/b",
+        "a/../b",
+        "..",
+        "a\x00b",
+        "a b",
+        "a\n",
+        "ä",
+        "a/_b",
+        "a___b",
+        "a..b",
+        "-a",
+        "a" * 256,
+    ],
+)
+def test_what_is_not_a_repository_name_is_refused(name: str) -> None:
+    with pytest.raises(NameInvalid):
+        parse_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "library/redis", "a--b/c__d/e.f", "foo/manifests", "a" * 255])
+def test_names_of_the_grammar_pass(name: str) -> None:
+    assert parse_name(name) == name
+
+
+@pytest.mark.parametrize("tag", ["", ".a", "-a", "a" * 129, "a/b", "a\n", "é", "a b"])
+def test_what_is_not_a_tag_is_refused(tag: str) -> None:
+    with pytest.raises(TagInvalid):
+        parse_reference(tag)
+
+
+def test_a_proof_copied_half_way_ends_like_the_one_that_went_through() -> None:
+    whole = b"abc" * 1000
+    proof = Hasher(Digest.of(whole))
+    proof.update(whole[:1000])
+    twin = proof.copy()
+    for hasher in (proof, twin):
+        hasher.update(whole[1000:])
+        assert hasher.agrees()
+        assert hasher.count == len(whole)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 60)), max_size=30), st.integers(0, 260))
+def test_spans_know_what_a_plain_set_of_positions_knows(writes: list[tuple[int, int]], position: int) -> None:
+    spans, positions = Spans(), set()
+    for start, length in writes:
+        spans.add(start, start + length)
+        positions |= set(range(start, start + length))
+    run = position
+    while run in positions:
+        run += 1
+    assert spans.run_from(position) == run
+    assert spans.total == len(positions)
+    gaps = {at for start, end in spans.missing(260) for at in range(start, end)}
+    assert gaps == set(range(260)) - positions
+
+
+RULES = TagRules(ttl=60, stale_if_error=600)
+
+
+@pytest.mark.parametrize(
+    ("checked_at", "expected"),
+    [
+        (1000, Standing.FRESH),
+        (940, Standing.FRESH),
+        (939, Standing.STALE),
+        (340, Standing.STALE),
+        (339, Standing.DEAD),
+        (1001, Standing.STALE),  # a check in the future: the clock cannot vouch for it
+    ],
+)
+def test_the_standing_of_a_tag_follows_from_its_age(checked_at: float, expected: Standing) -> None:
+    assert standing(RULES, checked_at, 1000) is expected
+    assert age(checked_at, 1000) >= 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=60))
+def test_the_budget_never_grants_beyond_the_hard_limit_and_returns_to_zero(steps: list[tuple[int, bool]]) -> None:
+    budget = Budget(Limits(1000))
+    for size, whole in steps:
+        reservation = budget.reserve(size)
+        if reservation is None:
+            assert budget.used + size > budget.limits.hard
+            budget.forget(budget.committed)
+            continue
+        if whole:
+            reservation.commit(size)
+        reservation.release()
+        assert budget.used <= budget.limits.hard
+        assert budget.reserved == 0
+
+
+def test_a_reservation_that_grows_gives_all_of_it_back() -> None:
+    budget = Budget(Limits(1000))
+    reservation = budget.reserve(400)
+    assert reservation is not None
+    assert reservation.extend(400)
+    assert not reservation.extend(400)
+    reservation.release()
+    reservation.release()
+    assert budget.used == 0
+
+
+def test_excess_is_what_leads_back_below_the_soft_limits_target() -> None:
+    budget = Budget(Limits(1000), committed=990)
+    assert budget.excess() == 0
+    assert budget.excess(100) == 190
+    assert budget.excess(10) == 0
+
+
+@pytest.mark.parametrize(("text", "limit"), [(None, None), ("0", 0), ("7", 7), ("999999999", 1000)])
+def test_n_is_a_number_and_clamped(text: str | None, limit: int | None) -> None:
+    assert parse_limit(text) == limit
+
+
+@pytest.mark.parametrize("text", ["", "-1", "x", "1.5", "٣", "9" * 40, " 1"])
+def test_what_is_no_number_of_results_is_refused(text: str) -> None:
+    with pytest.raises(PageInvalid):
+        parse_limit(text)
+
+
+def test_an_upstream_that_ignores_n_is_cut_into_pages_that_lose_nothing() -> None:
+    tags = [f"t{number:02}" for number in range(25)]
+    seen: list[str] = []
+    last: str | None = None
+    for _ in range(10):
+        page = cut(tags, 10, last, None)
+        seen += page.names
+        last = page.last
+        if last is None:
+            break
+    assert seen == tags
+
+
+def test_an_upstream_that_pages_is_left_alone() -> None:
+    assert cut(["b", "a"], 2, None, "opaque token") == (["b", "a"], "opaque token")
+
+
+def test_a_link_escapes_what_it_carries() -> None:
+    link = next_link("/v2/a/tags/list", 5, 'x"> y&z', [("ns", "docker.io")])
+    assert link == '</v2/a/tags/list?ns=docker.io&n=5&last=x%22%3E+y%26z>; rel="next"'
+
+
+NAMES = UpstreamNames.of(["docker.io", "*.dkr.ecr.us-east-1.amazonaws.com", "registry.test:5000"], "docker.io")
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("docker.io", "docker.io"),
+        ("index.docker.io", "docker.io"),
+        ("registry-1.docker.io", "docker.io"),
+        ("registry.test:5000", "registry.test:5000"),
+        ("registry.test", None),
+        ("evil.test", None),
+        ("123456789012.dkr.ecr.us-east-1.amazonaws.com", "123456789012.dkr.ecr.us-east-1.amazonaws.com"),
+        ("123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.test", None),
+        ("a.b.dkr.ecr.us-east-1.amazonaws.com", None),
+        ("a\r\nX: y.dkr.ecr.us-east-1.amazonaws.com", None),
+        ("*.dkr.ecr.us-east-1.amazonaws.com", None),
+        ("dkr.ecr.us-east-1.amazonaws.com", None),
+        ("", None),
+    ],
+)
+def test_only_configured_upstreams_are_found(asked: str, found: str | None) -> None:
+    assert NAMES.find(asked) == found

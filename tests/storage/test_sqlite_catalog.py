@@ -1,0 +1,197 @@
+"""The catalog's file: lost, corrupt, copied."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from proxy.core.errors import StoreFailed
+from proxy.core.names import Digest
+from proxy.storage.catalog import SqliteCatalog
+from proxy.storage.contract import Usage
+from proxy.storage.recovery import CORRUPT_KEPT, Recovery
+from tests.storage.kit import NGINX, blob
+
+
+async def fill(folder: Path, first: int, last: int) -> None:
+    catalog = SqliteCatalog(folder)
+    for number in range(first, last):
+        await catalog.add(blob(str(number)), NGINX)
+    await catalog.close()
+
+
+async def copy(folder: Path) -> None:
+    catalog = SqliteCatalog(folder)
+    await catalog.backup()
+    await catalog.close()
+
+
+async def state(folder: Path) -> tuple[Recovery, int]:
+    catalog = SqliteCatalog(folder)
+    try:
+        entries = (await catalog.usage()).entries
+        assert len(await catalog.oldest(10_000)) == entries
+        return catalog.recovered, entries
+    finally:
+        await catalog.close()
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(os.urandom(9000))
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def another_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 77")
+
+
+def a_table_short(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE tag")
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_symlink(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+DAMAGES = [garbage, truncated, emptied, another_version, a_table_short, a_folder, a_symlink, Path.unlink]
+
+
+async def test_what_was_written_is_there_at_the_next_start(tmp_path: Path) -> None:
+    assert await state(tmp_path) == (Recovery.EMPTY, 0)
+    await fill(tmp_path, 0, 5)
+    assert await state(tmp_path) == (Recovery.INTACT, 5)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_catalog_comes_back_from_its_copy(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    await fill(tmp_path, 0, 300)
+    await copy(tmp_path)
+    await fill(tmp_path, 300, 310)
+    damage(tmp_path / "catalog")
+    assert await state(tmp_path) == (Recovery.FROM_COPY, 300)
+    assert await state(tmp_path) == (Recovery.INTACT, 300)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_without_a_sound_copy_it_begins_empty(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    await fill(tmp_path, 0, 300)
+    await copy(tmp_path)
+    damage(tmp_path / "catalog")
+    if damage is a_symlink:
+        (tmp_path / "catalog.backup").unlink()
+    else:
+        damage(tmp_path / "catalog.backup")
+    assert await state(tmp_path) == (Recovery.EMPTY, 0)
+    assert await state(tmp_path) == (Recovery.INTACT, 0)
+
+
+async def test_a_garbage_log_costs_the_log_and_not_the_catalog(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 50)
+    (tmp_path / "catalog-wal").write_bytes(os.urandom(40_000))
+    assert await state(tmp_path) == (Recovery.INTACT, 50)
+
+
+async def test_a_log_left_behind_is_not_replayed_into_the_copy(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 50)
+    await copy(tmp_path)
+    catalog = SqliteCatalog(tmp_path)
+    await catalog.add(blob("new"), NGINX)
+    log = (tmp_path / "catalog-wal").read_bytes()
+    await catalog.close()
+    assert log, "the write is still in the log"
+    (tmp_path / "catalog").unlink()
+    (tmp_path / "catalog-wal").write_bytes(log)
+    assert await state(tmp_path) == (Recovery.FROM_COPY, 50)
+    assert [path.read_bytes() for path in tmp_path.glob("catalog.corrupt-*-wal")] == [log]
+
+
+async def test_corruption_met_in_a_call_fails_it_and_the_next_opening_goes_back_to_the_copy(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 2000)
+    await copy(tmp_path)
+    path = tmp_path / "catalog"
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'content_by_use'").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * page_size)
+        file.write(b"\xff" * page_size)
+    catalog = SqliteCatalog(tmp_path)
+    assert catalog.recovered is Recovery.INTACT, "nothing at the opening reads that page"
+    with pytest.raises(StoreFailed, match="malformed"):
+        await catalog.oldest(10)
+    with pytest.raises(StoreFailed):
+        await catalog.backup()
+    assert catalog.reopen() is Recovery.FROM_COPY
+    assert len(await catalog.oldest(3000)) == 2000
+    await catalog.close()
+    assert await state(tmp_path) == (Recovery.INTACT, 2000)
+
+
+async def test_a_copy_of_a_corrupt_catalog_never_replaces_a_sound_one(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 2000)
+    await copy(tmp_path)
+    sound = (tmp_path / "catalog.backup").read_bytes()
+    with (tmp_path / "catalog").open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+    catalog = SqliteCatalog(tmp_path)
+    with pytest.raises(StoreFailed):
+        await catalog.backup()
+    await catalog.close()
+    assert (tmp_path / "catalog.backup").read_bytes() == sound
+
+
+async def test_a_bounded_number_of_corrupt_ones_is_kept(tmp_path: Path) -> None:
+    for number in range(CORRUPT_KEPT + 2):
+        (tmp_path / "catalog").write_bytes(b"%d" % number * 3000)
+        await state(tmp_path)
+    kept = sorted(path.name for path in tmp_path.glob("catalog.corrupt-*"))
+    assert kept == [f"catalog.corrupt-{number}" for number in (3, 4, 5)]
+
+
+async def test_a_batch_that_fails_leaves_no_part_of_itself(tmp_path: Path) -> None:
+    catalog = SqliteCatalog(tmp_path)
+    with pytest.raises(StoreFailed):
+        await catalog.add(blob("a"), NGINX, [object()])  # type: ignore[list-item]
+    assert await catalog.usage() == Usage(0, 0)
+    await catalog.add(blob("b"), NGINX)
+    assert await catalog.usage() == Usage(1, 1)
+    await catalog.close()
+
+
+async def test_a_closed_catalog_says_so(tmp_path: Path) -> None:
+    catalog = SqliteCatalog(tmp_path)
+    await catalog.close()
+    await catalog.close()
+    with pytest.raises(StoreFailed, match="closed"):
+        await catalog.content(Digest.of(b"x"))
+
+
+async def test_a_lost_file_is_no_reason_to_copy_nothing_over_the_copy(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 5)
+    await copy(tmp_path)
+    sound = (tmp_path / "catalog.backup").read_bytes()
+    catalog = SqliteCatalog(tmp_path)
+    (tmp_path / "catalog").unlink()
+    with pytest.raises(StoreFailed):
+        await catalog.backup()
+    await catalog.close()
+    assert (tmp_path / "catalog.backup").read_bytes() == sound
