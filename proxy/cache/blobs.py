@@ -5,6 +5,7 @@ a flight (opening). Each hand-over is one step without an await.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from cachetools import LRUCache
@@ -18,6 +19,8 @@ from proxy.core.errors import BlobUnknown, StoreFailed
 from proxy.core.hashing import Hasher
 from proxy.core.names import Digest, Repository
 from proxy.upstream.contract import Registry
+
+log = logging.getLogger("entrepot.blob")
 
 _LOOKS = 8
 """How often a look-up starts again because content moved on between two looks; each start means that somebody else
@@ -76,7 +79,13 @@ class Blobs:
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
         content = await self._holdings.find(repository, digest)
-        body = await self._holdings.open(content) if content is not None else None
+        if content is None:
+            return None
+        try:
+            body = await self._holdings.open(content)
+        except StoreFailed as cause:
+            log.error("%s is held and cannot be opened: %s", digest, cause)
+            return await self._fetched(repository, digest)
         return BlobAnswer(body, body.size, Outcome.HIT) if body is not None else None
 
     async def _arriving(self, repository: Repository, digest: Digest) -> BlobAnswer | None:

@@ -4,9 +4,9 @@
     ingest/<random>                   bytes without a name yet
     quarantine/                       what was found in the way, bounded
 
-Commit order: all bytes written, size checked, file synced, made read-only, renamed, folder synced. So a name under
-``blobs/`` always stands for whole, durable bytes. A failed sync is final: nothing says which pages it lost, so the
-ingest is thrown away and never synced again.
+Commit order: all bytes written, size checked, made read-only and sealed, file synced, renamed, folder synced. So a name
+under ``blobs/`` always stands for whole, durable bytes. A failed sync is final: nothing says which pages it lost, so
+the ingest is thrown away and never synced again.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from proxy.core.errors import ContentMissing, StoreFailed
@@ -23,6 +23,10 @@ from proxy.core.spans import Spans
 from proxy.storage.faults import fault_of, faults
 from proxy.storage.quarantine import Quarantine, erase
 from proxy.storage.shards import Shards, make_folder
+
+SEAL = 1_000_000_000_000_000_000
+"""Modification time of committed files, in nanoseconds: one that no clock gives today. Whoever writes to the file
+afterwards breaks it, so a changed file shows at no cost when it is opened."""
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -97,8 +101,9 @@ class DiskIngest:
         try:
             with self._in_use() as descriptor, faults("commit to the store"):
                 self._demand_whole(descriptor, size)
-                os.fsync(descriptor)
                 os.fchmod(descriptor, 0o444)
+                os.utime(descriptor, ns=(SEAL, SEAL))
+                os.fsync(descriptor)
                 with self._naming:
                     self._store.place(self._name, digest)
                     self._digest = digest
@@ -174,10 +179,29 @@ class DiskStore:
             raise
 
     def open(self, digest: Digest) -> DiskReader:
+        """A file whose seal is broken is read whole first, and is only given out if its bytes are good."""
         try:
-            return DiskReader(self._shards.open(digest))
+            reader = DiskReader(self._shards.open(digest))
+            sealed = os.fstat(reader.fileno()).st_mtime_ns == SEAL
         except OSError as error:
             raise fault_of(error, f"open {digest}") from error
+        if not sealed:
+            self._seal_again(reader, digest)
+        return reader
+
+    def _seal_again(self, reader: DiskReader, digest: Digest) -> None:
+        try:
+            with faults(f"verify {digest}"):
+                good = _hashes_to(reader.fileno(), digest)
+                if good:
+                    os.utime(reader.fileno(), ns=(SEAL, SEAL))
+        except BaseException:
+            reader.close()
+            raise
+        if not good:
+            reader.close()
+            self.quarantine(digest)
+            raise ContentMissing(f"the file of {digest} was changed and is in quarantine")
 
     def remove(self, digest: Digest) -> None:
         with faults(f"remove {digest}"):
@@ -192,12 +216,11 @@ class DiskStore:
             yield from self._shards.portions()
 
     def verify(self, digest: Digest) -> bool:
-        reader = self.open(digest)
         try:
-            with faults(f"verify {digest}"), os.fdopen(reader.fileno(), "rb", buffering=0, closefd=False) as file:
-                return hashlib.file_digest(file, digest.algorithm).hexdigest() == digest.encoded
-        finally:
-            reader.close()
+            with closing(DiskReader(self._shards.open(digest))) as reader, faults(f"verify {digest}"):
+                return _hashes_to(reader.fileno(), digest)
+        except OSError as error:
+            raise fault_of(error, f"open {digest}") from error
 
     def sweep(self) -> int:
         swept = 0
@@ -233,3 +256,9 @@ class DiskStore:
         with suppress(OSError):
             os.unlink(name, dir_fd=self._ingest)
         self._arriving.discard(name)
+
+
+def _hashes_to(descriptor: int, digest: Digest) -> bool:
+    with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+        file.seek(0)
+        return hashlib.file_digest(file, digest.algorithm).hexdigest() == digest.encoded

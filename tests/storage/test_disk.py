@@ -233,3 +233,22 @@ def test_no_more_inodes_is_no_space(small: DiskStore) -> None:
     for ingest in begun:
         ingest.abort()
     assert small.verify(put(small, CONTENT))
+
+
+def test_a_file_that_somebody_changed_is_never_given_out(disk: DiskStore, root: Path) -> None:
+    put(disk, CONTENT)
+    place(root).chmod(0o644)
+    place(root).write_bytes(b"CONTENT")  # the same size, other bytes
+    with pytest.raises(ContentMissing):
+        disk.open(DIGEST)
+    assert not place(root).exists()
+    assert [path.read_bytes() for path in (root / "quarantine").iterdir()] == [b"CONTENT"]
+
+
+def test_a_file_that_was_copied_is_read_whole_once_and_trusted_again(disk: DiskStore, root: Path) -> None:
+    put(disk, CONTENT)
+    sealed = place(root).stat().st_mtime_ns
+    os.utime(place(root))
+    assert place(root).stat().st_mtime_ns != sealed
+    assert take(disk.open(DIGEST)) == CONTENT
+    assert place(root).stat().st_mtime_ns == sealed

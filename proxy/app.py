@@ -1,0 +1,216 @@
+"""The composition: built bottom-up on an exit stack, run under one owner of tasks, stopped top-down."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.cache.engine import CacheRules, start_cache
+from proxy.cache.fills import FillRules
+from proxy.cache.room import FreeSpaceRule
+from proxy.cache.threads import start_threads
+from proxy.clock import steady_clock
+from proxy.config import Loaded, Settings
+from proxy.core.budget import Limits
+from proxy.core.freshness import TagRules
+from proxy.core.upstreams import UpstreamNames
+from proxy.front.connections import ConnectionRules, Connections, Server
+from proxy.front.door import Door
+from proxy.front.journal import Journal, Line
+from proxy.front.wire import Wire, WireRules
+from proxy.observed import Observed
+from proxy.ops.admin import Health, admin_app
+from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
+from proxy.ops.metrics import Metrics
+from proxy.registries import Registries
+from proxy.storage.catalog import SqliteCatalog
+from proxy.storage.disk import DiskStore
+from proxy.storage.folder import cache_folder
+
+log = logging.getLogger("entrepot")
+
+_SENDERS = 16
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where it really listens, ports chosen by the kernel included."""
+
+    pull: str
+    admin: str
+
+
+class _Stopped(Exception):
+    """Ends the owner of the tasks; never seen outside."""
+
+
+class Stop:
+    """The wish to stop: once politely, twice at once."""
+
+    def __init__(self) -> None:
+        self.politely = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self.hurried = False  # a person at the terminal: no load balancer has to notice first
+
+    def ask(self, number: int) -> None:
+        self.hurried = self.hurried or number == signal.SIGINT
+        if self.politely.is_set():
+            self.at_once.set()
+        self.politely.set()
+
+
+async def serve(loaded: Loaded, announce: Callable[[Listening], None]) -> None:
+    """Runs until SIGTERM or SIGINT. Raises FolderRefused, OSError when an address cannot be bound, StoreFailed."""
+    settings = loaded.settings
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.ask, number)
+    with _logs(settings) as logs:
+        for name in loaded.ignored_variables:
+            log.warning("the environment variable %s matches no setting", name)
+        _raise_descriptor_limit(settings.limits.connections)
+        async with AsyncExitStack() as stack:
+            await _run(settings, logs, stop, announce, stack)
+
+
+async def _run(
+    settings: Settings, logs: LogWriter, stop: Stop, announce: Callable[[Listening], None], stack: AsyncExitStack
+) -> None:
+    now, started = steady_clock(), time.monotonic()
+    folder = stack.enter_context(cache_folder(settings.cache.path))
+    store = DiskStore(folder)
+    stack.callback(store.close)
+    catalog = SqliteCatalog(folder)
+    stack.push_async_callback(catalog.close)
+    threads = stack.enter_context(start_threads(settings.limits.fills))
+    senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
+    registries = Registries(settings)
+    stack.push_async_callback(registries.close)
+    owner = await stack.enter_async_context(_owner())
+    cache = await start_cache(store, catalog, registries.get, _cache_rules(settings), threads, owner, now)
+    stack.push_async_callback(cache.settle)
+    journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else _silence)
+    places = Connections(_connection_rules(settings))
+    names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
+    door = Door(cache, names, Wire(senders, WireRules(settings.limits.write_stall)), journal, now)
+    server = Server(door, places)
+    observed = Observed(cache, journal, places, registries, logs)
+    health = Health()
+    admin = admin_app(health, Metrics(observed.families()), lambda: observed.status(door, time.monotonic() - started))
+    listening = await _listen(settings, server, admin, stack)
+    owner.create_task(cache.keep_house(now))
+    health.ready = True
+    announce(listening[1])
+    await stop.politely.wait()
+    health.ready = False
+    await _drain(settings, stop, listening[0], server, door)
+
+
+async def _listen(
+    settings: Settings, server: Server, admin: web.Application, stack: AsyncExitStack
+) -> tuple[asyncio.Server, Listening]:
+    runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
+    await site.start()
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(server, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
+
+
+def _address(name: tuple[str, int]) -> str:
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, server: Server, door: Door) -> None:
+    """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
+    if not stop.hurried:
+        await _until(stop.at_once, settings.drain.delay)
+    log.info("stopping: %d requests under way", door.active)
+    listener.close()
+    server.pre_shutdown()
+    deadline = time.monotonic() + settings.drain.timeout
+    while door.active and time.monotonic() < deadline and not stop.at_once.is_set():
+        await _until(stop.at_once, 0.05)
+    if door.active:
+        log.warning("%d requests are cut off", door.active)
+    await server.shutdown(0.1)
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+@asynccontextmanager
+async def _owner() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group whose tasks end with it; one that fails unforeseen ends the process, loudly."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+            raise _Stopped
+    except* _Stopped:
+        pass
+
+
+def _cache_rules(settings: Settings) -> CacheRules:
+    tags, limits, free = settings.tags, settings.limits, settings.cache.min_free
+    return CacheRules(
+        Limits(settings.cache.max_size),
+        FreeSpaceRule(free.size, free.percent / 100),
+        TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
+        FillRules(limits.fills, limits.fill_queue, limits.blob_size),
+    )
+
+
+def _connection_rules(settings: Settings) -> ConnectionRules:
+    limits = settings.limits
+    return ConnectionRules(
+        limits.connections, limits.connections_per_address, limits.header_timeout, limits.idle_timeout
+    )
+
+
+def _logs(settings: Settings) -> LogWriter:
+    writer = LogWriter(2, as_json if settings.log.format == "json" else as_text)
+    root = logging.getLogger()
+    root.handlers[:] = [LogHandler(writer)]
+    root.setLevel(settings.log.level.upper())
+    return writer
+
+
+def _access_log(logs: LogWriter) -> Callable[[Line], None]:
+    def write(line: Line) -> None:
+        fields = {"message": "request", **line._asdict()}
+        logs.write((fields.pop("at"), "info", fields))
+
+    return write
+
+
+def _silence(_: Line) -> None:
+    pass
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Each connection may need a few descriptors; the hard limit is ours to take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < 4 * connections:
+        log.warning("the limit of %d open files is low for %d connections: raise it to %d (ulimit -n, LimitNOFILE=)",
+                    hard, connections, 4 * connections)  # fmt: skip
+    log.info("process %d, at most %d open files", os.getpid(), hard)

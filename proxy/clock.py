@@ -1,0 +1,11 @@
+"""The one clock of the house."""
+
+import time
+from collections.abc import Callable
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds since the epoch as the wall clock had it at the start, carried on by the monotonic clock: comparable with
+    times of earlier runs, and deaf to every step of the wall clock during this one."""
+    started = time.time() - time.monotonic()
+    return lambda: started + time.monotonic()

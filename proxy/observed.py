@@ -1,0 +1,88 @@
+"""What an operator can see: the metrics and the status, read from the rooms' own numbers."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from proxy import __version__
+from proxy.cache.engine import Cache
+from proxy.front.connections import Connections
+from proxy.front.door import Door
+from proxy.front.journal import Journal
+from proxy.ops.logs import LogWriter
+from proxy.ops.metrics import Family
+from proxy.registries import Registries
+
+
+class Observed:
+    """The rooms that are looked at; nothing is changed."""
+
+    def __init__(
+        self, cache: Cache, journal: Journal, connections: Connections, registries: Registries, logs: LogWriter
+    ) -> None:
+        self._cache = cache
+        self._journal = journal
+        self._connections = connections
+        self._registries = registries
+        self._logs = logs
+
+    def families(self) -> tuple[Family, ...]:
+        cache, journal, connections = self._cache, self._journal, self._connections
+        budget, fills, room = cache.holdings.budget, cache.fills, cache.room
+        return (
+            Family("requests", "counter", "Requests of clients.", ("upstream", "kind", "outcome"),
+                   lambda: {tuple(key): count for key, count in journal.requests.items()}),
+            Family("responses", "counter", "Replies to clients by status class.", ("status",),
+                   lambda: {(status,): count for status, count in journal.statuses.items()}),
+            Family("client_bytes", "counter", "Bytes of bodies sent to clients.", ("upstream", "outcome"),
+                   lambda: {tuple(key): count for key, count in journal.sent.items()}),
+            Family("replies_cut", "counter", "Replies broken off: the client left, or the bytes were not good.", (),
+                   lambda: {(): journal.cut}),
+            Family("upstream_requests", "counter", "Requests to upstreams.", ("upstream", "kind", "status"),
+                   self._registries.requests),
+            Family("upstream_bytes", "counter", "Bytes of bodies received from upstreams.", ("upstream",),
+                   self._registries.received),
+            Family("cache_bytes", "gauge", "Bytes of the cache.", ("state",),
+                   lambda: {("committed",): budget.committed, ("reserved",): budget.reserved}),
+            Family("cache_limit_bytes", "gauge", "The byte budget.", ("limit",),
+                   lambda: {("soft",): budget.limits.soft, ("hard",): budget.limits.hard}),
+            Family("fills", "gauge", "Blobs that are arriving.", (), lambda: {(): len(fills)}),
+            Family("fill_results", "counter", "How fills ended.", ("result",),
+                   lambda: {(key,): value for key, value in asdict(fills.stats).items()}),
+            Family("evictions", "counter", "Contents let go for space.", (), lambda: {(): room.evicted}),
+            Family("evicted_bytes", "counter", "Bytes let go for space.", (), lambda: {(): room.evicted_bytes}),
+            Family("connections", "gauge", "Open client connections.", (), lambda: {(): connections.open}),
+            Family("connections_refused", "counter", "Connections refused: too many.", (),
+                   lambda: {(): connections.refused}),
+            Family("requests_malformed", "counter", "Requests that are not HTTP.", (),
+                   lambda: {(): connections.malformed}),
+            Family("log_lines_dropped", "counter", "Log lines that nobody took in time.", (),
+                   lambda: {(): self._logs.dropped}),
+            Family("build_info", "gauge", "The version.", ("version",), lambda: {(__version__,): 1}),
+        )  # fmt: skip
+
+    def status(self, door: Door, uptime: float) -> dict[str, Any]:
+        budget = self._cache.holdings.budget
+        return {
+            "version": __version__,
+            "uptime_seconds": round(uptime, 1),
+            "cache": {
+                "committed_bytes": budget.committed,
+                "reserved_bytes": budget.reserved,
+                "soft_limit_bytes": budget.limits.soft,
+                "hard_limit_bytes": budget.limits.hard,
+            },
+            "fills": {"arriving": len(self._cache.fills), **asdict(self._cache.fills.stats)},
+            "evicted_bytes": self._cache.room.evicted_bytes,
+            "connections": self._connections.open,
+            "requests_active": door.active,
+            "outcomes": _by_outcome(self._journal),
+            "upstreams": self._registries.status(),
+        }
+
+
+def _by_outcome(journal: Journal) -> Mapping[str, int]:
+    totals: dict[str, int] = {}
+    for traffic, count in journal.requests.items():
+        totals[traffic.outcome] = totals.get(traffic.outcome, 0) + count
+    return totals

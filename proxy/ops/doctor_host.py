@@ -1,0 +1,67 @@
+"""The machine's part of an examination: disk space and file descriptors."""
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.ops.doctor_steps import Step, Verdict
+
+DESCRIPTORS_NEEDED = 4096  # two for each client, one for each upstream connection and open blob
+SUBJECT = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """``cache_bytes`` is the configured size of the cache, ``held_bytes`` what of it is on the disk already."""
+
+    cache_path: Path
+    cache_bytes: int
+    held_bytes: int = 0
+
+
+def host_steps(host: Host) -> list[Step]:
+    """Blocks for two system calls."""
+    return [_disk_space(host), _descriptors()]
+
+
+def _disk_space(host: Host) -> Step:
+    name = "disk space"
+    try:
+        disk = os.statvfs(_existing(host.cache_path))
+    except OSError as error:
+        fix = f"make {host.cache_path} and give it to the user of Entrepot"
+        return Step(SUBJECT, name, Verdict.FAILED, f"{host.cache_path}: {error.strerror}", fix)
+    free = disk.f_bavail * disk.f_frsize
+    wanted = max(0, host.cache_bytes - host.held_bytes)
+    detail = f"{_gib(free)} free below {host.cache_path}, {_gib(wanted)} still to be used by the cache"
+    if disk.f_files and not disk.f_favail:
+        return Step(
+            SUBJECT, name, Verdict.FAILED, f"no inodes left below {host.cache_path}", "use a larger file system"
+        )
+    if free < wanted:
+        fix = f"lower cache.max_size to {_gib(host.held_bytes + free)} or less, or enlarge the disk"
+        return Step(SUBJECT, name, Verdict.FAILED, detail, fix)
+    return Step(SUBJECT, name, Verdict.OK, detail)
+
+
+def _descriptors() -> Step:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    detail = f"{_limit(soft)} file descriptors, at most {_limit(hard)}"
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS_NEEDED:
+        fix = "set LimitNOFILE=65536 in the systemd unit, or ulimits.nofile of the container"
+        return Step(SUBJECT, "file descriptors", Verdict.FAILED, detail, fix)
+    return Step(SUBJECT, "file descriptors", Verdict.OK, detail)
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder on the way to ``path`` that exists: the cache folder is made at the first start."""
+    return next((folder for folder in (path, *path.parents) if folder.exists()), path)
+
+
+def _limit(number: int) -> str:
+    return "unlimited" if number == resource.RLIM_INFINITY else str(number)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 1024**3:.1f}GiB"

@@ -1,0 +1,181 @@
+"""Blocking HTTP/1.1 connections, kept for reuse. All calls but ``close_all`` block and belong to worker threads.
+
+``http.client`` does the protocol; here are the address policy at connect, the bounds, and the pool of idle connections.
+"""
+
+import http.client
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from proxy.upstream.address import AddressForbidden
+from proxy.upstream.target import Origin
+
+MOST_IDLE = 32
+MOST_INTERIM = 10  # 1xx answers before the final one
+MOST_TRAILERS = 100
+
+Admit = Callable[[str], None]
+
+
+class Connection:
+    """One socket and the protocol on it. ``interrupt`` may come from any thread, everything else from one at a time."""
+
+    def __init__(self, origin: Origin, sock: socket.socket) -> None:
+        self.origin = origin
+        self.served = 0  # requests answered to their end
+        self._sock = sock
+        self._protocol = http.client.HTTPConnection(origin.host, origin.port)
+        self._protocol.response_class = _Response
+        self._protocol.sock = sock
+
+    def request(self, method: str, path: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
+        """Raises OSError or http.client.HTTPException."""
+        self._sock.settimeout(timeout)
+        self._protocol.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        self._protocol.putheader("Host", self.origin.authority)
+        for name, value in headers.items():
+            self._protocol.putheader(name, value)
+        self._protocol.endheaders()
+        return self._protocol.getresponse()
+
+    def settimeout(self, seconds: float) -> None:
+        self._sock.settimeout(seconds)
+
+    def readable(self) -> bool:
+        """Something has come, if only the end: on an idle connection that makes it useless."""
+        return bool(self._pending() or _readable(self._sock))
+
+    def interrupt(self) -> None:
+        """Not ``SSLSocket.shutdown``, which would turn later reads into reads of ciphertext."""
+        try:
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        self._protocol.close()
+        self._sock.close()
+
+    def _pending(self) -> int:
+        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+
+
+def _readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _Response(http.client.HTTPResponse):
+    """Bounds what ``http.client`` reads without end, and takes every interim answer for what it is."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MOST_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.BadStatusLine("interim answers without end")
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(MOST_TRAILERS):
+            line = self.fp.readline(8192)
+            if line in (b"\r\n", b"\n", b""):
+                return
+        raise http.client.LineTooLong("trailers")
+
+
+class Connections:
+    """The idle connections to one kind of host of one upstream."""
+
+    def __init__(self, admit: Admit, context: ssl.SSLContext, connect_timeout: float, idle: float) -> None:
+        self._admit = admit
+        self._context = context
+        self._connect_timeout = connect_timeout  # seconds
+        self._keep = idle  # seconds
+        self._lock = threading.Lock()
+        self._idle: deque[tuple[float, Connection]] = deque()
+        self._closed = False
+
+    def idle(self, origin: Origin) -> Connection | None:
+        """The most recently used one that is still good."""
+        while (connection := self._take(origin)) is not None:
+            if not connection.readable():
+                return connection
+            connection.close()
+        return None
+
+    def fresh(self, origin: Origin) -> Connection:
+        """Raises OSError; AddressForbidden where every address of the host is against the policy."""
+        sock = self._connect(origin)
+        if origin.scheme == "https":
+            try:
+                sock = self._context.wrap_socket(sock, server_hostname=origin.host)
+            except BaseException:
+                sock.close()
+                raise
+        return Connection(origin, sock)
+
+    def give_back(self, connection: Connection) -> None:
+        """Only where the last answer was read to its end and the other side keeps the connection."""
+        connection.served += 1
+        now = time.monotonic()
+        with self._lock:
+            stale = self._expired(now)
+            if self._closed:
+                stale.append(connection)
+            else:
+                self._idle.append((now, connection))
+                if len(self._idle) > MOST_IDLE:
+                    stale.append(self._idle.popleft()[1])
+        for old in stale:
+            old.close()
+
+    def close_all(self) -> None:
+        with self._lock:
+            self._closed = True
+            idle = [connection for _, connection in self._idle]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+    def _take(self, origin: Origin) -> Connection | None:
+        with self._lock:
+            stale = self._expired(time.monotonic())
+            found = next((entry for entry in reversed(self._idle) if entry[1].origin == origin), None)
+            if found is not None:
+                self._idle.remove(found)
+        for connection in stale:
+            connection.close()
+        return found[1] if found else None
+
+    def _expired(self, now: float) -> list[Connection]:
+        stale = []
+        while self._idle and now - self._idle[0][0] > self._keep:
+            stale.append(self._idle.popleft()[1])
+        return stale
+
+    def _connect(self, origin: Origin) -> socket.socket:
+        """Resolves once and connects to what was checked, so that no name can change in between."""
+        fault: OSError = OSError("the name has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
+            try:
+                self._admit(str(address[0]))
+            except AddressForbidden as forbidden:
+                fault = forbidden
+                continue
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(self._connect_timeout)
+                sock.connect(address)
+                return sock
+            except OSError as refused:
+                sock.close()
+                fault = refused
+        raise fault

@@ -1,0 +1,174 @@
+"""Calls to AWS under one identity, by aiobotocore, which is imported with the first call.
+
+It finds and refreshes the credentials (environment, profile, web identity, SSO, container endpoint, instance metadata),
+signs, and names the endpoint. Whatever goes wrong leaves as an ``AwsFault``.
+"""
+
+import asyncio
+import importlib
+import os
+from typing import Any, NamedTuple
+
+from proxy.core.ecr_schedule import token_lifetime
+from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
+from proxy.upstream.ecr_faults import AwsFault, NoCredentials, answered_at, aws_fault
+from proxy.upstream.ecr_identity import AwsIdentity
+
+CALL_LIMIT = 20.0  # seconds for a call with all that precedes it: clients wait 30 s for their first header
+SESSION_NAME = "entrepot"
+_PUBLIC_REGION = "us-east-1"  # ECR Public user guide: the API is there, whatever the region of the caller
+_PASSING = (RateLimited, UpstreamTimeout, UpstreamUnreachable)
+
+
+class Issued(NamedTuple):
+    """A token fresh from AWS."""
+
+    value: str  # base64 of "AWS:password"
+    lifetime: float  # seconds from now
+
+    def __repr__(self) -> str:
+        return f"Issued(lifetime={self.lifetime})"
+
+
+class Caller(NamedTuple):
+    """Whom AWS takes us for, and which provider of the chain said so."""
+
+    arn: str
+    provider: str
+
+
+class Aws:
+    """AWS under one identity. Its calls raise AwsFault; any may be cancelled at any time."""
+
+    def __init__(self, identity: AwsIdentity) -> None:
+        self.identity = identity
+        self._session: Any = None  # keeps credentials and API models; a client costs 5 ms then
+        self._opening = asyncio.Lock()
+
+    async def ecr_token(self) -> Issued:
+        """ECR GetAuthorizationToken. It is good for all registries of the region that the identity may read."""
+        answer = await self._call("ecr", "get_authorization_token")
+        data = answer.get("authorizationData") or [{}]
+        return _issued(data[0], answer)
+
+    async def ecr_public_token(self) -> Issued:
+        """ECR Public GetAuthorizationToken, of which the answer is one object."""
+        answer = await self._call("ecr-public", "get_authorization_token")
+        return _issued(answer.get("authorizationData") or {}, answer)
+
+    async def describe_repository(self, account: str, name: str) -> dict[str, Any]:
+        """ECR DescribeRepositories for one name."""
+        answer = await self._call("ecr", "describe_repositories", registryId=account, repositoryNames=[name])
+        found: list[dict[str, Any]] = answer.get("repositories") or [{}]
+        return found[0]
+
+    async def caller(self) -> Caller:
+        """STS GetCallerIdentity."""
+        answer = await self._call("sts", "get_caller_identity")
+        credentials = await self._session.get_credentials()
+        return Caller(str(answer.get("Arn")), str(credentials.method))
+
+    async def _call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(CALL_LIMIT):
+                session = await self._opened()
+                async with session.create_client(service, **client_options(self.identity, service)) as client:
+                    answer: dict[str, Any] = await getattr(client, operation)(**parameters)
+                    return answer
+        except TimeoutError as late:
+            raise AwsFault(UpstreamTimeout, f"AWS did not answer {operation} within {CALL_LIMIT:.0f} s") from late
+        except AwsFault:
+            raise
+        except Exception as error:
+            fault = aws_fault(error, self.identity, operation)
+            if fault.kind not in _PASSING:  # credentials and settings may have been mended: look them up anew
+                self._session = None
+            raise fault from error
+
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._session is None:
+                await asyncio.to_thread(importlib.import_module, "aiobotocore.session")
+                self._session = _assuming(self.identity) if self.identity.role_arn else _plain(self.identity)
+            if await self._session.get_credentials() is None:
+                self._session = None
+                raise NoCredentials
+            return self._session
+
+
+def _plain(identity: AwsIdentity) -> Any:
+    from aiobotocore.session import AioSession  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    return AioSession(profile=identity.profile or None)
+
+
+def _assuming(identity: AwsIdentity) -> Any:
+    """A session whose credentials are those of the role, assumed and renewed by botocore with those of the chain."""
+    from aiobotocore.credentials import AioCredentialResolver  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    session = _plain(identity)
+    role = _role_provider(_plain(identity), identity)
+    session.register_component("credential_provider", AioCredentialResolver(providers=[role]))
+    return session
+
+
+def _role_provider(source: Any, identity: AwsIdentity) -> Any:
+    from aiobotocore.credentials import (  # noqa: PLC0415
+        AioAssumeRoleCredentialFetcher,
+        AioDeferredRefreshableCredentials,
+    )
+
+    class AssumedRole:
+        METHOD = "assume-role"
+
+        async def load(self) -> Any:
+            credentials = await source.get_credentials()
+            if credentials is None:
+                return None
+            external = {"ExternalId": identity.external_id} if identity.external_id else {}
+            fetcher = AioAssumeRoleCredentialFetcher(
+                client_creator=lambda name, **keys: source.create_client(
+                    name, **client_options(identity, name), **keys
+                ),
+                source_credentials=credentials,
+                role_arn=identity.role_arn,
+                extra_args={"RoleSessionName": SESSION_NAME, **external},
+            )
+            return AioDeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
+
+    return AssumedRole()
+
+
+def client_options(identity: AwsIdentity, service: str) -> dict[str, Any]:
+    """What a client of the service is made with. The name of the registry decides only where ECR is asked."""
+    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    endpoint = identity.endpoint_url if service != "sts" else ""
+    by_name = service == "ecr" and not endpoint
+    config = AioConfig(
+        connect_timeout=5,
+        read_timeout=10,
+        retries={"total_max_attempts": 1},  # the schedule of the caller is the only one that repeats
+        use_fips_endpoint=(by_name and identity.fips) or None,
+        use_dualstack_endpoint=(by_name and identity.dual_stack) or None,
+        warm_up_loader_caches=True,  # reads the API models off the loop
+    )
+    options = {"region_name": _region(identity, service), "config": config}
+    return {**options, "endpoint_url": endpoint} if endpoint else options
+
+
+def _region(identity: AwsIdentity, service: str) -> str:
+    """STS is asked where we are, since its VPC endpoint is there; ECR where the registry is."""
+    if service == "ecr-public":
+        return _PUBLIC_REGION
+    if service == "sts":
+        return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or identity.region
+    return identity.region
+
+
+def _issued(data: dict[str, Any], answer: dict[str, Any]) -> Issued:
+    value, expires_at = data.get("authorizationToken"), data.get("expiresAt")
+    if not value:
+        raise AwsFault(UpstreamFailed, "AWS answered GetAuthorizationToken without a token")
+    lifetime = token_lifetime(expires_at.timestamp() if expires_at else 0.0, answered_at(answer))
+    return Issued(str(value), lifetime)

@@ -1,0 +1,123 @@
+"""Why AWS did not give what was asked for, in words that name the cause and what to do, with no secret in them."""
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from proxy.core.errors import (
+    RateLimited,
+    UpstreamFailed,
+    UpstreamFault,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.upstream.ecr_identity import AwsIdentity
+
+_THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
+_DENIED = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "OptInRequired"}
+_BAD_CREDENTIALS = {
+    "UnrecognizedClientException", "InvalidClientTokenId",
+    "InvalidIdentityToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
+}  # fmt: skip
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
+_BAD_SIGNATURE = {"InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired"}
+
+
+class AwsFault(Exception):
+    """AWS did not give what was asked for; no upstream is named yet, since several may share the identity."""
+
+    def __init__(self, kind: type[UpstreamFault], why: str) -> None:
+        self.kind = kind
+        self.why = why
+        super().__init__(why)
+
+    def towards(self, upstream: str, retry_after: float) -> UpstreamFault:
+        """The same as a fault of the upstream that needed it."""
+        if issubclass(self.kind, RateLimited):
+            return RateLimited(upstream, self.why, retry_after)
+        return self.kind(upstream, self.why)
+
+
+class NoCredentials(AwsFault):
+    """The chain found nothing, so nobody was asked: an outage, since an instance metadata service that is down looks
+    the same."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            UpstreamUnreachable,
+            "no AWS credentials found; attach a role (EC2 instance profile with IMDSv2 hop limit 2 for containers, "
+            "ECS task role, EKS Pod Identity or IRSA), or set AWS_ACCESS_KEY_ID or a profile",
+        )
+
+
+def answered_at(answer: dict[str, Any]) -> float:
+    """Wall-clock seconds by the Date header of the answer, or by our own clock where it has none."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return time.time()
+
+
+def _error_code(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def aws_fault(error: Exception, identity: AwsIdentity, operation: str) -> AwsFault:
+    """What an exception of botocore means for a pull: AWS saying no is a refusal, all else an outage."""
+    import botocore.exceptions as boto  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    match error:
+        case boto.ClientError():
+            return _answered_fault(error, identity)
+        case boto.NoCredentialsError():
+            return NoCredentials()
+        case boto.CredentialRetrievalError():
+            return AwsFault(UpstreamUnreachable, f"no AWS credentials from provider {error.kwargs.get('provider')}")
+        case boto.ConnectTimeoutError() | boto.ReadTimeoutError():
+            return AwsFault(UpstreamTimeout, f"{operation} timed out: {error}; {_endpoint_hint(identity)}")
+        case boto.EndpointConnectionError() | boto.HTTPClientError():
+            return AwsFault(UpstreamUnreachable, f"AWS cannot be reached: {error}; {_endpoint_hint(identity)}")
+        case boto.BotoCoreError():
+            return AwsFault(UpstreamFailed, f"the AWS settings do not work: {error}")
+        case _:
+            return AwsFault(UpstreamFailed, f"{operation} failed with {type(error).__name__}")
+
+
+def _endpoint_hint(identity: AwsIdentity) -> str:
+    return (
+        f"without internet access the VPC needs the interface endpoints com.amazonaws.{identity.region}.ecr.api and "
+        "ecr.dkr (and sts, where a role is assumed) with private DNS"
+    )
+
+
+def _answered_fault(error: Any, identity: AwsIdentity) -> AwsFault:
+    code = _error_code(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    action = f"{error.operation_name} as {identity}"
+    if code in _THROTTLED or status == 429:
+        return AwsFault(RateLimited, f"AWS throttles {action}")
+    if code in _DENIED:
+        return AwsFault(UpstreamRefused, f"AWS denies {action} ({code}); {_denial_fix(error, identity)}")
+    if code in _BAD_CREDENTIALS:
+        return AwsFault(UpstreamRefused, f"AWS does not accept the credentials for {action} ({code})")
+    if code in _EXPIRED:  # no verdict on our rights: whoever gives us credentials has stopped doing so
+        return AwsFault(UpstreamFailed, f"the credentials for {action} have expired and no new ones came ({code})")
+    if code in _BAD_SIGNATURE:
+        skew = time.time() - answered_at(error.response)
+        return AwsFault(
+            UpstreamFailed,
+            f"AWS does not accept the signature of {action} ({code}); our clock is {skew:+.0f} s from AWS's, "
+            "check the secret key, or the clock where that is minutes",
+        )
+    kind = UpstreamRefused if status in {401, 403} else UpstreamFailed
+    return AwsFault(kind, f"AWS answered {action} with {code} (status {status})")
+
+
+def _denial_fix(error: Any, identity: AwsIdentity) -> str:
+    if error.operation_name == "AssumeRole":
+        external = " and its external id" if identity.external_id else ""
+        return f"check the trust policy of {identity.role_arn}{external}, and our right to sts:AssumeRole"
+    return "allow the action in its IAM policy (deploy/aws/iam-pull.json)"

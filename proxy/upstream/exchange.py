@@ -1,0 +1,177 @@
+"""The one loop by which every request is asked: authorize, send, follow, renew once, retry.
+
+It knows neither which client sends nor which scheme authorizes. Authorization goes to the registry's own origin only;
+every hop is built afresh, so nothing that the registry is told reaches a host that it redirects to.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from typing import NamedTuple, TypeVar
+
+from proxy.core.errors import Fault, Outage, RateLimited, UpstreamBroken, UpstreamFault, UpstreamUnreachable
+from proxy.upstream.authorization import Authorizer, Refusal
+from proxy.upstream.challenge import parse_challenges
+from proxy.upstream.fault_table import RETRIED, Rejection, error_code, fault_of, retry_after
+from proxy.upstream.health import Health, RetryBudget, retry_delay
+from proxy.upstream.message import Answer, Kind, Reach, Request
+from proxy.upstream.network import Network
+from proxy.upstream.target import Target, TargetRefused, parse_location
+
+A = TypeVar("A", bound=Answer)
+Send = Callable[[Kind, Request], Awaitable[A]]
+
+MOST_HOPS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Follow(Enum):
+    """Which redirects are followed; the others are the answer."""
+
+    ANYWHERE = "anywhere"
+    AT_HOME = "at home"
+    NOWHERE = "nowhere"
+
+
+class Ask(NamedTuple):
+    """One question to a registry. ``path`` is below its URL and holds the query; ``what`` names it in messages."""
+
+    kind: Kind
+    name: str  # of the repository
+    path: str
+    what: str
+    headers: Mapping[str, str] = {}
+    method: str = "GET"
+    follow: Follow = Follow.ANYWHERE
+
+
+class _Failure(NamedTuple):
+    fault: Fault
+    again: bool  # another try may help
+
+
+class Exchange:
+    """Asks one registry. Answers of 400 and more leave as faults, and so does everything that is not an answer."""
+
+    def __init__(self, network: Network, authorizer: Authorizer) -> None:
+        self._network = network
+        self._authorizer = authorizer
+        self._upstream = network.settings.name
+        self._health = Health()
+        self._budget = RetryBudget()
+
+    async def ask(self, ask: Ask, send: Send[A]) -> A:
+        """An answer below 400, which the caller closes. Raises what ``contract.Registry`` names, and the absence that
+        belongs to the kind of the question."""
+        timing = self._network.timing
+        self._budget.request()
+        retries = 0
+        while True:
+            if (closed := self._health.closed_off(timing.now())) is not None:
+                raise closed
+            outcome = await self._attempt(ask, send)
+            if not isinstance(outcome, _Failure):
+                return outcome
+            last = retries + 1 >= self._network.settings.limits.tries
+            if last or not outcome.again or not self._budget.take():
+                raise outcome.fault
+            await timing.sleep(retry_delay(retries, timing.jitter()))
+            retries += 1
+
+    async def _attempt(self, ask: Ask, send: Send[A]) -> A | _Failure:
+        now = self._network.timing.now
+        try:
+            outcome = await self._converse(ask, send)
+        except RateLimited as limit:
+            return _Failure(self._health.limited(self._upstream, limit.retry_after, now()), again=False)
+        except Outage as outage:
+            self._health.failed(outage, now())
+            return _Failure(outage, again=isinstance(outage, UpstreamUnreachable))
+        if not isinstance(outcome, Rejection):
+            self._health.answered()
+            return outcome
+        if outcome.status == 429:
+            return _Failure(self._health.limited(self._upstream, outcome.retry_after, now()), again=False)
+        fault = fault_of(self._upstream, ask.kind, ask.what, outcome)
+        if isinstance(fault, Outage):
+            self._health.failed(fault, now())
+        else:
+            self._health.answered()
+        return _Failure(fault, again=outcome.status in RETRIED)
+
+    async def _converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
+        """Until there is an answer, or nothing that may turn a refusal. At most one renewal, and one return to the
+        registry for a fresh URL after its storage refused the old one."""
+        start = Target(self._network.home.origin, self._network.home.path + ask.path)
+        target, hops, renewed, returned = start, 0, False, False
+        while True:
+            at_home = target.origin == start.origin
+            used = await self._authorizer.authorization(ask.name) if at_home else None
+            answer = await send(ask.kind, self._request(ask, target, used))
+            if answer.status < 400:
+                onward = await self._onward(ask, target, answer)
+                if onward is None:
+                    return answer
+                target, hops = onward, hops + 1
+                if hops > MOST_HOPS:
+                    raise UpstreamBroken(self._upstream, f"it redirected {ask.what} more than {MOST_HOPS} times")
+                continue
+            rejection = await self._rejection(answer, at_home=at_home)
+            if at_home and not renewed and await self._renewed(ask, rejection, used):
+                renewed = True
+            elif not at_home and not returned and rejection.status in (401, 403):
+                returned = True
+            else:
+                return rejection
+            target, hops = start, 0
+
+    def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
+        headers = dict(ask.headers) if authorization is None else {**ask.headers, "Authorization": authorization}
+        reach = Reach.HOME if target.origin.host == self._network.home.origin.host else Reach.AWAY
+        return Request(ask.method, target, headers, reach, self._network.settings.limits.total)
+
+    async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:
+        """Where the answer sends us; None where it is the one to return."""
+        if answer.status not in _REDIRECTS:
+            if 200 <= answer.status < 300 and (answer.header("Content-Encoding") or "identity").lower() == "identity":
+                return None
+            fault = f"it answered {answer.status} to {ask.what}"
+            if answer.status < 300:
+                fault = f"it encoded its answer to {ask.what}, though asked not to"
+            await answer.close()
+            raise UpstreamBroken(self._upstream, fault)
+        if ask.follow is Follow.NOWHERE:
+            return None
+        try:
+            onward = parse_location(here, answer.header("Location") or "")
+            if here.origin.scheme == "https" and onward.origin.scheme == "http":
+                raise TargetRefused("it leads from https to http")
+        except TargetRefused as refused:
+            await answer.close()
+            raise UpstreamBroken(
+                self._upstream, f"it redirected {ask.what} in a way not to follow: {refused}"
+            ) from refused
+        if ask.follow is Follow.AT_HOME and onward.origin != self._network.home.origin:
+            return None
+        await self.finish(answer)
+        return onward
+
+    async def finish(self, answer: Answer) -> bytes:
+        """The little there is of the body, so that the connection can be used again."""
+        try:
+            return await answer.read(self._network.settings.limits.error)
+        except UpstreamFault:
+            return b""
+        finally:
+            await answer.close()
+
+    async def _rejection(self, answer: Answer, *, at_home: bool) -> Rejection:
+        body = await self.finish(answer)
+        wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
+        challenges = parse_challenges(answer.headers("WWW-Authenticate"))
+        return Rejection(answer.status, error_code(body), challenges, wait, at_home)
+
+    async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
+        if rejection.status not in (400, 401, 403):
+            return False
+        refusal = Refusal(rejection.status, rejection.challenges, rejection.code)
+        return await self._authorizer.renew(ask.name, refusal, used)

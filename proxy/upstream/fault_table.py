@@ -1,0 +1,107 @@
+"""What an unwelcome answer means: status and error code to a kind of ``core.errors``. Pure."""
+
+import json
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple, TypeVar
+
+from proxy.core.errors import (
+    Absent,
+    BlobUnknown,
+    Fault,
+    ManifestUnknown,
+    NameUnknown,
+    RateLimited,
+    ReferrersUnsupported,
+    UpstreamBroken,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
+from proxy.upstream.challenge import Challenge
+from proxy.upstream.message import Kind
+
+LONGEST_WAIT = 60.0  # seconds that a Retry-After is honoured at most
+RETRIED = frozenset({500, 502, 503, 504})
+
+_ABSENT: dict[Kind, type[Absent]] = {
+    Kind.MANIFEST: ManifestUnknown,
+    Kind.BLOB: BlobUnknown,
+    Kind.TAGS: NameUnknown,
+    Kind.REFERRERS: ReferrersUnsupported,
+}
+
+
+class Rejection(NamedTuple):
+    """An answer of 400 or more, read to its end and closed."""
+
+    status: int
+    code: str | None  # of the first error in the body, where that is the OCI error form
+    challenges: tuple[Challenge, ...]
+    retry_after: float | None  # seconds, capped
+    at_home: bool  # the registry itself said so, not a host that it redirected to
+
+
+F = TypeVar("F", bound=Fault)
+
+
+def afresh(fault: F) -> F:
+    """A new exception of the same kind, facts and text: one instance that is raised again and again would gather
+    tracebacks."""
+    again = type(fault).__new__(type(fault), *fault.args)
+    again.__dict__.update(fault.__dict__)
+    return again
+
+
+def error_code(body: bytes) -> str | None:
+    """The first code of an OCI error body (distribution-spec "Error Codes"), in upper case; None for any other body."""
+    try:
+        code = json.loads(body)["errors"][0]["code"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return code.upper() if isinstance(code, str) and len(code) <= 64 and code.isascii() and code.isprintable() else None
+
+
+def retry_after(header: str | None, now: float) -> float | None:
+    """Seconds to wait, from 1 to 60; ``now`` is since the epoch. None where the header is missing or unreadable
+    (RFC 9110 section 10.2.3: seconds or a date)."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        wait = float(text[:12])
+    else:
+        try:
+            wait = parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    return min(max(wait, 1.0), LONGEST_WAIT)
+
+
+def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault:
+    """``what`` names the thing asked for, as ``library/alpine:3``."""
+    status, code = rejection.status, rejection.code
+    said = f"{status} {code}" if code else str(status)
+    if status == 429:
+        wait = rejection.retry_after or 1.0
+        return RateLimited(upstream, f"it limits our requests; {what} may be asked again in {wait:.0f} s", wait)
+    if status >= 500:
+        return UpstreamFailed(upstream, f"it answered {said} to {what}")
+    if status == 408:
+        return UpstreamTimeout(upstream, f"it answered 408 to {what}")
+    if not rejection.at_home and status in (401, 403):
+        return UpstreamBroken(upstream, f"the storage host that it redirects to answered {said} to {what}")
+    if status in (401, 403):
+        return UpstreamRefused(upstream, f"it refused {what} ({said})")
+    return _absence(upstream, kind, what, rejection) or UpstreamBroken(upstream, f"it answered {said} to {what}")
+
+
+def _absence(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault | None:
+    if kind is Kind.REFERRERS:
+        return ReferrersUnsupported(f"{upstream} has no referrers API")
+    if rejection.status != 404:
+        return None
+    if rejection.code == "NAME_UNKNOWN":
+        return NameUnknown(f"{upstream} does not know the repository of {what}")
+    if kind is Kind.BLOB and rejection.code is None and not rejection.at_home:
+        return None  # the registry has it, its storage lost it
+    return _ABSENT[kind](f"{upstream} does not have {what}")

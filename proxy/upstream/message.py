@@ -1,0 +1,58 @@
+"""One request to one host and its answer, whichever client moves the bytes."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from proxy.upstream.target import Target
+
+
+class Reach(Enum):
+    """By what right a host is connected to; decides the address policy and the trust in certificates."""
+
+    HOME = "home"  # the registry itself
+    LISTED = "listed"  # a token server that the configuration lists
+    AWAY = "away"  # wherever the registry sent us
+
+
+class Request(NamedTuple):
+    method: str
+    target: Target
+    headers: Mapping[str, str]
+    reach: Reach
+    total: float  # seconds that the whole exchange may take; for a blob, up to the headers
+
+
+class Answer(Protocol):
+    """Headers are in, the body is not yet."""
+
+    status: int
+
+    def header(self, name: str) -> str | None:
+        """The first of that name."""
+
+    def headers(self, name: str) -> list[str]:
+        """All of that name."""
+
+    async def read(self, limit: int) -> bytes:
+        """The body; of a longer one the first ``limit`` + 1 bytes, which tell that it is longer.
+        Raises UpstreamUnreachable or UpstreamTimeout."""
+
+    async def close(self) -> None:
+        """Gives the connection back where the body was read to its end. Idempotent."""
+
+
+class Sender(Protocol):
+    async def send(self, request: Request) -> Answer:
+        """Follows nothing, retries nothing that reached the host. Raises UpstreamUnreachable, UpstreamTimeout or
+        UpstreamBroken."""
+
+
+class Kind(Enum):
+    """What is asked for; a label of the counters."""
+
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    TAGS = "tags"
+    REFERRERS = "referrers"
+    TOKEN = "token"

@@ -1,0 +1,167 @@
+"""``contract.Registry`` over HTTP: what each call asks, and what its answer must look like."""
+
+from urllib.parse import urlencode
+
+from proxy.core.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    NameUnknown,
+    ReferrersUnsupported,
+    UpstreamBroken,
+)
+from proxy.core.names import Digest, Reference
+from proxy.upstream.authorization import Authorizer
+from proxy.upstream.bulk import BulkAnswer
+from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
+from proxy.upstream.exchange import Ask, Exchange, Follow
+from proxy.upstream.links import last_of, next_query
+from proxy.upstream.manifest_form import ACCEPT, INDEX, NotAManifest, media_type_of, parse_object
+from proxy.upstream.message import Answer, Kind
+from proxy.upstream.network import Network
+from proxy.upstream.stats import Stats
+from proxy.upstream.transfer import HttpTransfer, parse_content_range
+
+
+class HttpRegistry:
+    """One configured upstream. Owns ``network`` and ``authorizer``, and closes both."""
+
+    def __init__(self, network: Network, authorizer: Authorizer) -> None:
+        self.name = network.settings.name
+        self._network = network
+        self._limits = network.settings.limits
+        self._authorizer = authorizer
+        self._exchange = Exchange(network, authorizer)
+
+    @property
+    def stats(self) -> Stats:
+        return self._network.stats
+
+    async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
+        ask = _manifest_ask(name, reference)
+        answer = await self._exchange.ask(ask, self._network.small)
+        raw = await self._whole(answer, ask.what, self._limits.manifest)
+        if isinstance(reference, Digest) and not reference.matches(raw):
+            raise UpstreamBroken(self.name, f"the bytes of {ask.what} do not match that digest")
+        try:
+            media_type = media_type_of(raw, answer.header("Content-Type"))
+        except NotAManifest as fault:
+            raise UpstreamBroken(self.name, f"{ask.what} is not a manifest: {fault}") from fault
+        digest = reference if isinstance(reference, Digest) else Digest.of(raw)
+        return FetchedManifest(raw, digest, media_type)
+
+    async def manifest_digest(self, name: str, reference: Reference) -> Digest:
+        """Also a GET where HEAD itself is not to be had, as with storage whose URLs are signed for GET only."""
+        try:
+            answer = await self._exchange.ask(_manifest_ask(name, reference, "HEAD"), self._network.small)
+        except UpstreamBroken:
+            return (await self.manifest(name, reference)).digest
+        header = answer.header("Docker-Content-Digest")
+        await answer.close()
+        if isinstance(reference, Digest):
+            return reference
+        try:
+            return Digest.parse(header or "")
+        except DigestInvalid:
+            return (await self.manifest(name, reference)).digest
+
+    async def blob(self, name: str, digest: Digest, offset: int = 0) -> Transfer:
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
+        answer = await self._exchange.ask(ask, self._network.bulk)
+        span = _span(answer, offset)
+        if span is None:
+            await answer.close()
+            raise UpstreamBroken(
+                self.name, f"it answered {answer.status} to {ask.what} from byte {offset} in a way that does not fit"
+            )
+        return HttpTransfer(self.name, answer.take(), span, self._limits, self._network.timing.now, self.stats.received)
+
+    async def has_blob(self, name: str, digest: Digest) -> bool:
+        """Asks for one byte, so that a registry which sends blobs itself does not send this one; an empty blob has
+        none to ask for."""
+        headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
+        ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers, follow=Follow.NOWHERE)
+        try:
+            answer = await self._exchange.ask(ask, self._network.small)
+        except (BlobUnknown, NameUnknown):
+            return False
+        await self._exchange.finish(answer)
+        return True
+
+    async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
+        asked = {"n": limit, "last": last}
+        query = urlencode({key: value for key, value in asked.items() if value is not None})
+        ask = Ask(Kind.TAGS, name, f"/v2/{name}/tags/list{_question(query)}", f"the tags of {name}")
+        answer = await self._exchange.ask(ask, self._network.small)
+        raw = await self._whole(answer, ask.what, self._limits.listing)
+        try:
+            tags = parse_object(raw).get("tags") or []
+        except NotAManifest as fault:
+            raise UpstreamBroken(self.name, f"{ask.what} cannot be read: {fault}") from fault
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise UpstreamBroken(self.name, f"{ask.what} are not a list of names")
+        onward = next_query(answer.headers("Link"))
+        if onward is None:
+            return TagsPage(tags, None)
+        return TagsPage(tags, last_of(onward) or (tags[-1] if tags else None))
+
+    async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
+        path = f"/v2/{name}/referrers/{digest}{_question(query)}"
+        what = f"the referrers of {name}@{digest}"
+        ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": INDEX}, follow=Follow.AT_HOME)
+        answer = await self._exchange.ask(ask, self._network.small)
+        if answer.status != 200:
+            await answer.close()
+            raise ReferrersUnsupported(f"{self.name} has no referrers API")
+        raw = await self._whole(answer, what, self._limits.listing)
+        try:
+            index = parse_object(raw)
+        except NotAManifest as fault:
+            raise ReferrersUnsupported(f"{self.name} has no referrers API") from fault
+        if not isinstance(index.get("manifests"), list):
+            raise ReferrersUnsupported(f"{self.name} has no referrers API")
+        filtered = "artifacttype" in (answer.header("OCI-Filters-Applied") or "").lower()
+        return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
+
+    async def close(self) -> None:
+        await self._authorizer.close()
+        await self._network.close()
+
+    async def _whole(self, answer: Answer, what: str, limit: int) -> bytes:
+        try:
+            raw = await answer.read(limit)
+        finally:
+            await answer.close()
+        self.stats.received(len(raw))
+        if len(raw) > limit:
+            raise UpstreamBroken(self.name, f"{what}: more than {limit} bytes")
+        return raw
+
+
+def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
+    what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
+    return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
+
+
+def _blob_path(name: str, digest: Digest) -> str:
+    return f"/v2/{name}/blobs/{digest}"
+
+
+def _question(query: str) -> str:
+    return f"?{query}" if query else ""
+
+
+def _span(answer: BulkAnswer, offset: int) -> tuple[int, int | None] | None:
+    """Where the body stands in the blob, and the size of the blob; None for an answer that does not fit a request for
+    everything from ``offset``."""
+    length = answer.length
+    if answer.status == 200:
+        return 0, length
+    span = parse_content_range(answer.header("Content-Range"))
+    if answer.status != 206 or span is None or span.start != offset or offset == 0:
+        return None
+    if span.total is not None and span.last != span.total - 1:
+        return None
+    if length is not None and length != span.last + 1 - span.start:
+        return None
+    return offset, span.last + 1

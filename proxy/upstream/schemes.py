@@ -1,0 +1,124 @@
+"""Authorization as a registry's challenge asks for it: a bearer token, or user and password in each request."""
+
+from typing import NamedTuple
+
+from cachetools import LRUCache
+
+from proxy.core.errors import UpstreamBroken
+from proxy.upstream.authorization import Credentials, CredentialSource, Refusal, no_credentials
+from proxy.upstream.challenge import Challenge, pull_scope
+from proxy.upstream.network import Network
+from proxy.upstream.realm import realm_allowed, realm_may_be_asked
+from proxy.upstream.target import TargetRefused, parse_target
+from proxy.upstream.token_server import TokenServer, basic
+from proxy.upstream.tokens import TokenBook, TokenKey
+
+MOST_REPOSITORIES = 10_000
+_BEARER = "Bearer "
+
+
+class BasicAuthorizer:
+    """User and password on every request, from the first."""
+
+    def __init__(self, credentials: CredentialSource) -> None:
+        self._credentials = credentials
+
+    async def authorization(self, name: str) -> str | None:
+        credentials = await self._credentials()
+        return None if credentials is None else basic(credentials)
+
+    async def renew(self, name: str, refusal: Refusal, used: str | None) -> bool:
+        """Only where the credentials are others now."""
+        return refusal.status == 401 and await self.authorization(name) != used
+
+    async def close(self) -> None:
+        """Nothing runs in the background."""
+
+
+class _Scheme(NamedTuple):
+    """What a repository's last challenge asked for; Basic where there is no realm."""
+
+    realm: str | None = None
+    service: str | None = None
+    scope: str | None = None
+
+
+class ChallengeAuthorizer:
+    """Anonymous until challenged; then it remembers for each repository what the challenge asked for, so that later
+    requests are authorized at once. A repository that is new is expected to want what the last one wanted.
+
+    Without credentials tokens are asked for anonymously. Credentials are only sent to token servers that ``realm``
+    trusts, and in Basic to the registry itself.
+    """
+
+    def __init__(self, network: Network, credentials: CredentialSource = no_credentials) -> None:
+        self._network = network
+        self._credentials = credentials
+        self._book = TokenBook(TokenServer(network).fetch, network.timing)
+        self._schemes: LRUCache[str, _Scheme] = LRUCache(MOST_REPOSITORIES)
+        self._usual: _Scheme | None = None  # its scope is None where it is the repository's own
+
+    async def authorization(self, name: str) -> str | None:
+        scheme = self._schemes.get(name, self._usual)
+        if scheme is None:
+            return None
+        credentials = await self._credentials()
+        if scheme.realm is None:
+            return None if credentials is None else basic(credentials)
+        self._check_realm(scheme.realm, credentials)
+        return _BEARER + await self._book.token(_key(scheme, name, credentials))
+
+    async def renew(self, name: str, refusal: Refusal, used: str | None) -> bool:
+        """401 with a challenge; or 400, ECR Public's answer to a bearer token that has expired."""
+        if refusal.status == 400:
+            return refusal.code in ("DENIED", None) and await self._dropped(name, used)
+        scheme = _chosen(refusal.challenges) if refusal.status == 401 else None
+        if scheme is None:
+            return refusal.status == 401 and await self._dropped(name, used)
+        if scheme.realm is None:
+            self._remember(name, scheme)
+            return await self.authorization(name) not in (None, used)
+        await self._dropped(name, used)
+        self._remember(name, scheme)
+        self._check_realm(scheme.realm, await self._credentials())
+        return True
+
+    async def close(self) -> None:
+        await self._book.close()
+
+    def _remember(self, name: str, scheme: _Scheme) -> None:
+        own = scheme._replace(scope=None) if scheme.scope == pull_scope(name) else scheme
+        self._schemes[name] = self._usual = own
+
+    async def _dropped(self, name: str, used: str | None) -> bool:
+        """The bearer token that was refused is not to be used again; False where there was none."""
+        scheme = self._schemes.get(name, self._usual)
+        if used is None or scheme is None or not used.startswith(_BEARER):
+            return False
+        self._book.drop(_key(scheme, name, await self._credentials()), used.removeprefix(_BEARER))
+        return True
+
+    def _check_realm(self, realm: str, credentials: Credentials | None) -> None:
+        """Raises UpstreamBroken for a token server that must not be asked."""
+        settings, home = self._network.settings, self._network.home.origin
+        try:
+            origin = parse_target(realm).origin
+        except TargetRefused as refused:
+            raise UpstreamBroken(settings.name, f"its challenge names no token server to ask: {refused}") from refused
+        if not realm_may_be_asked(origin, home):
+            raise UpstreamBroken(settings.name, f"its token server {origin} is not https")
+        if credentials is not None and not realm_allowed(origin, home, settings.names_port, settings.realms):
+            why = f"it wants credentials at {origin}, which is not trusted with them; 'realms' can list it"
+            raise UpstreamBroken(settings.name, why)
+
+
+def _chosen(challenges: tuple[Challenge, ...]) -> _Scheme | None:
+    """The first Bearer with a realm, else Basic."""
+    for challenge in challenges:
+        if challenge.scheme == "bearer" and challenge.realm:
+            return _Scheme(challenge.realm, challenge.service or None, challenge.scope or None)
+    return _Scheme() if any(challenge.scheme == "basic" for challenge in challenges) else None
+
+
+def _key(scheme: _Scheme, name: str, credentials: Credentials | None) -> TokenKey:
+    return TokenKey(scheme.realm or "", scheme.service, scheme.scope or pull_scope(name), credentials)

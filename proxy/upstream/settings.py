@@ -1,0 +1,85 @@
+"""What the configuration says of one upstream, and the limits on every exchange with it."""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from proxy.upstream.target import Target, parse_target
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds and bytes."""
+
+    connect: float = 5.0
+    first_byte: float = 30.0
+    stall: float = 30.0  # nothing arrived
+    slow_window: float = 60.0  # of waiting, over which at least ``slowest`` must arrive
+    slowest: float = 32 * KIB  # bytes per second
+    total: float = 60.0  # of one small exchange: manifest, tags, referrers
+    token_total: float = 15.0
+    manifest: int = 4 * MIB
+    listing: int = 4 * MIB  # a page of tags or referrers
+    token: int = 64 * KIB
+    error: int = 64 * KIB
+    idle: float = 30.0  # that a connection is kept for reuse
+    tries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Time and chance. ``now`` is monotonic, ``wall`` is since the epoch, ``jitter`` gives numbers in [0, 1)."""
+
+    now: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """``url`` may have a path, below which the registry's ``/v2/`` is. ``insecure`` turns verification off for the
+    registry's own host only; ``ca_file`` is trusted beside the system's authorities. ``realms`` lists token servers
+    that may see the credentials."""
+
+    name: str
+    url: str
+    ca_file: str | None = None
+    insecure: bool = False
+    realms: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    @cached_property
+    def home(self) -> Target:
+        """Raises TargetRefused."""
+        target = parse_target(self.url)
+        return target._replace(path=target.path.partition("?")[0].rstrip("/"))
+
+    @cached_property
+    def names_port(self) -> bool:
+        return urlsplit(self.url).port is not None
+
+
+def verifying_context(settings: RegistrySettings) -> ssl.SSLContext:
+    """Raises OSError or ssl.SSLError for a ``ca_file`` that cannot be read."""
+    context = ssl.create_default_context()
+    if settings.ca_file is not None:
+        context.load_verify_locations(settings.ca_file)
+    return context
+
+
+def home_context(settings: RegistrySettings) -> ssl.SSLContext:
+    """For the registry's own host. Raises OSError or ssl.SSLError for a ``ca_file`` that cannot be read."""
+    context = verifying_context(settings)
+    if settings.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,75 @@
+"""One question to a token server (distribution token specification, "Requesting a token"). No redirect is followed:
+the credentials are for this server."""
+
+import base64
+from urllib.parse import quote
+
+from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
+from proxy.upstream.authorization import Credentials
+from proxy.upstream.fault_table import retry_after
+from proxy.upstream.message import Kind, Reach, Request
+from proxy.upstream.network import Network
+from proxy.upstream.realm import listed_origin
+from proxy.upstream.target import Origin, Target, parse_target
+from proxy.upstream.tokens import Token, TokenKey, parse_token
+
+
+def basic(credentials: Credentials) -> str:
+    """RFC 7617."""
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+class TokenServer:
+    """Whether the realm may be asked, and with credentials, was decided before."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._upstream = network.settings.name
+        self._listed = {listed_origin(entry) for entry in network.settings.realms}
+
+    async def fetch(self, key: TokenKey) -> Token:
+        """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken."""
+        target = _with_query(parse_target(key.realm), key)
+        headers = {"Accept": "application/json"}
+        if key.credentials is not None:
+            headers["Authorization"] = basic(key.credentials)
+        limits = self._network.settings.limits
+        answer = await self._network.small(
+            Kind.TOKEN, Request("GET", target, headers, self._reach(target.origin), limits.token_total)
+        )
+        try:
+            if answer.status != 200:
+                wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
+                raise self._fault(answer.status, wait, target, key.credentials)
+            body = await answer.read(limits.token)
+        finally:
+            await answer.close()
+        token = parse_token(body) if len(body) <= limits.token else None
+        if token is None:
+            raise UpstreamBroken(self._upstream, f"the token server {target} gave no token")
+        return token
+
+    def _reach(self, origin: Origin) -> Reach:
+        if origin.host == self._network.home.origin.host:
+            return Reach.HOME
+        return Reach.LISTED if origin in self._listed else Reach.AWAY
+
+    def _fault(self, status: int, wait: float | None, target: Target, credentials: Credentials | None) -> UpstreamFault:
+        if status in (401, 403):
+            whom = f"the credentials of {credentials.username!r} were" if credentials else "an anonymous token was"
+            return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})")
+        if status == 429:
+            return RateLimited(self._upstream, f"the token server {target} limits our requests", wait or 1.0)
+        if status >= 500 or status == 408:
+            return UpstreamFailed(self._upstream, f"the token server {target} answered {status}")
+        return UpstreamBroken(self._upstream, f"the token server {target} answered {status}")
+
+
+def _with_query(realm: Target, key: TokenKey) -> Target:
+    """The realm may have a query of its own."""
+    asked = [("service", key.service), ("scope", key.scope)]
+    query = "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in asked if value)
+    if not query:
+        return realm
+    return realm._replace(path=f"{realm.path}{'&' if '?' in realm.path else '?'}{query}")

@@ -1,0 +1,175 @@
+"""A blob's body on its way: blocking reads straight into the mover's buffer, watched for stalls and for shortness."""
+
+import http.client
+import re
+import threading
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from proxy.core.errors import Outage, UpstreamTimeout, UpstreamUnreachable
+from proxy.upstream.opening import Opened
+from proxy.upstream.settings import Limits
+from proxy.upstream.throughput import Throughput
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+
+
+class ContentRange(NamedTuple):
+    start: int
+    last: int
+    total: int | None
+
+
+def parse_content_range(text: str | None) -> ContentRange | None:
+    """RFC 9110 section 14.4; None for what is missing, malformed or contradicts itself."""
+    match = _CONTENT_RANGE.fullmatch(text.strip()) if text else None
+    if match is None:
+        return None
+    start, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    if start > last or (total is not None and last >= total):
+        return None
+    return ContentRange(start, last, total)
+
+
+class ShortBody(OSError):
+    """The body ended before its promised length."""
+
+
+class Body(Protocol):
+    finished: bool  # read to its end, so that the connection can be used again
+
+    def readinto(self, buffer: memoryview) -> int: ...
+
+
+class LengthBody:
+    """Of a promised length. ``readinto1`` on the buffered socket reads past the library's own buffer, straight into
+    ours, and returns what has come."""
+
+    def __init__(self, opened: Opened, length: int) -> None:
+        self._opened = opened
+        self._source = opened.response.fp
+        self._left = length
+        self.finished = length == 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        room = buffer[: self._left]
+        filled = 0
+        while filled < len(room):
+            try:
+                count = self._source.readinto1(room[filled:])
+            except OSError:
+                if filled == 0:
+                    raise
+                break  # what has come is delivered first; the next read meets the fault again
+            if count == 0 and filled == 0:
+                raise ShortBody(f"it ended {self._left} bytes early")
+            filled += count
+            if count == 0 or not self._opened.connection.readable():
+                break
+        self._left -= filled
+        self.finished = self._left == 0
+        return filled
+
+
+class ChunkedBody:
+    def __init__(self, opened: Opened) -> None:
+        self._response = opened.response
+        self.finished = False
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self.finished:
+            return 0
+        try:
+            piece = self._response.read1(len(buffer))
+        except http.client.IncompleteRead as short:
+            raise ShortBody("it ended within a chunk") from short
+        buffer[: len(piece)] = piece
+        self.finished = not piece
+        return len(piece)
+
+
+class OpenEndedBody:
+    """Ends with the connection: whether it is whole only its digest tells."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._source = opened.response.fp
+        self.finished = False
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._source.readinto1(buffer)
+
+
+def body_of(opened: Opened) -> Body:
+    if opened.response.chunked:
+        return ChunkedBody(opened)
+    if opened.response.length is None:
+        return OpenEndedBody(opened)
+    return LengthBody(opened, opened.response.length)
+
+
+class HttpTransfer:
+    """``contract.Transfer`` over one HTTP connection. ``count`` is told of all that arrives."""
+
+    def __init__(
+        self,
+        upstream: str,
+        opened: Opened,
+        span: tuple[int, int | None],
+        limits: Limits,
+        now: Callable[[], float],
+        count: Callable[[int], None],
+    ) -> None:
+        self.offset, self.size = span
+        self._upstream = upstream
+        self._opened: Opened | None = opened
+        self._body = body_of(opened)
+        self._limits = limits
+        self._throughput = Throughput(limits.slow_window, limits.slowest)
+        self._now = now
+        self._count = count
+        self._lock = threading.Lock()
+        self._interrupted = False
+        opened.connection.settimeout(limits.stall)
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._interrupted or self._opened is None:
+            raise UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+        asked = self._now()
+        try:
+            arrived = self._body.readinto(buffer)
+        except (OSError, http.client.HTTPException, ValueError) as cause:
+            raise self._fault(cause) from cause
+        if self._interrupted:
+            raise UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+        self._count(arrived)
+        if self._throughput.fell_short(arrived, self._now() - asked) and not self._body.finished:
+            slowest = int(self._limits.slowest / 1024)
+            why = f"the blob came slower than {slowest} KiB/s over {self._limits.slow_window:g} s"
+            raise UpstreamTimeout(self._upstream, why)
+        return arrived
+
+    def interrupt(self) -> None:
+        with self._lock:
+            self._interrupted = True
+            if self._opened is not None:
+                self._opened.connection.interrupt()
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        if self._body.finished and not self._interrupted:
+            opened.release()
+        else:
+            opened.discard()
+
+    def _fault(self, cause: Exception) -> Outage:
+        if self._interrupted:
+            return UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+        if isinstance(cause, TimeoutError):
+            return UpstreamTimeout(self._upstream, f"nothing of the blob came for {self._limits.stall:g} s")
+        if isinstance(cause, ShortBody):
+            return UpstreamUnreachable(self._upstream, f"the blob broke off: {cause}")
+        return UpstreamUnreachable(self._upstream, f"the blob broke off ({type(cause).__name__})")
