@@ -61,7 +61,7 @@ class Connections:
             self._logged_second, self._logged = int(now), 0
         self._logged += 1
         if self._logged <= _BAD_REQUESTS_LOGGED:
-            log.warning("malformed request from %s", address)
+            log.info("malformed request from %s: a TLS handshake, or no HTTP at all", address)
 
 
 class Connection(RequestHandler):

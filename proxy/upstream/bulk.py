@@ -14,7 +14,7 @@ from proxy.upstream.address import Vicinity
 from proxy.upstream.connections import Connections
 from proxy.upstream.message import Reach, Request
 from proxy.upstream.opening import Opened, Opening
-from proxy.upstream.settings import RegistrySettings, home_context, verifying_context
+from proxy.upstream.settings import RegistrySettings, Trust
 from proxy.upstream.target import Target
 
 T = TypeVar("T")
@@ -24,12 +24,12 @@ OPENERS = 64  # threads that wait for headers, at most, for one upstream
 class BulkSender:
     """The connections and opening threads of one upstream."""
 
-    def __init__(self, settings: RegistrySettings, vicinity: Vicinity) -> None:
+    def __init__(self, settings: RegistrySettings, vicinity: Vicinity, trust: Trust) -> None:
         connect, idle = settings.limits.connect, settings.limits.idle
         self._settings = settings
         self._pools = {
-            Reach.HOME: Connections(vicinity.admit_home, home_context(settings), connect, idle),
-            Reach.AWAY: Connections(vicinity.admit_away, verifying_context(settings), connect, idle),
+            Reach.HOME: Connections(vicinity.admit_home, trust.home, connect, idle),
+            Reach.AWAY: Connections(vicinity.admit_away, trust.others, connect, idle),
         }
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix=f"open-{settings.name}")
         self._aloft: set[Callable[[], None]] = set()

@@ -1,9 +1,6 @@
 """Under whose name AWS is asked."""
 
 from dataclasses import dataclass
-from typing import Self
-
-from proxy.core.ecr_names import EcrHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +19,3 @@ class AwsIdentity:
     def __str__(self) -> str:
         who = self.role_arn or (f"profile {self.profile}" if self.profile else "the credentials of this process")
         return f"{who} in {self.region}"
-
-    @classmethod
-    def of_host(
-        cls,
-        host: EcrHost,
-        *,
-        region: str | None = None,
-        role_arn: str | None = None,
-        external_id: str | None = None,
-        profile: str | None = None,
-        endpoint_url: str | None = None,
-    ) -> Self:
-        """For the registry at ``host``; what is not given follows from it."""
-        where = (region or host.region, role_arn or "", external_id or "", profile or "", endpoint_url or "")
-        return cls(*where, fips=host.fips, dual_stack=host.dual_stack)

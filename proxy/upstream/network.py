@@ -7,7 +7,7 @@ from proxy.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachab
 from proxy.upstream.address import Vicinity
 from proxy.upstream.bulk import BulkAnswer, BulkSender
 from proxy.upstream.message import Answer, Kind, Request
-from proxy.upstream.settings import RegistrySettings, Timing
+from proxy.upstream.settings import RegistrySettings, Timing, trust_of
 from proxy.upstream.small import SmallSender
 from proxy.upstream.stats import Stats
 
@@ -18,13 +18,13 @@ class Network:
     """Raises TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good."""
 
     def __init__(self, settings: RegistrySettings, timing: Timing | None = None) -> None:
-        vicinity = Vicinity()
+        vicinity, trust = Vicinity(), trust_of(settings)
         self.settings = settings
         self.timing = timing or Timing()
         self.home = settings.home
         self.stats = Stats()
-        self._small = SmallSender(settings, vicinity)
-        self._bulk = BulkSender(settings, vicinity)
+        self._small = SmallSender(settings, vicinity, trust)
+        self._bulk = BulkSender(settings, vicinity, trust)
 
     async def small(self, kind: Kind, request: Request) -> Answer:
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""

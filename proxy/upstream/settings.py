@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from proxy.upstream.target import Target, parse_target
@@ -68,18 +69,26 @@ class RegistrySettings:
         return urlsplit(self.url).port is not None
 
 
-def verifying_context(settings: RegistrySettings) -> ssl.SSLContext:
+class Trust(NamedTuple):
+    """Whose certificates are believed."""
+
+    home: ssl.SSLContext
+    others: ssl.SSLContext
+
+
+def trust_of(settings: RegistrySettings) -> Trust:
     """Raises OSError or ssl.SSLError for a ``ca_file`` that cannot be read."""
+    others = _verifying(settings.ca_file)
+    if not settings.insecure:
+        return Trust(others, others)
+    home = _verifying(settings.ca_file)
+    home.check_hostname = False
+    home.verify_mode = ssl.CERT_NONE
+    return Trust(home, others)
+
+
+def _verifying(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
-    return context
-
-
-def home_context(settings: RegistrySettings) -> ssl.SSLContext:
-    """For the registry's own host. Raises OSError or ssl.SSLError for a ``ca_file`` that cannot be read."""
-    context = verifying_context(settings)
-    if settings.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     return context

@@ -16,7 +16,7 @@ from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, Up
 from proxy.upstream.address import Vicinity
 from proxy.upstream.message import Reach, Request
 from proxy.upstream.opening import USER_AGENT
-from proxy.upstream.settings import RegistrySettings, home_context, verifying_context
+from proxy.upstream.settings import RegistrySettings, Trust
 from proxy.upstream.target import Target
 
 CONNECTIONS = 256
@@ -26,13 +26,12 @@ CONNECTIONS_PER_HOST = 32
 class SmallSender:
     """The sessions of one upstream; they come into being with the first request, in the loop that makes it."""
 
-    def __init__(self, settings: RegistrySettings, vicinity: Vicinity) -> None:
-        trusted = verifying_context(settings)
+    def __init__(self, settings: RegistrySettings, vicinity: Vicinity, trust: Trust) -> None:
         self._settings = settings
         self._ways: dict[Reach, tuple[Callable[[str], None], ssl.SSLContext]] = {
-            Reach.HOME: (vicinity.admit_home, home_context(settings)),
-            Reach.LISTED: (vicinity.admit_listed, trusted),
-            Reach.AWAY: (vicinity.admit_away, trusted),
+            Reach.HOME: (vicinity.admit_home, trust.home),
+            Reach.LISTED: (vicinity.admit_listed, trust.others),
+            Reach.AWAY: (vicinity.admit_away, trust.others),
         }
         self._sessions: dict[Reach, aiohttp.ClientSession] = {}
 

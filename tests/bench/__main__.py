@@ -1,0 +1,105 @@
+"""``tests/bench/run``: every work, or the named ones, and what came out.
+
+A missed target is printed with its number. With ``--short`` the works are small, the targets half as demanding, and
+one that is missed or not measured is a failure: a guard against collapse, not a measurement.
+"""
+
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tests.bench import colds, hits, start
+from tests.bench.bench import LONG, SHORT, Bench, opened
+from tests.bench.clients import WrongAnswer
+from tests.bench.contestants import NotStarted
+from tests.bench.measure import Row
+from tests.bench.report import MET, judged, table, write
+
+Work = Callable[[Bench], list[Row]]
+
+WORKS: Mapping[str, Work] = MappingProxyType(
+    {
+        "hit-large": hits.large,
+        "hit-small": hits.small,
+        "cold": colds.one,
+        "cold-tls": colds.over_tls,
+        "cold-together": colds.together,
+        "cold-overhead": colds.overhead,
+        "parallel": colds.parallel,
+        "crowd": hits.crowd,
+        "start": start.large_catalog,
+    }
+)
+_OUT = Path(__file__).parent / "out"
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help="a work by name; may be repeated")] = None,
+    rounds: Annotated[int, typer.Option(help="alternated rounds per work; 0: five, or one with --short")] = 0,
+    short: Annotated[bool, typer.Option("--short", help="at most two minutes, exit 1 on a collapse")] = False,
+    list_works: Annotated[bool, typer.Option("--list", help="the works and what they are")] = False,
+    folder: Annotated[Path | None, typer.Option(help="where caches and content go, 15 GB; all on one disk")] = None,
+) -> None:
+    if list_works:
+        for name, work in WORKS.items():
+            print(f"{name:14} {(work.__doc__ or '').strip()}")
+        return
+    if unknown := set(only or ()) - set(WORKS):
+        raise typer.BadParameter(f"no such work: {', '.join(sorted(unknown))}")
+    scale = SHORT if short else LONG
+    scale = replace(scale, rounds=rounds or scale.rounds)
+    _raise_descriptors()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the exits that stop the servers
+    with _temporary(folder) as own, opened(own, scale) as bench:
+        rows, failures = _run(bench, {name: work for name, work in WORKS.items() if not only or name in only})
+    if short:
+        rows = [replace(row, targets=[target.eased() for target in row.targets]) for row in rows]
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table(rows))
+    write(_OUT, rows, failures, {"short": short, **asdict(scale)})
+    collapsed = short and any(each.verdict != MET for _, each in judged(rows))
+    raise typer.Exit(1 if failures or collapsed else 0)
+
+
+def _run(bench: Bench, works: Mapping[str, Work]) -> tuple[list[Row], dict[str, str]]:
+    """The rows, and for each work that failed, why."""
+    rows: list[Row] = []
+    failures: dict[str, str] = {}
+    for name, work in works.items():
+        print(f"{name}: {(work.__doc__ or '').strip()}", flush=True)
+        try:
+            rows += work(bench)
+        except (WrongAnswer, NotStarted, OSError) as failure:
+            failures[name] = str(failure)
+            print(f"{name}: failed: {failure}", flush=True)
+    return rows, failures
+
+
+def _raise_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def _temporary(parent: Path | None) -> Iterator[Path]:
+    """A folder of this run; on the disk of ``parent``, or where temporary files go."""
+    folder = Path(tempfile.mkdtemp(prefix="entrepot-bench-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,94 @@
+"""What every work is given: the folder, the origins, the contents, and how large and how often."""
+
+import itertools
+import json
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.contestants import CONTESTANTS, Launch, Server, contest, free_port, registry, running
+from tests.bench.shelf import MIB, Shelf, keys
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much work one measurement is."""
+
+    rounds: int
+    large: int  # bytes of the large blob
+    huge: int  # bytes of the blob for the parallel transfer
+    hits: int  # large bodies per measurement of a hit, at least
+    wrk_seconds: int
+    slow: int  # slow readers
+    idle: int  # idle connections
+    samples: int  # manifest hits for a percentile
+    entries: int  # of the large catalog
+
+
+LONG = Scale(5, 256 * MIB, 512 * MIB, 16, 3, 1000, 10_000, 2000, 1_000_000)
+SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000)
+
+
+@dataclass(frozen=True)
+class Bench:
+    folder: Path
+    storage: Path  # docker-registry's folder with everything that is pulled
+    origin: str  # URL of the plain upstream
+    shelf: Shelf
+    scale: Scale
+    numbers: Iterator[int]
+
+    @contextmanager
+    def contest(
+        self, upstream: str = "", ca_file: Path | None = None, names: Sequence[str] = ()
+    ) -> Iterator[list[Server]]:
+        """All contestants, or the named, on empty caches in a folder of this contest."""
+        with contest(self.new_folder(), names or tuple(CONTESTANTS), upstream or self.origin, ca_file) as servers:
+            yield servers
+
+    @contextmanager
+    def limited(self, per_connection: float = 0, total: float = 0) -> Iterator[Server]:
+        """An upstream with the same content that counts, and sends so many bytes per second."""
+        port = free_port()
+        limits = [f"--per-connection={per_connection}", f"--total={total}"]
+        command = [sys.executable, "-m", "tests.bench.origin", str(self.storage), str(port), *limits]
+        with running(Launch("limited", port, command, self.new_folder())) as server:
+            yield server
+
+    @contextmanager
+    def tls(self) -> Iterator[tuple[str, Path]]:
+        """(URL, CA file) of an upstream with the same content over TLS."""
+        folder = self.new_folder()
+        ca_file, certificate, key = keys(folder)
+        tls = {"tls": {"certificate": str(certificate), "key": str(key)}}
+        with running(registry(folder, self.storage, tls)) as server:
+            yield f"https://127.0.0.1:{server.port}", ca_file
+
+    def new_folder(self) -> Path:
+        folder = self.folder / str(next(self.numbers))
+        folder.mkdir()
+        return folder
+
+
+@contextmanager
+def opened(folder: Path, scale: Scale) -> Iterator[Bench]:
+    """A bench with its upstream running."""
+    own, storage = folder / "origin", folder / "storage"
+    own.mkdir()
+    with running(registry(own, storage)) as origin:
+        url = f"http://127.0.0.1:{origin.port}"
+        yield Bench(folder, storage, url, Shelf(origin.port), scale, itertools.count())
+
+
+def url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+def counts(origin: Server, digest: str) -> tuple[int, int]:
+    """(transfers of the blob that began at byte 0, body bytes sent of it) of a limited upstream."""
+    with urllib.request.urlopen(f"{url(origin)}/counts") as answer:
+        said: dict[str, dict[str, int]] = json.load(answer)
+    return said["transfers"].get(digest, 0), said["bytes"].get(digest, 0)

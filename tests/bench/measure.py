@@ -1,0 +1,141 @@
+"""What a server costs, read from /proc, and how repeated measurements become one value with its spread.
+
+CPU is user + system time of a process and everything below it (nginx's workers), in ticks of 10 ms: let each
+measurement last long enough.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.bench.contestants import Server
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_QUIET = 0.4  # seconds without CPU use that count as settled
+_SETTLE_LIMIT = 20.0  # seconds
+
+Sample = Mapping[str, float]  # metric → value
+
+
+class Spread(NamedTuple):
+    """The median of the rounds with the least and the greatest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Ours against a limit: ``factor`` x the peer's value, or ``factor`` itself where there is no peer."""
+
+    relation: str  # "≥", "≤" or "="
+    factor: float
+    peer: str | None = None
+
+    def eased(self) -> "Target":
+        """Half as demanding: what a guard against collapse asks for."""
+        factor = {"≥": self.factor / 2, "≤": self.factor * 2, "=": self.factor}[self.relation]
+        return Target(self.relation, factor, self.peer)
+
+    def limit(self, values: Mapping[str, Spread]) -> float | None:
+        """None where the peer was not measured."""
+        if self.peer is None:
+            return self.factor
+        return self.factor * values[self.peer].median if self.peer in values else None
+
+    def met(self, ours: Spread, limit: float) -> bool:
+        """Medians count; where a value must be exact, every round counts."""
+        exact = ours.low == ours.high == limit
+        return {"≥": ours.median >= limit, "≤": ours.median <= limit, "=": exact}[self.relation]
+
+    def __str__(self) -> str:
+        return f"{self.relation} {self.factor:.3g}" + (f" x {self.peer}" if self.peer else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one work: every contestant's value, and what ours has to be."""
+
+    work: str
+    metric: str
+    values: Mapping[str, Spread]
+    targets: Sequence[Target] = ()
+
+
+def family(pid: int) -> list[int]:
+    """The process and its descendants."""
+    members = [pid]
+    for member in members:
+        for task in Path(f"/proc/{member}/task").glob("*/children"):
+            members.extend(int(child) for child in task.read_text().split())
+    return members
+
+
+def cpu_seconds(pid: int) -> float:
+    return sum(_ticks(member) for member in family(pid)) / _TICK
+
+
+def rss_bytes(pid: int, field: str = "VmRSS") -> int:
+    """Resident bytes now; with ``VmHWM`` the most there ever were."""
+    return sum(_status(member, field) * 1024 for member in family(pid))
+
+
+def threads(pid: int) -> int:
+    return sum(_status(member, "Threads") for member in family(pid))
+
+
+def settle(pid: int) -> None:
+    """Returns when the server no longer works on what is behind it (storing, syncing)."""
+    deadline = time.monotonic() + _SETTLE_LIMIT
+    before = cpu_seconds(pid)
+    while time.monotonic() < deadline:
+        time.sleep(_QUIET)
+        now = cpu_seconds(pid)
+        if now - before <= 1 / _TICK:
+            return
+        before = now
+
+
+def alternate(
+    rounds: int, servers: Sequence[Server], sample: Callable[[Server, int], Sample]
+) -> dict[str, dict[str, Spread]]:
+    """metric → contestant → spread. Within a round each contestant has its turn; the first place goes round."""
+    samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
+    for number in range(rounds):
+        first = number % max(1, len(servers))
+        for server in [*servers[first:], *servers[:first]]:
+            samples[server.name].append(sample(server, number))
+    spreads: dict[str, dict[str, Spread]] = {}
+    for name, taken in samples.items():
+        for metric in taken[0]:
+            spreads.setdefault(metric, {})[name] = Spread.of([each[metric] for each in taken])
+    return spreads
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+def _status(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1])
+    return 0

@@ -1,0 +1,71 @@
+"""Real clients pull through Entrepot from a registry that answers as ECR does, with tokens from an AWS API."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import clients
+from tests.e2e.clients import Pull, Reference
+from tests.e2e.entrepot import Entrepot, proxying
+from tests.e2e.process import run
+from tests.e2e.stock import APP, GREETING, Stock, greeting
+from tests.upstream.ecr_rig import REGION, PrivateRegistry, make_bucket, moto, password_of
+from tests.upstream.test_ecr_aws import isolate_from_aws
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(300)]
+
+NAME = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
+IMAGE = Reference(NAME, APP.repository, APP.tag)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    isolate_from_aws(monkeypatch, tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-key")
+    with moto(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def ecr(aws: str, images: Stock, tmp_path: Path) -> Iterator[PrivateRegistry]:
+    make_bucket(aws, "layers")
+    registry = PrivateRegistry(tmp_path, aws, "layers")
+    with registry.running():
+        source = f"oci:{images.layout.folder}:{APP.repository.replace('/', '-')}-{APP.tag}"
+        target = f"docker://127.0.0.1:{registry.port}/{APP.repository}:{APP.tag}"
+        copy = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false"]
+        run([*copy, "--dest-creds", f"AWS:{password_of()}", source, target])
+        yield registry
+
+
+@pytest.fixture
+def proxy(aws: str, ecr: PrivateRegistry, tmp_path: Path) -> Iterator[Entrepot]:
+    auth = {"type": "ecr", "region": REGION, "endpoint_url": aws}
+    with proxying(tmp_path / "entrepot", {NAME: {"url": ecr.url, "auth": auth}}) as entrepot:
+        yield entrepot
+
+
+@pytest.mark.parametrize(
+    "pull",
+    [clients.skopeo_by_path, clients.podman, clients.containerd],
+    ids=lambda pull: pull.__name__,
+)
+def test_a_client_without_credentials_pulls_from_ecr(
+    pull: Pull, proxy: Entrepot, new_store: Callable[[], Path]
+) -> None:
+    assert pull(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
+    log = proxy.log.read_text()
+    assert password_of() not in log
+    assert "canary-secret-key" not in log
+
+
+def test_what_was_pulled_is_served_when_ecr_and_aws_are_gone(
+    aws: str, ecr: PrivateRegistry, proxy: Entrepot, new_store: Callable[[], Path]
+) -> None:
+    assert clients.skopeo_by_path(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
+    ecr.accept("nobody-knows")
+    before = proxy.get(f"/v2/{NAME}/{APP.repository}/manifests/{APP.tag}")
+    assert before.status == 200
+    assert clients.skopeo_by_path(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)

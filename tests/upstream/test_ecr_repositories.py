@@ -1,0 +1,78 @@
+import asyncio
+from typing import Any
+
+from proxy.core.errors import UpstreamRefused
+from proxy.core.names import Tag
+from proxy.upstream.ecr_faults import AwsFault
+from proxy.upstream.ecr_repositories import AT_ONCE, KEPT, EcrRepositories
+
+ACCOUNT = "123456789012"
+V1, LATEST = Tag("v1"), Tag("latest")
+
+
+class Describer:
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+        self.denied = False
+        self.asked: list[tuple[str, str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, account: str, name: str) -> dict[str, Any]:
+        self.asked.append((account, name))
+        await self.gate.wait()
+        if self.denied:
+            raise AwsFault(UpstreamRefused, "denied")
+        return self.answer
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_ecr_is_asked_once_an_hour_and_nobody_waits_for_it() -> None:
+    ecr, time = Describer({"imageTagMutability": "IMMUTABLE"}), [0.0]
+    book = EcrRepositories(ecr, lambda: time[0])
+    assert book.immutable(ACCOUNT, "team/app", V1) is None
+    assert book.immutable(ACCOUNT, "team/app", V1) is None
+    await settle()
+    assert book.immutable(ACCOUNT, "team/app", V1) is True
+    assert ecr.asked == [(ACCOUNT, "team/app")]
+    time[0] = KEPT + 1
+    assert book.immutable(ACCOUNT, "team/app", V1) is None
+    await settle()
+    assert len(ecr.asked) == 2
+
+
+async def test_exclusion_filters_count() -> None:
+    filters = [{"filterType": "WILDCARD", "filter": "lat*"}, {"filterType": "OTHER", "filter": "v1"}]
+    ecr = Describer({"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION", "imageTagMutabilityExclusionFilters": filters})
+    book = EcrRepositories(ecr)
+    book.immutable(ACCOUNT, "team/app", V1)
+    await settle()
+    assert book.immutable(ACCOUNT, "team/app", V1) is True
+    assert book.immutable(ACCOUNT, "team/app", LATEST) is False
+
+
+async def test_without_permission_it_is_unknown_and_not_asked_again() -> None:
+    ecr = Describer({})
+    ecr.denied = True
+    book = EcrRepositories(ecr)
+    for _ in range(3):
+        assert book.immutable(ACCOUNT, "team/app", V1) is None
+        await settle()
+    assert len(ecr.asked) == 1
+
+
+async def test_a_rush_of_repositories_is_bounded_and_closing_ends_it() -> None:
+    ecr = Describer({})
+    ecr.gate.clear()
+    book = EcrRepositories(ecr)
+    before = asyncio.all_tasks()
+    for number in range(50):
+        book.immutable(ACCOUNT, f"team/app-{number}", V1)
+    await settle()
+    assert len(ecr.asked) == AT_ONCE
+    await book.close()
+    assert asyncio.all_tasks() == before
