@@ -25,6 +25,7 @@ from proxy.core.upstreams import UpstreamNames
 from proxy.front.connections import ConnectionRules, Connections, Server
 from proxy.front.door import Door
 from proxy.front.journal import Journal, Line
+from proxy.front.lane import Lane
 from proxy.front.wire import Wire, WireRules
 from proxy.observed import Observed
 from proxy.ops.admin import Health, admin_app
@@ -99,7 +100,7 @@ async def _run(
     owner = await stack.enter_async_context(_owner())
     cache = await start_cache(store, catalog, registries.get, _cache_rules(settings), threads, owner, now)
     stack.push_async_callback(cache.settle)
-    journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else _silence)
+    journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
     places = Connections(_connection_rules(settings))
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     door = Door(cache, names, Wire(senders, WireRules(settings.limits.write_stall)), journal, now)
@@ -107,17 +108,19 @@ async def _run(
     observed = Observed(cache, journal, places, registries, logs)
     health = Health()
     admin = admin_app(health, Metrics(observed.families()), lambda: observed.status(door, time.monotonic() - started))
-    listening = await _listen(settings, server, admin, stack)
+    lane = Lane(cache, names, journal, server, now)
+    listening = await _listen(settings, lane, admin, stack)
     owner.create_task(cache.keep_house(now))
+    owner.create_task(lane.keep_sweeping())
     health.ready = True
     announce(listening[1])
     await stop.politely.wait()
     health.ready = False
-    await _drain(settings, stop, listening[0], server, door)
+    await _drain(settings, stop, listening[0], lane, door)
 
 
 async def _listen(
-    settings: Settings, server: Server, admin: web.Application, stack: AsyncExitStack
+    settings: Settings, lane: Lane, admin: web.Application, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, Listening]:
     runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
     await runner.setup()
@@ -125,7 +128,7 @@ async def _listen(
     site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
     await site.start()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(server, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    listener = await loop.create_server(lane, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
     return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
 
 
@@ -134,19 +137,19 @@ def _address(name: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, server: Server, door: Door) -> None:
+async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, lane: Lane, door: Door) -> None:
     """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
     if not stop.hurried:
         await _until(stop.at_once, settings.drain.delay)
     log.info("stopping: %d requests under way", door.active)
     listener.close()
-    server.pre_shutdown()
+    lane.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
     while door.active and time.monotonic() < deadline and not stop.at_once.is_set():
         await _until(stop.at_once, 0.05)
     if door.active:
         log.warning("%d requests are cut off", door.active)
-    await server.shutdown(0.1)
+    await lane.server.shutdown(0.1)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
@@ -199,10 +202,6 @@ def _access_log(logs: LogWriter) -> Callable[[Line], None]:
         logs.write((fields.pop("at"), "info", fields))
 
     return write
-
-
-def _silence(_: Line) -> None:
-    pass
 
 
 def _raise_descriptor_limit(connections: int) -> None:

@@ -12,6 +12,7 @@ from cachetools import LRUCache
 
 from proxy.cache.access import Access
 from proxy.cache.answers import BlobAnswer, Outcome, SizeAnswer
+from proxy.cache.body import BytesBody
 from proxy.cache.fills import Fills, Opened
 from proxy.cache.flights import Flights
 from proxy.cache.holdings import Holdings
@@ -21,6 +22,9 @@ from proxy.core.names import Digest, Repository
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")
+
+SMALL = 64 << 10
+"""Bytes up to which a blob is served from memory once it was asked for."""
 
 _LOOKS = 8
 """How often a look-up starts again because content moved on between two looks; each start means that somebody else
@@ -59,6 +63,11 @@ class Blobs:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
 
+    def peek(self, repository: Repository, digest: Digest) -> bytes | None:
+        """The bytes of a hit, if they are in memory. Never waits."""
+        found = self._holdings.peek(repository, digest)
+        return found[1] if found is not None else None
+
     async def size(self, repository: Repository, digest: Digest) -> SizeAnswer:
         """Of a HEAD: starts no fill, and asks upstream at most once. Raises as ``get``."""
         content = await self._holdings.find(repository, digest)
@@ -82,6 +91,9 @@ class Blobs:
         if content is None:
             return None
         try:
+            if content.size <= SMALL:
+                raw = await self._holdings.read(content)
+                return BlobAnswer(BytesBody(raw), content.size, Outcome.HIT) if raw is not None else None
             body = await self._holdings.open(content)
         except StoreFailed as cause:
             log.error("%s is held and cannot be opened: %s", digest, cause)

@@ -65,6 +65,26 @@ class HeldBody:
         self.reader.close()
 
 
+class BytesBody:
+    """Something small, in memory whole."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.size: int | None = len(raw)
+        self._raw = raw
+
+    def ready(self, position: int) -> bool:
+        return True
+
+    async def part(self, position: int, end: int | None) -> bytes:
+        return self._raw[position:end]
+
+    async def discard(self) -> None:
+        """It was read whole and proven."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 async def stretch(reader: BlobReader, start: int, end: int, readers: Executor) -> FilePart | bytes:
     """The kernel's way where the reader has a file, otherwise one chunk of bytes."""
     descriptor = reader.fileno()

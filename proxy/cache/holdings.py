@@ -74,6 +74,15 @@ class Holdings:
         self._used[digest] = self._now()
         return content
 
+    def peek(self, repository: Repository, digest: Digest) -> tuple[Content, bytes] | None:
+        """What is allowed to this repository and has its bytes in memory; the look-up counts as a use. Never waits."""
+        content = self._hot.get((repository, digest))
+        raw = self._bytes.get(digest)
+        if content is None or raw is None:
+            return None
+        self._used[digest] = self._now()
+        return content, raw
+
     async def open(self, content: Content) -> HeldBody | None:
         """A body of held content. None where the store does not have it, or has another size: it is forgotten then,
         which makes it a miss."""

@@ -52,6 +52,20 @@ class Manifests:
             return await self._by_digest(repository, reference)
         return await self._by_tag(repository, reference)
 
+    def peek(self, repository: Repository, reference: Reference) -> ManifestAnswer | None:
+        """A hit that needs nothing but memory: by digest, or by a tag that is fresh. Never waits."""
+        if isinstance(reference, Digest):
+            digest = reference
+        else:
+            record = self._tags.get((repository, reference))
+            if record is None or standing(self._rules, record.checked_at, self._now()) is not Standing.FRESH:
+                return None
+            digest = record.digest
+        found = self._holdings.peek(repository, digest)
+        if found is None or not found[0].media_type:
+            return None
+        return ManifestAnswer(digest, found[0].media_type, found[1], Outcome.HIT)
+
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
         return await self._held(repository, digest, Outcome.HIT) or await self._join(
             (repository, digest), lambda: self._fetch(repository, digest)

@@ -1,4 +1,4 @@
-"""Client connections: how many there may be, how long they may say nothing, and what a malformed request is told."""
+"""Client connections on the whole road: aiohttp's protocol, bounded, and what a malformed request is told."""
 
 import asyncio
 import logging
@@ -65,37 +65,24 @@ class Connections:
 
 
 class Connection(RequestHandler):
-    """aiohttp's protocol of one connection, bounded."""
+    """aiohttp's protocol of one connection, whose place was taken by the lane that hands it over."""
 
     __slots__ = ("_address", "_first", "_places")
 
-    def __init__(self, places: Connections, manager: "Server", **options: Any) -> None:
+    def __init__(self, places: Connections, address: str, manager: "Server", **options: Any) -> None:
         super().__init__(manager, **options)
         self._places = places
-        self._address: str | None = None
+        self._address = address
         self._first: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else ""
-        if not self._places.enter(address):
-            _refuse(transport)
-            return
-        self._address = address
         super().connection_made(transport)
         self._first = asyncio.get_running_loop().call_later(self._places.rules.header_timeout, self._silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._address is None:
-            return
         self._places.leave(self._address)
-        self._address = None
         self.spoke()
         super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._address is not None:
-            super().data_received(data)
 
     def spoke(self) -> None:
         """A whole request came: from now on the idle timeout holds."""
@@ -129,7 +116,7 @@ class Server(web.Server):
 
     def __init__(self, handler: Any, places: Connections) -> None:
         super().__init__(handler)
-        self._places = places
+        self.places = places
         self._options: dict[str, Any] = {
             "keepalive_timeout": places.rules.idle_timeout,
             "max_line_size": places.rules.line,
@@ -140,13 +127,16 @@ class Server(web.Server):
             "lingering_time": 1,
         }
 
-    def __call__(self) -> Connection:
-        return Connection(self._places, self, loop=self._loop, **self._options)
+    def take_over(self, transport: asyncio.Transport, address: str, received: bytes) -> None:
+        """The connection is aiohttp's from now on, with the bytes that have come."""
+        connection = Connection(self.places, address, self, loop=self._loop, **self._options)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        connection.data_received(received)
 
 
-def _refuse(transport: asyncio.BaseTransport) -> None:
+def refuse(transport: asyncio.Transport) -> None:
     """Full: 503 and not 429, which containerd would retry on us instead of going to its next host."""
-    assert isinstance(transport, asyncio.Transport)
     reply = replies.fault(Overloaded("too many connections"))
     assert isinstance(reply.content, bytes)
     transport.write(replies.head(reply, None, keep_alive=False, chunked=False) + reply.content)

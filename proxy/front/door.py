@@ -161,6 +161,9 @@ class Door:
         repository = getattr(asked.operation, "repository", None) if asked is not None else None
         upstream = self._names.configured(repository.upstream) or "" if repository is not None else ""
         kind = _KINDS[type(asked.operation)] if asked is not None else "none"
+        self._journal.count(Traffic(upstream, kind, reply.outcome), reply.status, sent)
+        if not self._journal.writes:
+            return
         line = Line(
             self._now(),
             request.remote or "",
@@ -174,7 +177,7 @@ class Door:
             request.headers.get("User-Agent", "")[:256],
             fault,
         )
-        self._journal.note(Traffic(upstream, kind, reply.outcome), line)
+        self._journal.write(line)
 
 
 def _admit(request: web.BaseRequest) -> None:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+_CLASSES = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
+
 
 class Line(NamedTuple):
     """One request in the access log."""
@@ -30,17 +32,21 @@ class Traffic(NamedTuple):
 
 
 class Journal:
-    """``write`` takes lines and must not block."""
+    """``write`` takes lines and must not block; where ``writes`` is false nobody wants them."""
 
-    def __init__(self, write: Callable[[Line], None]) -> None:
+    def __init__(self, write: Callable[[Line], None] | None) -> None:
         self.requests: Counter[Traffic] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()  # bytes by upstream and outcome
         self.statuses: Counter[str] = Counter()
         self.cut = 0  # replies broken off
+        self.writes = write is not None
         self._write = write
 
-    def note(self, traffic: Traffic, line: Line) -> None:
+    def count(self, traffic: Traffic, status: int, sent: int) -> None:
         self.requests[traffic] += 1
-        self.sent[traffic.upstream, traffic.outcome] += line.sent
-        self.statuses[f"{line.status // 100}xx"] += 1
-        self._write(line)
+        self.sent[traffic.upstream, traffic.outcome] += sent
+        self.statuses[_CLASSES[status // 100]] += 1
+
+    def write(self, line: Line) -> None:
+        if self._write is not None:
+            self._write(line)

@@ -77,6 +77,12 @@ def blob(asked: BlobPull, answer: BlobAnswer) -> Reply:
     return Reply(206, [*headers, ranged], content, answer.outcome.value, span.length)
 
 
+def small_blob(asked: BlobPull, raw: bytes) -> Reply:
+    """Of a hit whose bytes are in memory, without a range."""
+    headers = [*_named(asked.digest), *_blob_headers(), *_cached(Outcome.HIT)]
+    return _whole(200, headers, raw, Outcome.HIT.value)
+
+
 def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
     headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
     status = 304 if _matches(asked.known, asked.digest) else 200

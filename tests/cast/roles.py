@@ -4,10 +4,9 @@ import asyncio
 import gzip
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tests.cast.line import Act, Line
-
-_FOREVER = asyncio.Event  # nobody sets it; the scene ends with the connection
 
 
 async def steady(line: Line) -> None:
@@ -17,7 +16,7 @@ async def steady(line: Line) -> None:
 
 async def silent(line: Line) -> None:
     """Takes the request and never answers."""
-    await _FOREVER().wait()
+    await asyncio.Event().wait()  # nobody sets it; the scene ends with the connection
 
 
 async def closes_unanswered(line: Line) -> None:
@@ -47,7 +46,7 @@ def stalls(at: int) -> Act:
     """Stops at byte ``at`` of the body for good."""
 
     async def act(line: Line) -> None:
-        await holds(at, _FOREVER())(line)
+        await holds(at, asyncio.Event())(line)
 
     return act
 
@@ -112,11 +111,12 @@ def drips(at: int, gate: asyncio.Event) -> Act:
         content = line.ranged()
         await line.head(content.status, {"Content-Length": str(len(content.body)), **content.headers})
         await line.body(content.body[:at])
-        while not gate.is_set() and at < len(content.body):
-            await line.body(content.body[at : at + 1])
-            at += 1
+        position = at
+        while not gate.is_set() and position < len(content.body):
+            await line.body(content.body[position : position + 1])
+            position += 1
             await asyncio.sleep(0.01)
-        await line.body(content.body[at:])
+        await line.body(content.body[position:])
 
     return act
 
@@ -127,10 +127,8 @@ def lies(at: int) -> Act:
     async def act(line: Line) -> None:
         body = bytearray(line.content.body)
         body[at] ^= 0xFF
-        line.content.body = bytes(body)
+        line.content = replace(line.content, body=bytes(body))
         await steady(line)
-        body[at] ^= 0xFF
-        line.content.body = bytes(body)
 
     return act
 

@@ -81,7 +81,17 @@ class Registry:
 
     def blob_transfers(self) -> Counter[str]:
         """How many times each blob went out, by path (repository and digest)."""
-        return Counter(f.path for f in self.fetches() if f.method == "GET" and "/blobs/" in f.path and f.status < 300)
+        return Counter(fetch.path for fetch in self._blob_fetches())
+
+    def blob_bytes(self) -> Counter[str]:
+        """How many bytes of each blob went out, by path."""
+        total: Counter[str] = Counter()
+        for fetch in self._blob_fetches():
+            total[fetch.path] += fetch.written
+        return total
+
+    def _blob_fetches(self) -> list[Fetch]:
+        return [f for f in self.fetches() if f.method == "GET" and "/blobs/" in f.path and f.status < 300]
 
     def _lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]

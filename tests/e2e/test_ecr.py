@@ -1,13 +1,14 @@
 """Real clients pull through Entrepot from a registry that answers as ECR does, with tokens from an AWS API."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import clients
 from tests.e2e.clients import Pull, Reference
-from tests.e2e.entrepot import Entrepot, proxying
+from tests.e2e.entrepot import Entrepot, get, proxying
 from tests.e2e.process import run
 from tests.e2e.stock import APP, GREETING, Stock, greeting
 from tests.upstream.ecr_rig import REGION, PrivateRegistry, make_bucket, moto, password_of
@@ -20,24 +21,30 @@ IMAGE = Reference(NAME, APP.repository, APP.tag)
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    isolate_from_aws(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-key")
-    with moto(tmp_path) as url:
-        yield url
+def behind() -> Iterator[ExitStack]:
+    """What stands behind Entrepot; closing it takes ECR and AWS away."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
-def ecr(aws: str, images: Stock, tmp_path: Path) -> Iterator[PrivateRegistry]:
+def aws(behind: ExitStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    isolate_from_aws(monkeypatch, tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-key")
+    return behind.enter_context(moto(tmp_path))
+
+
+@pytest.fixture
+def ecr(behind: ExitStack, aws: str, images: Stock, tmp_path: Path) -> PrivateRegistry:
     make_bucket(aws, "layers")
     registry = PrivateRegistry(tmp_path, aws, "layers")
-    with registry.running():
-        source = f"oci:{images.layout.folder}:{APP.repository.replace('/', '-')}-{APP.tag}"
-        target = f"docker://127.0.0.1:{registry.port}/{APP.repository}:{APP.tag}"
-        copy = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false"]
-        run([*copy, "--dest-creds", f"AWS:{password_of()}", source, target])
-        yield registry
+    behind.enter_context(registry.running())
+    source = f"oci:{images.layout.folder}:{APP.repository.replace('/', '-')}-{APP.tag}"
+    target = f"docker://127.0.0.1:{registry.port}/{APP.repository}:{APP.tag}"
+    copy = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false"]
+    run([*copy, "--dest-creds", f"AWS:{password_of()}", source, target])
+    return registry
 
 
 @pytest.fixture
@@ -62,10 +69,18 @@ def test_a_client_without_credentials_pulls_from_ecr(
 
 
 def test_what_was_pulled_is_served_when_ecr_and_aws_are_gone(
-    aws: str, ecr: PrivateRegistry, proxy: Entrepot, new_store: Callable[[], Path]
+    behind: ExitStack, ecr: PrivateRegistry, proxy: Entrepot, new_store: Callable[[], Path]
 ) -> None:
     assert clients.skopeo_by_path(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
-    ecr.accept("nobody-knows")
-    before = proxy.get(f"/v2/{NAME}/{APP.repository}/manifests/{APP.tag}")
-    assert before.status == 200
+    behind.close()
+    with pytest.raises(OSError, match="refused"):
+        get(ecr.port, "/v2/")
     assert clients.skopeo_by_path(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
+
+
+def test_a_profile_that_does_not_exist_is_named_to_the_client(aws: str, ecr: PrivateRegistry, tmp_path: Path) -> None:
+    nobody = {"type": "ecr", "region": REGION, "endpoint_url": aws, "profile": "nobody"}
+    with proxying(tmp_path / "entrepot", {NAME: {"url": ecr.url, "auth": nobody}}) as entrepot:
+        answer = entrepot.get(f"/v2/{NAME}/{APP.repository}/manifests/{APP.tag}")
+    assert answer.status >= 500
+    assert b"nobody" in answer.body

@@ -1,0 +1,61 @@
+"""A registry client of ours in front of a cast upstream, with a clock that stands still."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from proxy.core.names import Digest
+from proxy.upstream.authorization import Credentials, CredentialSource, no_credentials
+from proxy.upstream.contract import Transfer
+from proxy.upstream.network import Network
+from proxy.upstream.registry import HttpRegistry
+from proxy.upstream.schemes import ChallengeAuthorizer
+from proxy.upstream.settings import Limits, RegistrySettings, Timing
+from tests.cast import FaultUpstream, ManualClock
+
+NAME = "library/app"
+LIMITS = Limits()
+HASTY = replace(LIMITS, first_byte=0.3, stall=0.3, total=1.0, token_total=0.5, connect=0.5)
+SECRET = Credentials("me", "s3cret")
+
+
+async def secret() -> Credentials | None:
+    return SECRET
+
+
+@asynccontextmanager
+async def client_of(
+    up: FaultUpstream,
+    clock: ManualClock | None = None,
+    limits: Limits = LIMITS,
+    credentials: CredentialSource = no_credentials,
+    **settings: object,
+) -> AsyncIterator[HttpRegistry]:
+    clock = clock or ManualClock()
+    chosen = RegistrySettings(**{"name": "up", "url": up.url, "limits": limits, **settings})  # type: ignore[arg-type]
+    network = Network(chosen, Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5))
+    registry = HttpRegistry(network, ChallengeAuthorizer(network, credentials))
+    try:
+        yield registry
+    finally:
+        await registry.close()
+
+
+async def drained(transfer: Transfer, room: int = 1 << 20) -> bytes:
+    """The body, read as a mover does, in a thread; the transfer is closed."""
+
+    def pull() -> bytes:
+        buffer, content = memoryview(bytearray(room)), bytearray()
+        try:
+            while count := transfer.readinto(buffer):
+                content += buffer[:count]
+        finally:
+            transfer.close()
+        return bytes(content)
+
+    return await asyncio.to_thread(pull)
+
+
+async def pulled(registry: HttpRegistry, digest: Digest, offset: int = 0) -> bytes:
+    return await drained(await registry.blob(NAME, digest, offset))
