@@ -1,6 +1,5 @@
 """What an operator can see: the metrics and the status, read from the rooms' own numbers."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -31,11 +30,11 @@ class Observed:
         budget, fills, room = cache.holdings.budget, cache.fills, cache.room
         return (
             Family("requests", "counter", "Requests of clients.", ("upstream", "kind", "outcome"),
-                   lambda: {tuple(key): count for key, count in journal.requests.items()}),
+                   journal.requests),
             Family("responses", "counter", "Replies to clients by status class.", ("status",),
-                   lambda: {(status,): count for status, count in journal.statuses.items()}),
+                   journal.statuses),
             Family("client_bytes", "counter", "Bytes of bodies sent to clients.", ("upstream", "outcome"),
-                   lambda: {tuple(key): count for key, count in journal.sent.items()}),
+                   journal.sent),
             Family("replies_cut", "counter", "Replies broken off: the client left, or the bytes were not good.", (),
                    lambda: {(): journal.cut}),
             Family("upstream_requests", "counter", "Requests to upstreams.", ("upstream", "kind", "status"),
@@ -76,13 +75,6 @@ class Observed:
             "evicted_bytes": self._cache.room.evicted_bytes,
             "connections": self._connections.open,
             "requests_active": door.active,
-            "outcomes": _by_outcome(self._journal),
+            "outcomes": {outcome: count for (outcome,), count in self._journal.outcomes().items()},
             "upstreams": self._registries.status(),
         }
-
-
-def _by_outcome(journal: Journal) -> Mapping[str, int]:
-    totals: dict[str, int] = {}
-    for traffic, count in journal.requests.items():
-        totals[traffic.outcome] = totals.get(traffic.outcome, 0) + count
-    return totals

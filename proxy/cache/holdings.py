@@ -46,6 +46,7 @@ class Holdings:
     def __init__(
         self, store: BlobStore, catalog: Catalog, budget: Budget, threads: Executor, now: Callable[[], float]
     ) -> None:
+        self.epoch = 0  # as long as it stays, what was once found held and allowed still is
         self.catalog = catalog
         self.budget = budget
         self.store = store
@@ -75,13 +76,17 @@ class Holdings:
         return content
 
     def peek(self, repository: Repository, digest: Digest) -> tuple[Content, bytes] | None:
-        """What is allowed to this repository and has its bytes in memory; the look-up counts as a use. Never waits."""
+        """What is allowed to this repository and has its bytes in memory. Never waits, and marks nothing."""
         content = self._hot.get((repository, digest))
         raw = self._bytes.get(digest)
-        if content is None or raw is None:
-            return None
-        self._used[digest] = self._now()
-        return content, raw
+        return (content, raw) if content is not None and raw is not None else None
+
+    def mark_used(self, digest: Digest, now: float) -> None:
+        self._used[digest] = now
+
+    def changed(self) -> None:
+        """Something that was held, allowed or pointed to may be so no more."""
+        self.epoch += 1
 
     async def open(self, content: Content) -> HeldBody | None:
         """A body of held content. None where the store does not have it, or has another size: it is forgotten then,
@@ -160,6 +165,7 @@ class Holdings:
             held = [content for content in contents if await self.catalog.content(content.digest)]
             await self.catalog.forget([content.digest for content in held])
             self.budget.forget(sum(content.size for content in held))
+        self.changed()
         gone = {content.digest for content in contents}
         for digest in gone:
             self._bytes.pop(digest, None)

@@ -5,6 +5,7 @@ An upstream that does not answer leaves a known tag served stale; one that answe
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from cachetools import LRUCache, TTLCache
@@ -52,19 +53,19 @@ class Manifests:
             return await self._by_digest(repository, reference)
         return await self._by_tag(repository, reference)
 
-    def peek(self, repository: Repository, reference: Reference) -> ManifestAnswer | None:
-        """A hit that needs nothing but memory: by digest, or by a tag that is fresh. Never waits."""
-        if isinstance(reference, Digest):
-            digest = reference
-        else:
-            record = self._tags.get((repository, reference))
+    def peek(self, repository: Repository, reference: Reference) -> tuple[ManifestAnswer, float] | None:
+        """A hit that needs nothing but memory, by digest or by a fresh tag, and until when it is one (infinite by
+        digest) unless the holdings change. Never waits, and marks nothing."""
+        digest, until = reference, math.inf
+        if not isinstance(digest, Digest):
+            record = self._tags.get((repository, digest))
             if record is None or standing(self._rules, record.checked_at, self._now()) is not Standing.FRESH:
                 return None
-            digest = record.digest
+            digest, until = record.digest, record.checked_at + self._rules.ttl
         found = self._holdings.peek(repository, digest)
         if found is None or not found[0].media_type:
             return None
-        return ManifestAnswer(digest, found[0].media_type, found[1], Outcome.HIT)
+        return ManifestAnswer(digest, found[0].media_type, found[1], Outcome.HIT), until
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
         return await self._held(repository, digest, Outcome.HIT) or await self._join(
@@ -150,11 +151,13 @@ class Manifests:
             self._absent[repository, reference] = refusal
         if not isinstance(reference, Digest):
             self._tags.pop((repository, reference), None)
+            self._holdings.changed()
             await self._holdings.catalog.drop_tag(repository, reference)
 
     async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         record = TagRecord(digest, self._now())
         self._tags[repository, tag] = record
+        self._holdings.changed()
         await self._holdings.catalog.set_tag(repository, tag, record)
 
     async def _keep(self, repository: Repository, fetched: FetchedManifest) -> bool:

@@ -161,7 +161,9 @@ class Door:
         repository = getattr(asked.operation, "repository", None) if asked is not None else None
         upstream = self._names.configured(repository.upstream) or "" if repository is not None else ""
         kind = _KINDS[type(asked.operation)] if asked is not None else "none"
-        self._journal.count(Traffic(upstream, kind, reply.outcome), reply.status, sent)
+        tally = self._journal.tally(Traffic(upstream, kind, reply.outcome), reply.status)
+        tally.requests += 1
+        tally.sent += sent
         if not self._journal.writes:
             return
         line = Line(

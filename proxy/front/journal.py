@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-_CLASSES = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
-
 
 class Line(NamedTuple):
     """One request in the access log."""
@@ -31,22 +29,55 @@ class Traffic(NamedTuple):
     outcome: str
 
 
+class Tally:
+    """One set of labels: plain numbers, so that a hit costs two additions."""
+
+    __slots__ = ("requests", "sent")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.sent = 0  # bytes of bodies
+
+
 class Journal:
     """``write`` takes lines and must not block; where ``writes`` is false nobody wants them."""
 
     def __init__(self, write: Callable[[Line], None] | None) -> None:
-        self.requests: Counter[Traffic] = Counter()
-        self.sent: Counter[tuple[str, str]] = Counter()  # bytes by upstream and outcome
-        self.statuses: Counter[str] = Counter()
+        self.tallies: dict[tuple[Traffic, str], Tally] = {}  # by labels and status class
         self.cut = 0  # replies broken off
         self.writes = write is not None
         self._write = write
 
-    def count(self, traffic: Traffic, status: int, sent: int) -> None:
-        self.requests[traffic] += 1
-        self.sent[traffic.upstream, traffic.outcome] += sent
-        self.statuses[_CLASSES[status // 100]] += 1
+    def tally(self, traffic: Traffic, status: int) -> Tally:
+        key = (traffic, f"{status // 100}xx")
+        found = self.tallies.get(key)
+        if found is None:
+            found = self.tallies[key] = Tally()
+        return found
 
     def write(self, line: Line) -> None:
         if self._write is not None:
             self._write(line)
+
+    def requests(self) -> Counter[tuple[str, ...]]:
+        """By upstream, kind and outcome."""
+        return self._sum(lambda traffic, _: traffic, lambda tally: tally.requests)
+
+    def statuses(self) -> Counter[tuple[str, ...]]:
+        """Replies by status class."""
+        return self._sum(lambda _, status: (status,), lambda tally: tally.requests)
+
+    def outcomes(self) -> Counter[tuple[str, ...]]:
+        return self._sum(lambda traffic, _: (traffic.outcome,), lambda tally: tally.requests)
+
+    def sent(self) -> Counter[tuple[str, ...]]:
+        """Bytes of bodies by upstream and outcome."""
+        return self._sum(lambda traffic, _: (traffic.upstream, traffic.outcome), lambda tally: tally.sent)
+
+    def _sum(
+        self, labels: Callable[[Traffic, str], tuple[str, ...]], value: Callable[[Tally], int]
+    ) -> Counter[tuple[str, ...]]:
+        totals: Counter[tuple[str, ...]] = Counter()
+        for (traffic, status), tally in self.tallies.items():
+            totals[labels(traffic, status)] += value(tally)
+        return totals

@@ -2,14 +2,15 @@
 
 It takes only what it understands to the last byte: one complete header block, alone in its buffer, with no body, no
 condition and nothing that changes how the bytes are framed. For anything else, malformed requests included, the
-connection is handed to the whole road, bytes and all, and stays there. Access and freshness are decided on each
-request, by the same rooms; only the understanding of a header block and the head of a reply are remembered.
+connection is handed to the whole road, bytes and all, and stays there. Access and freshness are decided by the same
+rooms as there; a reply is remembered only until anything that such a decision rests on changes.
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from proxy.cache.engine import Cache
 from proxy.core.errors import Fault
@@ -17,41 +18,54 @@ from proxy.core.names import Digest
 from proxy.core.upstreams import UpstreamNames
 from proxy.front import replies
 from proxy.front.connections import Connections, Server, refuse
-from proxy.front.journal import Journal, Line, Traffic
-from proxy.front.replies import Reply
+from proxy.front.journal import Journal, Line, Tally, Traffic
 from proxy.front.routes import Asked, BlobPull, ManifestPull, Ping, parse
 
 _REMEMBERED = 4096  # header blocks
 _LONGEST_BLOCK = 4096  # bytes
+_REMEMBERED_BYTES = 32 << 20  # of replies
+_LONGEST_CONTENT = 64 << 10  # bytes; what is longer goes by the whole road, which waits for slow readers
 _SWEEP_EVERY = 1.0  # seconds
 
 _FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]*[!-~](?:[ -~]*[!-~])?[ \t]*\r\n"
 _BLOCK: Final = re.compile(rb"(GET|HEAD) (/v2/[!-~]*) HTTP/1\.1\r\n((?:%b)+)\r\n" % _FIELD)
 _PLAIN_HOST: Final = re.compile(rb"[0-9A-Za-z.:_\[\]-]{1,255}")
 _NOT_HERE: Final = frozenset(
-    {
-        b"content-length", b"transfer-encoding", b"trailer", b"te", b"upgrade", b"expect", b"connection",
-        b"http2-settings", b"proxy-connection", b"keep-alive", b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since",
-        b"if-unmodified-since",
-    }
-)  # fmt: skip
+    b"content-length transfer-encoding trailer te upgrade expect connection http2-settings proxy-connection keep-alive "
+    b"range if-range if-match if-none-match if-modified-since if-unmodified-since".split()
+)
 """Headers that change framing or meaning: the whole road's business."""
 
 
 class _Understood:
-    """One header block and what it asks; ``head`` is that of the last reply, for as long as it stays the same."""
+    """One header block, what it asks, and the reply as long as nothing that it rests on changes."""
 
-    __slots__ = ("agent", "asked", "digest", "head", "is_get", "media_type", "target", "traffic")
+    __slots__ = (
+        "agent",
+        "asked",
+        "digest",
+        "epoch",
+        "fresh_until",
+        "is_get",
+        "sent",
+        "tally",
+        "target",
+        "traffic",
+        "wire",
+    )
 
-    def __init__(self, asked: Asked, is_get: bool, target: str, agent: str, traffic: Traffic) -> None:
+    def __init__(self, asked: Asked, is_get: bool, target: str, agent: str, traffic: Traffic, tally: Tally) -> None:
         self.asked = asked
         self.is_get = is_get
         self.target = target
         self.agent = agent
         self.traffic = traffic
-        self.digest: Digest | None = None
-        self.media_type = ""
-        self.head = b""
+        self.tally = tally
+        self.epoch = -1  # of the holdings when ``wire`` was made
+        self.fresh_until = 0.0
+        self.digest: Digest | None = None  # of the content, for the mark of last use
+        self.wire = b""
+        self.sent = 0  # bytes of body in ``wire``
 
 
 class Lane:
@@ -63,46 +77,115 @@ class Lane:
         self.places: Connections = server.places
         self.server = server
         self.waiting: set[LaneConnection] = set()
+        self.now = now
         self._cache = cache
+        self._holdings = cache.holdings
         self._names = names
         self._journal = journal
-        self._now = now
         self._understood: dict[bytes, _Understood] = {}
+        self._remembered = 0  # bytes of replies
 
     def __call__(self) -> "LaneConnection":
         return LaneConnection(self)
 
-    def reply(self, received: bytes, address: str) -> bytes | None:
+    def reply(self, received: bytes, address: str, now: float) -> bytes | None:
         """The whole reply; None where this is not for the lane."""
         understood = self._understood.get(received)
         if understood is None:
             understood = self._understand(received)
             if understood is None:
                 return None
+        current = understood.epoch == self._holdings.epoch and now <= understood.fresh_until
+        if not current and not self._prepare(understood):
+            return None
+        if understood.digest is not None:
+            self._holdings.mark_used(understood.digest, now)
+        understood.tally.requests += 1
+        understood.tally.sent += understood.sent
+        if self._journal.writes:
+            self._write_line(understood, address, now)
+        return understood.wire
+
+    def _prepare(self, understood: _Understood) -> bool:
+        """Decides anew; False where the reply needs more than memory."""
+        epoch = self._holdings.epoch
         match understood.asked.operation:
             case ManifestPull() as pull:
-                answer = self._cache.manifests.peek(pull.repository, pull.reference)
-                if answer is None:
-                    return None
-                if understood.digest != answer.digest or understood.media_type != answer.media_type:
-                    self._prepare(understood, replies.manifest(pull, answer), answer.digest, answer.media_type)
-                content = answer.raw
+                found = self._cache.manifests.peek(pull.repository, pull.reference)
+                if found is None:
+                    return False
+                answer, understood.fresh_until = found
+                understood.digest = answer.digest
+                reply = replies.manifest(pull, answer)
             case BlobPull() as pull:
                 raw = self._cache.blobs.peek(pull.repository, pull.digest)
                 if raw is None:
-                    return None
-                if understood.digest is None:
-                    self._prepare(understood, replies.small_blob(pull, raw), pull.digest, "")
-                content = raw
+                    return False
+                understood.digest, understood.fresh_until = pull.digest, math.inf
+                reply = replies.small_blob(pull, raw)
             case _:
+                understood.fresh_until = math.inf
                 reply = replies.ping()
-                assert isinstance(reply.content, bytes)
-                content = reply.content
-                understood.head = understood.head or replies.head(reply, understood.asked.namespace, True, False)
+        content = reply.content
+        if not isinstance(content, bytes) or len(content) > _LONGEST_CONTENT:
+            return False
         if not understood.is_get:
             content = b""
-        self._note(understood, address, len(content))
-        return understood.head + content
+        self._remember(understood, replies.head(reply, understood.asked.namespace, True, False) + content)
+        understood.sent = len(content)
+        understood.epoch = epoch
+        return True
+
+    def _remember(self, understood: _Understood, wire: bytes) -> None:
+        self._remembered += len(wire) - len(understood.wire)
+        understood.wire = wire
+        if self._remembered > _REMEMBERED_BYTES:
+            self._understood.clear()
+            self._remembered = 0
+
+    def _understand(self, received: bytes) -> _Understood | None:
+        if len(received) > _LONGEST_BLOCK:
+            return None
+        block = _BLOCK.fullmatch(received)
+        if block is None:
+            return None
+        method, target, lines = block.groups()
+        fields = [(name.lower(), value.strip()) for name, _, value in (f.partition(b":") for f in lines.split(b"\r\n"))]
+        hosts = [value for name, value in fields if name == b"host"]
+        if len(hosts) != 1 or not _PLAIN_HOST.fullmatch(hosts[0]) or any(name in _NOT_HERE for name, _ in fields):
+            return None
+        try:
+            asked = parse(method.decode(), target.decode(), {}, self._names)
+        except Fault:
+            return None
+        if not isinstance(asked.operation, Ping | ManifestPull | BlobPull):
+            return None
+        agent = next((value.decode() for name, value in fields if name == b"user-agent"), "")
+        traffic = self._traffic(asked)
+        tally = self._journal.tally(traffic, 200)
+        understood = _Understood(asked, method == b"GET", target.decode()[:1024], agent[:256], traffic, tally)
+        if len(self._understood) >= _REMEMBERED:
+            self._understood.clear()
+            self._remembered = 0
+        self._understood[received] = understood
+        return understood
+
+    def _traffic(self, asked: Asked) -> Traffic:
+        match asked.operation:
+            case ManifestPull(repository=repository):
+                return Traffic(self._names.configured(repository.upstream) or "", "manifest", "hit")
+            case BlobPull(repository=repository):
+                return Traffic(self._names.configured(repository.upstream) or "", "blob", "hit")
+            case _:
+                return Traffic("", "ping", "ping")
+
+    def _write_line(self, understood: _Understood, address: str, now: float) -> None:
+        method = "GET" if understood.is_get else "HEAD"
+        outcome, upstream = understood.traffic.outcome, understood.traffic.upstream
+        self._journal.write(
+            Line(now, address, method, understood.target, 200, outcome, upstream, understood.sent, 0.0,
+                 understood.agent, "")
+        )  # fmt: skip
 
     def sweep(self, now: float) -> None:
         """Closes who said nothing for too long."""
@@ -118,63 +201,9 @@ class Lane:
         self.server.pre_shutdown()
 
     async def keep_sweeping(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
-            self.sweep(loop.time())
-
-    def _understand(self, received: bytes) -> _Understood | None:
-        if len(received) > _LONGEST_BLOCK:
-            return None
-        block = _BLOCK.fullmatch(received)
-        if block is None:
-            return None
-        method, target, lines = block.groups()
-        fields = [line.split(b":", 1) for line in lines[:-2].split(b"\r\n")]
-        hosts = [value.strip() for name, value in fields if name.lower() == b"host"]
-        if (
-            len(hosts) != 1
-            or not _PLAIN_HOST.fullmatch(hosts[0])
-            or any(name.lower() in _NOT_HERE for name, _ in fields)
-        ):
-            return None
-        try:
-            asked = parse(method.decode(), target.decode(), {}, self._names)
-        except Fault:
-            return None
-        if not isinstance(asked.operation, Ping | ManifestPull | BlobPull):
-            return None
-        agents = [value.strip().decode() for name, value in fields if name.lower() == b"user-agent"]
-        understood = _Understood(
-            asked, method == b"GET", target.decode()[:1024], (agents or [""])[0][:256], self._traffic(asked)
-        )
-        if len(self._understood) >= _REMEMBERED:
-            self._understood.clear()
-        self._understood[received] = understood
-        return understood
-
-    def _traffic(self, asked: Asked) -> Traffic:
-        match asked.operation:
-            case ManifestPull(repository=repository):
-                return Traffic(self._names.configured(repository.upstream) or "", "manifest", "hit")
-            case BlobPull(repository=repository):
-                return Traffic(self._names.configured(repository.upstream) or "", "blob", "hit")
-            case _:
-                return Traffic("", "ping", "ping")
-
-    def _prepare(self, understood: _Understood, reply: Reply, digest: Digest, media_type: str) -> None:
-        understood.head = replies.head(reply, understood.asked.namespace, True, False)
-        understood.digest, understood.media_type = digest, media_type
-
-    def _note(self, understood: _Understood, address: str, sent: int) -> None:
-        self._journal.count(understood.traffic, 200, sent)
-        if self._journal.writes:
-            method = "GET" if understood.is_get else "HEAD"
-            traffic = understood.traffic
-            self._journal.write(
-                Line(self._now(), address, method, understood.target, 200, traffic.outcome, traffic.upstream, sent, 0.0,
-                     understood.agent, "")
-            )  # fmt: skip
+            self.sweep(self.now())
 
 
 class LaneConnection(asyncio.Protocol):
@@ -190,21 +219,22 @@ class LaneConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one by what it does, not by its class
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else ""
         if not self._lane.places.enter(address):
             refuse(transport)
             return
         self._address, self._transport = address, transport
-        self.silent_since = asyncio.get_running_loop().time()
+        self.silent_since = self._lane.now()
         self._lane.waiting.add(self)
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
         if transport is None:
             return
-        reply = None if transport.get_write_buffer_size() else self._lane.reply(data, self._address)
+        now = self._lane.now()
+        reply = None if transport.get_write_buffer_size() else self._lane.reply(data, self._address, now)
         if reply is None:
             self._lane.waiting.discard(self)
             self._transport = None
@@ -212,7 +242,7 @@ class LaneConnection(asyncio.Protocol):
             return
         transport.write(reply)
         self.served = True
-        self.silent_since = asyncio.get_running_loop().time()
+        self.silent_since = now
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:

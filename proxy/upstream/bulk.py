@@ -18,6 +18,7 @@ from proxy.upstream.settings import RegistrySettings, Trust
 from proxy.upstream.target import Target
 
 T = TypeVar("T")
+_CLOSING = "its client is closing"
 OPENERS = 64  # threads that wait for headers, at most, for one upstream
 
 
@@ -32,6 +33,7 @@ class BulkSender:
             Reach.AWAY: Connections(vicinity.admit_away, trust.others, connect, idle),
         }
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix=f"open-{settings.name}")
+        self._closed = False
         self._aloft: set[Callable[[], None]] = set()
 
     async def send(self, request: Request) -> "BulkAnswer":
@@ -53,6 +55,7 @@ class BulkSender:
             raise UpstreamUnreachable(self._settings.name, f"{target} broke off its answer") from cause
 
     async def close(self) -> None:
+        self._closed = True
         for wake in list(self._aloft):
             wake()
         self._openers.shutdown(wait=False, cancel_futures=True)
@@ -69,6 +72,8 @@ class BulkSender:
     ) -> T:
         """Runs in a thread. When nobody waits any more ``wake`` gets the thread out of its call, and ``settle``
         clears away what it may still bring."""
+        if self._closed:
+            raise UpstreamUnreachable(self._settings.name, _CLOSING)
         task = self._openers.submit(run)
         landing = asyncio.wrap_future(task)
         self._aloft.add(wake)
@@ -84,7 +89,7 @@ class BulkSender:
         finally:
             self._aloft.discard(wake)
         if landing.cancelled():
-            raise UpstreamUnreachable(self._settings.name, "the registry client is closing")
+            raise UpstreamUnreachable(self._settings.name, _CLOSING)
         return landing.result()
 
 

@@ -33,10 +33,13 @@ class SmallSender:
             Reach.LISTED: (vicinity.admit_listed, trust.others),
             Reach.AWAY: (vicinity.admit_away, trust.others),
         }
+        self._closed = False
         self._sessions: dict[Reach, aiohttp.ClientSession] = {}
 
     async def send(self, request: Request) -> "SmallAnswer":
         name, limits = self._settings.name, self._settings.limits
+        if self._closed:
+            raise UpstreamUnreachable(name, "its client is closing")
         timeout = aiohttp.ClientTimeout(
             total=request.total, sock_connect=limits.connect, sock_read=min(limits.first_byte, limits.stall)
         )
@@ -53,6 +56,7 @@ class SmallSender:
         return SmallAnswer(name, request.target, response)
 
     async def close(self) -> None:
+        self._closed = True
         sessions = list(self._sessions.values())
         self._sessions.clear()
         for session in sessions:

@@ -12,6 +12,7 @@ PORTS = {"http": 80, "https": 443}
 LONGEST = 16384  # characters of a URL; presigned ones have some 2,000
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_-])?", re.ASCII)
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)  # resolvers read such hosts as addresses, each in its own way
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _KEPT = "".join(chr(code) for code in range(0x21, 0x7F))
 
@@ -90,7 +91,16 @@ def canonical_host(host: str) -> str:
         raise TargetRefused("the host cannot be encoded") from fault
     if len(host) > 253 or _HOST.fullmatch(host) is None:
         raise TargetRefused("the host is not a name")
+    if _NUMBER.fullmatch(host.rpartition(".")[2]) and not _is_ipv4(host):
+        raise TargetRefused("the host is a number and no usual address")
     return host
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        return str(ipaddress.IPv4Address(host)) == host
+    except ValueError:
+        return False
 
 
 def parse_location(base: Target, location: str) -> Target:
