@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.cache.engine import CacheRules, start_cache
+from proxy.cache.engine import CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
 from proxy.cache.room import FreeSpaceRule
 from proxy.cache.threads import start_threads
@@ -98,7 +98,8 @@ async def _run(
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
     owner = await stack.enter_async_context(_owner())
-    cache = await start_cache(store, catalog, registries.get, _cache_rules(settings), threads, owner, now)
+    upstreams = Upstreams(registries.get, registries.immutable, registries.touch_period)
+    cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, owner, now)
     stack.push_async_callback(cache.settle)
     journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
     places = Connections(_connection_rules(settings))

@@ -90,6 +90,30 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     Console().print(table)
 
 
+@app.command()
+def doctor(
+    config: ConfigFile = None,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", help="An image to ask for, as registry/name:tag; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look, step by step, at all that a pull needs, and say what to do where a step fails."""
+    from proxy.commands import doctor as examination  # noqa: PLC0415 - brings the whole upstream floor
+    from proxy.ops.doctor_steps import healthy  # noqa: PLC0415
+
+    try:
+        steps = examination.look(_load(config).settings, image or [])
+    except ValueError as cause:
+        _stop(WRONG, f"--image: {cause}")
+    if as_json:
+        print(json.dumps([step._asdict() for step in steps], indent=2))
+    else:
+        examination.table(steps)
+    if not healthy(steps):
+        raise typer.Exit(FAILED)
+
+
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():

@@ -50,6 +50,10 @@ class Observed:
                    lambda: {(key,): value for key, value in asdict(fills.stats).items()}),
             Family("evictions", "counter", "Contents let go for space.", (), lambda: {(): room.evicted}),
             Family("evicted_bytes", "counter", "Bytes let go for space.", (), lambda: {(): room.evicted_bytes}),
+            Family("immutable_tags_moved", "gauge", "Tags declared immutable that point elsewhere upstream.", (),
+                   lambda: {(): len(cache.manifests.tags.moved)}),
+            Family("upstream_touches", "counter", "Manifests fetched to keep upstream's pull times honest.", (),
+                   lambda: {(): cache.touches.done}),
             Family("connections", "gauge", "Open client connections.", (), lambda: {(): connections.open}),
             Family("connections_refused", "counter", "Connections refused: too many.", (),
                    lambda: {(): connections.refused}),
@@ -77,4 +81,9 @@ class Observed:
             "requests_active": door.active,
             "outcomes": {outcome: count for (outcome,), count in self._journal.outcomes().items()},
             "upstreams": self._registries.status(),
+            "aws_tokens": self._registries.tokens(),
+            "immutable_tags_moved": {
+                f"{repository}:{tag}": str(there)
+                for (repository, tag), there in self._cache.manifests.tags.moved.items()
+            },
         }

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import ssl
 from collections import Counter
+from fnmatch import fnmatchcase
 from typing import Any
 
 from proxy.config import (
@@ -14,17 +16,21 @@ from proxy.config import (
     UpstreamSettings,
     read_credentials,
 )
-from proxy.core.ecr_names import EcrHost, parse_ecr_host
+from proxy.core.ecr_names import EcrHost, is_ecr_public, parse_ecr_host
 from proxy.core.errors import UpstreamRefused, UpstreamUnknown
+from proxy.core.names import Repository, Tag
 from proxy.core.upstreams import UpstreamNames
-from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource
-from proxy.upstream.ecr_authorization import EcrAuthorizer, ecr_public_credentials
+from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource, no_credentials
+from proxy.upstream.ecr_authorization import EcrAuthorizer, EcrPublicAuthorizer, ecr_public_credentials
+from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
+from proxy.upstream.ecr_repositories import EcrRepositories
 from proxy.upstream.ecr_tokens import EcrTokenBook
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import Limits, RegistrySettings
+from proxy.upstream.settings import Limits, RegistrySettings, trust_of
+from proxy.upstream.token_server import TokenServer
 
 _HOSTS = 1000  # registries at once; more than a pattern should ever bring
 
@@ -37,20 +43,58 @@ class Registries:
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._made: dict[str, HttpRegistry] = {}
         self._ecr = EcrTokenBook()
+        self._repositories: dict[AwsIdentity, EcrRepositories] = {}
 
     def get(self, name: str) -> HttpRegistry:
         """Raises UpstreamUnknown for what is not configured."""
         registry = self._made.get(name)
         if registry is None:
-            key = self._names.configured(name)
-            if key is None or len(self._made) >= _HOSTS:
+            if len(self._made) >= _HOSTS:
                 raise UpstreamUnknown(name)
-            registry = self._made[name] = self._make(name, self._settings.upstreams[key])
+            registry = self._made[name] = self._make(name, self.settings_of(name))
         return registry
+
+    def settings_of(self, name: str) -> UpstreamSettings:
+        """Raises UpstreamUnknown."""
+        key = self._names.configured(name)
+        if key is None:
+            raise UpstreamUnknown(name)
+        return self._settings.upstreams[key]
+
+    def aws(self, name: str) -> Aws | None:
+        """The AWS side of an upstream that signs in with AWS credentials."""
+        auth = self.settings_of(name).auth
+        return (
+            self._ecr.aws(_identity(auth, parse_ecr_host(name))) if isinstance(auth, EcrAuth | EcrPublicAuth) else None
+        )
+
+    def trust(self, name: str) -> ssl.SSLContext:
+        """What an upstream's certificate is checked against."""
+        return trust_of(self._registry_settings(name, self.settings_of(name))).home
+
+    def immutable(self, repository: Repository, tag: Tag) -> bool:
+        """By the configuration's patterns, or because its ECR repository does not let the tag be overwritten."""
+        written = f"{repository}:{tag}"
+        if any(fnmatchcase(written, pattern) for pattern in self._settings.tags.immutable):
+            return True
+        host = parse_ecr_host(repository.upstream)
+        auth = self.settings_of(repository.upstream).auth
+        if host is None or not isinstance(auth, EcrAuth):
+            return False
+        identity = _identity(auth, host)
+        if identity not in self._repositories:
+            self._repositories[identity] = EcrRepositories(self._ecr.aws(identity).describe_repository)
+        return self._repositories[identity].immutable(host.account, repository.name, tag) is True
+
+    def touch_period(self, upstream: str) -> float | None:
+        """Seconds, None where upstream is not to be touched."""
+        return self.settings_of(upstream).touch_upstream
 
     async def close(self) -> None:
         for registry in self._made.values():
             await registry.close()
+        for repositories in self._repositories.values():
+            await repositories.close()
         await self._ecr.close()
 
     def requests(self) -> dict[tuple[str, ...], float]:
@@ -78,26 +122,38 @@ class Registries:
             for name, registry in sorted(self._made.items())
         }
 
+    def tokens(self) -> dict[str, Any]:
+        """AWS tokens by identity: how long they last, and what went wrong last."""
+        return {name: stats._asdict() for name, stats in self._ecr.stats().items()}
+
     def _label(self, name: str) -> str:
         return self._names.configured(name) or ""
 
     def _make(self, name: str, upstream: UpstreamSettings) -> HttpRegistry:
+        network = Network(self._registry_settings(name, upstream))
+        return HttpRegistry(network, self._authorizer(name, upstream, network))
+
+    def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
         limits = Limits(manifest=self._settings.limits.manifest_size)
         ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
         url = upstream.base_url(name)
-        network = Network(RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits))
-        return HttpRegistry(network, self._authorizer(name, upstream, network))
+        return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits)
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
             case EcrAuth() as auth:
                 host = parse_ecr_host(name) or parse_ecr_host(network.home.origin.host)
+                if host is None and auth.region is None:
+                    # A host that a pattern matches and that is no ECR registry gets no AWS token.
+                    raise UpstreamUnknown(name)
                 return EcrAuthorizer(name, self._ecr.private(_identity(auth, host)))
             case EcrPublicAuth() as auth:
                 keeper = self._ecr.public(_identity(auth, None))
-                return ChallengeAuthorizer(network, ecr_public_credentials(name, keeper))
+                return _public(network, ecr_public_credentials(name, keeper))
             case BasicAuth() as auth:
                 return ChallengeAuthorizer(network, _basic(name, auth))
+            case _ if is_ecr_public(name):
+                return _public(network, no_credentials)
             case _:
                 return ChallengeAuthorizer(network)
 
@@ -113,6 +169,11 @@ def _identity(auth: EcrAuth | EcrPublicAuth, host: EcrHost | None) -> AwsIdentit
         host.fips if host is not None else False,
         host.dual_stack if host is not None else False,
     )
+
+
+def _public(network: Network, credentials: CredentialSource) -> EcrPublicAuthorizer:
+    origin = str(network.home.origin)
+    return EcrPublicAuthorizer(origin, credentials, TokenServer(network).fetch, network.timing)
 
 
 def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:

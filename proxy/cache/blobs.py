@@ -144,10 +144,9 @@ class Blobs:
 
     async def _ask_size(self, repository: Repository, digest: Digest) -> int | None:
         try:
-            transfer = await self._registry(repository.upstream).blob(repository.name, digest)
+            size = await self._registry(repository.upstream).blob_size(repository.name, digest)
         except BlobUnknown:
             self._access.deny(repository, digest)
             raise
-        transfer.close()
         await self._access.grant(repository, digest)
-        return transfer.size
+        return size

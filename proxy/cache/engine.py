@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.cache.access import Access
 from proxy.cache.blobs import Blobs
@@ -14,7 +15,9 @@ from proxy.cache.listings import Listings
 from proxy.cache.manifests import Manifests
 from proxy.cache.reconcile import reconcile
 from proxy.cache.room import FreeSpaceRule, Room
+from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
+from proxy.cache.touches import Touches
 from proxy.core.budget import Budget, Limits
 from proxy.core.errors import StoreFailed
 from proxy.core.freshness import TagRules
@@ -35,11 +38,26 @@ class CacheRules:
     fills: FillRules
 
 
+class Upstreams(NamedTuple):
+    """What the cache asks of the composition about upstreams, by their names."""
+
+    registry: Callable[[str], Registry]
+    immutable: IsImmutable
+    touch_period: Callable[[str], float | None]  # seconds, None for never
+
+
 class Cache:
-    """Built bottom-up in ``start``; every task belongs to ``owner`` and ends with it."""
+    """Built bottom-up in ``start_cache``; every task belongs to its owner and ends with it."""
 
     def __init__(
-        self, holdings: Holdings, room: Room, fills: Fills, blobs: Blobs, manifests: Manifests, listings: Listings
+        self,
+        holdings: Holdings,
+        room: Room,
+        fills: Fills,
+        blobs: Blobs,
+        manifests: Manifests,
+        listings: Listings,
+        touches: Touches,
     ) -> None:
         self.holdings = holdings
         self.room = room
@@ -47,12 +65,14 @@ class Cache:
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
+        self.touches = touches
 
     async def keep_house(self, now: Callable[[], float]) -> None:
         """Runs until cancelled: the comparison of store and catalog once, marks of last use and copies of the catalog
         for ever."""
         async with asyncio.TaskGroup() as house:
             house.create_task(self._compare(now))
+            house.create_task(self.touches.run())
             house.create_task(_every(_FLUSH_EVERY, self.holdings.flush))
             house.create_task(_every(_BACKUP_EVERY, self.holdings.catalog.backup))
 
@@ -83,23 +103,27 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 async def start_cache(
     store: BlobStore,
     catalog: Catalog,
-    registry: Callable[[str], Registry],
+    upstreams: Upstreams,
     rules: CacheRules,
     threads: Threads,
     owner: asyncio.TaskGroup,
     now: Callable[[], float],
 ) -> Cache:
     """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
+    registry = upstreams.registry
     usage = await catalog.usage()
     holdings = Holdings(store, catalog, Budget(rules.limits, usage.size), threads.store, now)
     room = Room(holdings, rules.free, owner)
     fills = Fills(holdings, room, registry, rules.fills, threads, owner, now)
     access = Access(holdings, registry, rules.tags.negative_ttl, owner, now)
+    tags = Tags(holdings, rules.tags, upstreams.immutable, now)
+    touches = Touches(registry, upstreams.touch_period, now)
     return Cache(
         holdings,
         room,
         fills,
         Blobs(holdings, fills, access, registry, owner),
-        Manifests(holdings, room, registry, rules.tags, owner, now),
+        Manifests(holdings, room, tags, registry, touches.served, owner, now),
         Listings(holdings, registry, rules.tags, owner, now),
+        touches,
     )

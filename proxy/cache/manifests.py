@@ -5,17 +5,17 @@ An upstream that does not answer leaves a known tag served stale; one that answe
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
 from proxy.cache.answers import ManifestAnswer, Outcome
 from proxy.cache.flights import Flights
 from proxy.cache.holdings import Holdings, Membership
 from proxy.cache.room import Room
-from proxy.core.errors import Absent, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamRefused
-from proxy.core.freshness import Standing, TagRules, age, standing
+from proxy.cache.tags import Tags
+from proxy.core.errors import Absent, Fault, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamRefused
+from proxy.core.freshness import Standing, age
 from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.storage.contract import Content, TagRecord
@@ -25,27 +25,32 @@ log = logging.getLogger("entrepot.manifest")
 
 Key = tuple[Repository, Reference]
 
+_LOOK_AGAIN = 60.0  # seconds
+
 
 class Manifests:
-    """``registry(upstream)`` gives the registry of a configured upstream."""
+    """``registry(upstream)`` gives the registry of a configured upstream; ``served`` hears of every digest served."""
 
     def __init__(
         self,
         holdings: Holdings,
         room: Room,
+        tags: Tags,
         registry: Callable[[str], Registry],
-        rules: TagRules,
+        served: Callable[[Repository, Digest], None],
         owner: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
+        self.tags = tags
         self._holdings = holdings
         self._room = room
         self._registry = registry
-        self._rules = rules
+        self._served = served
+        self._owner = owner
         self._now = now
         self._flights: Flights[Key, ManifestAnswer] = Flights(owner)
-        self._tags: LRUCache[tuple[Repository, Tag], TagRecord] = LRUCache(50_000)
-        self._absent: TTLCache[Key, Absent] = TTLCache(10_000, rules.negative_ttl, timer=now)
+        self._audits: set[Key] = set()
+        self._absent: TTLCache[Key, Absent] = TTLCache(10_000, tags.rules.negative_ttl, timer=now)
 
     async def get(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         """Raises ManifestUnknown, NameUnknown, and upstream's faults."""
@@ -54,17 +59,19 @@ class Manifests:
         return await self._by_tag(repository, reference)
 
     def peek(self, repository: Repository, reference: Reference) -> tuple[ManifestAnswer, float] | None:
-        """A hit that needs nothing but memory, by digest or by a fresh tag, and until when it is one (infinite by
-        digest) unless the holdings change. Never waits, and marks nothing."""
-        digest, until = reference, math.inf
+        """A hit that needs nothing but memory, by digest or by a fresh tag, and until when it may be repeated without
+        looking again, unless the holdings change. Never waits."""
+        digest, until = reference, self._now() + _LOOK_AGAIN
         if not isinstance(digest, Digest):
-            record = self._tags.get((repository, digest))
-            if record is None or standing(self._rules, record.checked_at, self._now()) is not Standing.FRESH:
+            record = self.tags.peek(repository, digest)
+            if record is None or self.tags.standing(repository, digest, record) is not Standing.FRESH:
                 return None
-            digest, until = record.digest, record.checked_at + self._rules.ttl
+            self._audit_behind(repository, digest, record)
+            digest, until = record.digest, self.tags.fresh_until(record)
         found = self._holdings.peek(repository, digest)
         if found is None or not found[0].media_type:
             return None
+        self._served(repository, digest)
         return ManifestAnswer(digest, found[0].media_type, found[1], Outcome.HIT), until
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
@@ -73,11 +80,12 @@ class Manifests:
         )
 
     async def _by_tag(self, repository: Repository, tag: Tag) -> ManifestAnswer:
-        record = await self._record(repository, tag)
+        record = await self.tags.find(repository, tag)
         if record is None:
             return await self._join((repository, tag), lambda: self._fetch(repository, tag))
-        match standing(self._rules, record.checked_at, self._now()):
+        match self.tags.standing(repository, tag, record):
             case Standing.FRESH:
+                self._audit_behind(repository, tag, record)
                 return await self._by_digest(repository, record.digest)
             case Standing.STALE:
                 return await self._or_stale(repository, tag, record)
@@ -89,7 +97,7 @@ class Manifests:
         if stale is None:
             return await self._join((repository, tag), lambda: self._check(repository, tag, record))
         try:
-            async with asyncio.timeout(self._rules.revalidate_timeout):
+            async with asyncio.timeout(self.tags.rules.revalidate_timeout):
                 return await self._join((repository, tag), lambda: self._check(repository, tag, record))
         except (Outage, TimeoutError) as cause:
             log.warning("%s:%s is served stale: %s", repository, tag, str(cause) or "no answer in time")
@@ -108,15 +116,24 @@ class Manifests:
         if content is None or not content.media_type:
             return None
         raw = await self._holdings.read(content)
-        return ManifestAnswer(digest, content.media_type, raw, outcome) if raw is not None else None
+        if raw is None:
+            return None
+        self._served(repository, digest)
+        return ManifestAnswer(digest, content.media_type, raw, outcome)
 
-    async def _record(self, repository: Repository, tag: Tag) -> TagRecord | None:
-        record = self._tags.get((repository, tag))
-        if record is None:
-            record = await self._holdings.catalog.tag(repository, tag)
-            if record is not None:
-                self._tags[repository, tag] = record
-        return record
+    def _audit_behind(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
+        if self.tags.audit_is_due(record) and (repository, tag) not in self._audits:
+            self._audits.add((repository, tag))
+            self._owner.create_task(self._audit(repository, tag, record))
+
+    async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
+        try:
+            found = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
+            await self.tags.audited(repository, tag, record, found)
+        except Fault as cause:
+            log.info("%s:%s is immutable and was not looked at upstream: %s", repository, tag, cause)
+        finally:
+            self._audits.discard((repository, tag))
 
     async def _check(self, repository: Repository, tag: Tag, record: TagRecord) -> ManifestAnswer:
         """Where the tag points now, by HEAD where we may already hold the answer: a HEAD costs no pull quota."""
@@ -130,7 +147,7 @@ class Manifests:
         confirmed = await self._held(repository, digest, Outcome.REVALIDATED)
         if confirmed is None:
             return await self._fetch(repository, tag)
-        await self._point(repository, tag, digest)
+        await self.tags.point(repository, tag, digest)
         return confirmed
 
     async def _fetch(self, repository: Repository, reference: Reference) -> ManifestAnswer:
@@ -141,7 +158,7 @@ class Manifests:
             raise
         kept = await self._keep(repository, fetched)
         if kept and not isinstance(reference, Digest):
-            await self._point(repository, reference, fetched.digest)
+            await self.tags.point(repository, reference, fetched.digest)
         outcome = Outcome.MISS if kept else Outcome.BYPASS
         return ManifestAnswer(fetched.digest, fetched.media_type, fetched.raw, outcome)
 
@@ -150,15 +167,7 @@ class Manifests:
         if isinstance(refusal, Absent):
             self._absent[repository, reference] = refusal
         if not isinstance(reference, Digest):
-            self._tags.pop((repository, reference), None)
-            self._holdings.changed()
-            await self._holdings.catalog.drop_tag(repository, reference)
-
-    async def _point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
-        record = TagRecord(digest, self._now())
-        self._tags[repository, tag] = record
-        self._holdings.changed()
-        await self._holdings.catalog.set_tag(repository, tag, record)
+            await self.tags.forget(repository, reference)
 
     async def _keep(self, repository: Repository, fetched: FetchedManifest) -> bool:
         """False where there is no room for it: it is served all the same."""

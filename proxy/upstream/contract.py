@@ -66,6 +66,10 @@ class Registry(Protocol):
         """May this repository's readers have the blob? A GET of which only the first answer is looked at: 2xx or a
         redirect is yes, 404 is no. Never a HEAD (ECR Public answers 401 to each, presigned URLs 403)."""
 
+    async def blob_size(self, name: str, digest: Digest) -> int | None:
+        """Bytes of the blob, None where upstream does not say; no body is transferred for it.
+        Raises BlobUnknown or NameUnknown."""
+
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
         """Raises NameUnknown."""
 

@@ -77,16 +77,22 @@ class HttpRegistry:
         return HttpTransfer(self.name, answer.take(), span, self._limits, self._network.timing.now, self.stats.received)
 
     async def has_blob(self, name: str, digest: Digest) -> bool:
-        """Asks for one byte, so that a registry which sends blobs itself does not send this one; an empty blob has
-        none to ask for."""
-        headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
-        ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers, follow=Follow.NOWHERE)
         try:
-            answer = await self._exchange.ask(ask, self._network.small)
+            answer = await self._exchange.ask(_byte_ask(name, digest, Follow.NOWHERE), self._network.small)
         except (BlobUnknown, NameUnknown):
             return False
         await self._exchange.finish(answer)
         return True
+
+    async def blob_size(self, name: str, digest: Digest) -> int | None:
+        answer = await self._exchange.ask(_byte_ask(name, digest, Follow.ANYWHERE), self._network.small)
+        if answer.status == 206:
+            span = parse_content_range(answer.header("Content-Range"))
+            await self._exchange.finish(answer)
+            return span.total if span is not None else None
+        length = answer.header("Content-Length") or ""
+        await answer.close()  # the whole blob is on its way, and nobody wants it
+        return int(length) if length.isascii() and length.isdigit() else None
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
         asked = {"n": limit, "last": last}
@@ -141,6 +147,13 @@ class HttpRegistry:
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
     what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
     return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
+
+
+def _byte_ask(name: str, digest: Digest, follow: Follow) -> Ask:
+    """For one byte, so that a registry which sends blobs itself does not send this one; an empty blob has none to ask
+    for. Never a HEAD: ECR Public answers 401 to each, presigned URLs 403."""
+    headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
+    return Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers, follow=follow)
 
 
 def _blob_path(name: str, digest: Digest) -> str:

@@ -11,7 +11,7 @@ from tests.e2e.entrepot import get, proxying
 from tests.e2e.images import INDEX, MANIFEST
 from tests.e2e.process import free_port, listens, running
 
-pytestmark = [pytest.mark.conformance, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.conformance, pytest.mark.timeout(600)]
 
 REPOSITORY = "conformance/repo1"
 PULL_CHECKS = {

@@ -15,7 +15,7 @@ from tests.e2e.process import run
 from tests.e2e.registry import Registry
 from tests.e2e.stock import APP, BIG, BIG_AGAIN, BIG_SIZE, GREETING, HUB, NEXT_APP, OLD, Stock, greeting
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 NewStore = Callable[[], Path]
 BY_REGISTRY = [

@@ -16,7 +16,7 @@ from tests.e2e.registry import Registry, serving
 from tests.e2e.stock import APP, GREETING, NAME, Stock, greeting
 from tests.e2e.tokens import TokenServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 USER, PASSWORD = "puller", "open sesame"
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n"

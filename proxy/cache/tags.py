@@ -1,0 +1,82 @@
+"""What tags point to, and how long that may be believed.
+
+A tag that is declared immutable is believed for ever. Once a day it is looked at upstream all the same, behind a pull:
+if it has moved there it keeps its digest here, and that is reported.
+"""
+
+import logging
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from proxy.cache.holdings import Holdings
+from proxy.core.freshness import Standing, TagRules, standing
+from proxy.core.names import Digest, Repository, Tag
+from proxy.storage.contract import TagRecord
+
+log = logging.getLogger("entrepot.tags")
+
+_AUDIT_EVERY = 86_400.0  # seconds
+_MOVES_KEPT = 1000
+
+IsImmutable = Callable[[Repository, Tag], bool]
+
+
+class Tags:
+    """``moved`` holds immutable tags that point elsewhere upstream, with the digest they have there."""
+
+    def __init__(self, holdings: Holdings, rules: TagRules, immutable: IsImmutable, now: Callable[[], float]) -> None:
+        self.moved: LRUCache[tuple[Repository, Tag], Digest] = LRUCache(_MOVES_KEPT)
+        self._holdings = holdings
+        self.rules = rules
+        self._immutable = immutable
+        self._now = now
+        self._records: LRUCache[tuple[Repository, Tag], TagRecord] = LRUCache(50_000)
+
+    async def find(self, repository: Repository, tag: Tag) -> TagRecord | None:
+        record = self._records.get((repository, tag))
+        if record is None:
+            record = await self._holdings.catalog.tag(repository, tag)
+            if record is not None:
+                self._records[repository, tag] = record
+        return record
+
+    def peek(self, repository: Repository, tag: Tag) -> TagRecord | None:
+        """The record, if it is in memory. Never waits."""
+        return self._records.get((repository, tag))
+
+    def standing(self, repository: Repository, tag: Tag, record: TagRecord) -> Standing:
+        found = standing(self.rules, record.checked_at, self._now())
+        return Standing.FRESH if found is not Standing.FRESH and self._immutable(repository, tag) else found
+
+    def fresh_until(self, record: TagRecord) -> float:
+        """Seconds since the epoch; of an immutable tag, when to ask again whether it still is one."""
+        return (self._now() if self._old(record) else record.checked_at) + self.rules.ttl
+
+    async def point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
+        """Upstream says so now."""
+        record = TagRecord(digest, self._now())
+        self._records[repository, tag] = record
+        self.moved.pop((repository, tag), None)
+        self._holdings.changed()
+        await self._holdings.catalog.set_tag(repository, tag, record)
+
+    async def forget(self, repository: Repository, tag: Tag) -> None:
+        self._records.pop((repository, tag), None)
+        self._holdings.changed()
+        await self._holdings.catalog.drop_tag(repository, tag)
+
+    def audit_is_due(self, record: TagRecord) -> bool:
+        """Was it believed without asking for so long that a look is owed?"""
+        return self._now() - record.checked_at > _AUDIT_EVERY
+
+    async def audited(self, repository: Repository, tag: Tag, record: TagRecord, upstream: Digest) -> None:
+        """What upstream says of an immutable tag."""
+        await self.point(repository, tag, record.digest)
+        if upstream != record.digest:
+            self.moved[repository, tag] = upstream
+            log.error("%s:%s is declared immutable and moved upstream to %s: it stays %s here",
+                      repository, tag, upstream, record.digest)  # fmt: skip
+
+    def _old(self, record: TagRecord) -> bool:
+        return standing(self.rules, record.checked_at, self._now()) is not Standing.FRESH

@@ -1,0 +1,65 @@
+"""Upstream's record of pulls: a cache hides them from it, and its rules may then let go what is in use here.
+
+ECR keeps a last pull time per image and may archive or expire by it (Amazon ECR user guide, "Lifecycle policy
+properties"). One manifest GET per served digest and period keeps that time honest, in the background and paced.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from proxy.core.errors import Fault
+from proxy.core.names import Digest, Repository
+from proxy.upstream.contract import Registry
+
+log = logging.getLogger("entrepot.touch")
+
+_PENDING = 10_000
+_PAUSE = 0.5  # seconds between two touches
+
+
+class Touches:
+    """``period(upstream)`` in seconds, None where upstream is not to be touched."""
+
+    def __init__(
+        self,
+        registry: Callable[[str], Registry],
+        period: Callable[[str], float | None],
+        now: Callable[[], float],
+    ) -> None:
+        self.done = 0
+        self._registry = registry
+        self._period = period
+        self._now = now
+        self._touched: LRUCache[tuple[Repository, Digest], float] = LRUCache(100_000)
+        self._pending: deque[tuple[Repository, Digest]] = deque()
+        self._ready = asyncio.Event()
+
+    def served(self, repository: Repository, digest: Digest) -> None:
+        """Costs a look-up; the touch itself happens behind, or not at all when too many wait."""
+        period = self._period(repository.upstream)
+        if period is None or len(self._pending) >= _PENDING:
+            return
+        key = (repository, digest)
+        now = self._now()
+        if now - self._touched.get(key, -period) >= period:
+            self._touched[key] = now
+            self._pending.append(key)
+            self._ready.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            while self._pending:
+                repository, digest = self._pending.popleft()
+                try:
+                    await self._registry(repository.upstream).manifest(repository.name, digest)
+                    self.done += 1
+                except Fault as cause:
+                    log.info("%s@%s was not touched upstream: %s", repository, digest, cause)
+                await asyncio.sleep(_PAUSE)
