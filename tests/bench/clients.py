@@ -156,7 +156,7 @@ def pull_together(port: int, path: str, size: int, clients: int, times: int = 1)
 def hammer(port: int, path: str, seconds: int, connections: int = 64) -> Rate:
     """Small requests by ``wrk`` on keep-alive connections. Raises WrongAnswer for any status but 2xx and 3xx."""
     program = shutil.which("wrk") or "wrk"
-    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Accept: {ACCEPT}"]
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-H", f"Accept: {ACCEPT}"]
     done = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
     return rate_from(done.stdout)
 
