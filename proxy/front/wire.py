@@ -10,8 +10,8 @@ import errno
 import os
 import select
 import socket
-from concurrent.futures import Executor
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from proxy.cache.body import FilePart
@@ -20,6 +20,7 @@ from proxy.front.replies import Stretch
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
 _PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
+_AT_LEISURE = 12  # turns; below that there are threads to spare
 _IDLE_POLL = 0.005  # seconds
 _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
 
@@ -35,11 +36,12 @@ class WireRules:
 
 
 class Wire:
-    """``threads`` runs the turns."""
+    """``threads`` runs the turns, as many at once as it has threads."""
 
-    def __init__(self, threads: Executor, rules: WireRules) -> None:
+    def __init__(self, threads: ThreadPoolExecutor, rules: WireRules) -> None:
         self._threads = threads
         self._rules = rules
+        self._turns = 0  # running and waiting for a thread
 
     async def send(self, transport: asyncio.Transport, content: bytes) -> None:
         """A reply that is in memory whole. Raises ClientGone."""
@@ -87,18 +89,34 @@ class Wire:
     async def _send_file(self, sock: socket.socket, part: FilePart, chunked: bool, pace: "_Pace") -> None:
         if chunked:
             await self._send_bytes(sock, f"{part.end - part.start:x}\r\n".encode(), socket.MSG_MORE, pace)
-        loop = asyncio.get_running_loop()
         position = part.start
         while position < part.end:
             before = position
-            position, blocked = await loop.run_in_executor(
-                self._threads, _push, sock.fileno(), part.descriptor, position, part.end
-            )
+            position, blocked = await self._turn(sock, part, position)
             if blocked:
                 await self._writable(sock, pace)
             pace.sent(position - before)
         if chunked:
             await self._send_bytes(sock, b"\r\n", 0, pace)
+
+    async def _turn(self, sock: socket.socket, part: FilePart, position: int) -> tuple[int, bool]:
+        """One turn in a thread. Patience is for quiet times: with others waiting, a thread does not wait itself."""
+        patience = _PATIENCE if self._turns < _AT_LEISURE else 0
+        self._turns += 1
+        turn = asyncio.get_running_loop().run_in_executor(
+            self._threads, _push, sock.fileno(), part.descriptor, position, part.end, patience
+        )
+        try:
+            return await asyncio.shield(turn)
+        except asyncio.CancelledError:
+            # Both descriptors are the thread's until it is out: closed before, their numbers may be somebody else's.
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            await asyncio.wait([turn])
+            turn.exception()
+            raise
+        finally:
+            self._turns -= 1
 
     async def _send_bytes(self, sock: socket.socket, content: bytes, flags: int, pace: "_Pace") -> None:
         rest = memoryview(content)
@@ -176,7 +194,7 @@ def _chunk(content: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(content), content)
 
 
-def _push(sock: int, file: int, position: int, end: int) -> tuple[int, bool]:
+def _push(sock: int, file: int, position: int, end: int, patience: int) -> tuple[int, bool]:
     """One turn in a thread: (how far it got, whether the socket takes no more)."""
     stop = min(end, position + _QUANTUM)
     while position < stop:
@@ -185,7 +203,7 @@ def _push(sock: int, file: int, position: int, end: int) -> tuple[int, bool]:
         except BlockingIOError:
             poller = select.poll()
             poller.register(sock, select.POLLOUT)
-            if not poller.poll(_PATIENCE):
+            if not patience or not poller.poll(patience):
                 return position, True
             continue
         except OSError as cause:
