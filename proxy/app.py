@@ -6,15 +6,16 @@ import os
 import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from proxy.cache.engine import CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
+from proxy.cache.owner import task_owner
 from proxy.cache.room import FreeSpaceRule
 from proxy.cache.threads import start_threads
 from proxy.clock import steady_clock
@@ -29,6 +30,7 @@ from proxy.front.lane import Lane
 from proxy.front.wire import Wire, WireRules
 from proxy.observed import Observed
 from proxy.ops.admin import Health, admin_app
+from proxy.ops.lag import LoopLag
 from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.ops.metrics import Metrics
 from proxy.registries import Registries
@@ -48,10 +50,6 @@ class Listening:
 
     pull: str
     admin: str
-
-
-class _Stopped(Exception):
-    """Ends the owner of the tasks; never seen outside."""
 
 
 class Stop:
@@ -93,11 +91,11 @@ async def _run(
     stack.callback(store.close)
     catalog = SqliteCatalog(folder)
     stack.push_async_callback(catalog.close)
-    threads = stack.enter_context(start_threads(settings.limits.fills))
+    threads = stack.enter_context(start_threads(settings.limits.fills, settings.transfers.per_blob))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
-    owner = await stack.enter_async_context(_owner())
+    owner = await stack.enter_async_context(task_owner())
     upstreams = Upstreams(registries.get, registries.immutable, registries.touch_period)
     cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, owner, now)
     stack.push_async_callback(cache.settle)
@@ -106,13 +104,15 @@ async def _run(
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     door = Door(cache, names, Wire(senders, WireRules(settings.limits.write_stall)), journal, now)
     server = Server(door, places)
-    observed = Observed(cache, journal, places, registries, logs)
+    lag = LoopLag()
+    observed = Observed(cache, journal, places, registries, logs, lag)
     health = Health()
     admin = admin_app(health, Metrics(observed.families()), lambda: observed.status(door, time.monotonic() - started))
     lane = Lane(cache, names, journal, server, now)
     listening = await _listen(settings, lane, admin, stack)
     owner.create_task(cache.keep_house(now))
     owner.create_task(lane.keep_sweeping())
+    owner.create_task(lag.run())
     health.ready = True
     announce(listening[1])
     await stop.politely.wait()
@@ -158,17 +158,6 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
-        pass
-
-
-@asynccontextmanager
-async def _owner() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group whose tasks end with it; one that fails unforeseen ends the process, loudly."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-            raise _Stopped
-    except* _Stopped:
         pass
 
 

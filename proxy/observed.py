@@ -8,6 +8,7 @@ from proxy.cache.engine import Cache
 from proxy.front.connections import Connections
 from proxy.front.door import Door
 from proxy.front.journal import Journal
+from proxy.ops.lag import LoopLag
 from proxy.ops.logs import LogWriter
 from proxy.ops.metrics import Family
 from proxy.registries import Registries
@@ -17,17 +18,25 @@ class Observed:
     """The rooms that are looked at; nothing is changed."""
 
     def __init__(
-        self, cache: Cache, journal: Journal, connections: Connections, registries: Registries, logs: LogWriter
+        self,
+        cache: Cache,
+        journal: Journal,
+        connections: Connections,
+        registries: Registries,
+        logs: LogWriter,
+        lag: LoopLag,
     ) -> None:
         self._cache = cache
         self._journal = journal
         self._connections = connections
         self._registries = registries
         self._logs = logs
+        self._lag = lag
 
     def families(self) -> tuple[Family, ...]:
         cache, journal, connections = self._cache, self._journal, self._connections
-        budget, fills, room = cache.holdings.budget, cache.fills, cache.room
+        budget, fills, keeper = cache.holdings.budget, cache.fills, cache.keeper
+        gone, lifecycle, scrub = keeper.retention.stats, keeper.lifecycle, keeper.scrub
         return (
             Family("requests", "counter", "Requests of clients.", ("upstream", "kind", "outcome"),
                    journal.requests),
@@ -48,8 +57,26 @@ class Observed:
             Family("fills", "gauge", "Blobs that are arriving.", (), lambda: {(): len(fills)}),
             Family("fill_results", "counter", "How fills ended.", ("result",),
                    lambda: {(key,): value for key, value in asdict(fills.stats).items()}),
-            Family("evictions", "counter", "Contents let go for space.", (), lambda: {(): room.evicted}),
-            Family("evicted_bytes", "counter", "Bytes let go for space.", (), lambda: {(): room.evicted_bytes}),
+            Family("evictions", "counter", "Contents let go for space.", (), lambda: {(): gone.evicted}),
+            Family("evicted_bytes", "counter", "Bytes let go for space.", (), lambda: {(): gone.evicted_bytes}),
+            Family("upstream_cache_bytes", "gauge", "Bytes of the cache by the upstream they were first fetched from.",
+                   ("upstream",), self._used_by),
+            Family("lifecycle_runs", "counter", "Runs of the lifecycle policies.", ("result",),
+                   lambda: {(result,): count for result, count in lifecycle.runs.items()}),
+            Family("lifecycle_images", "counter", "Images that policies chose, by what was to be done.", ("action",),
+                   lambda: {(action,): count for action, count in lifecycle.actions.items()}),
+            Family("expired_images", "counter", "Images let go by policies.", (), lambda: {(): gone.expired}),
+            Family("expired_bytes", "counter", "Bytes let go by policies.", (), lambda: {(): gone.expired_bytes}),
+            Family("purged", "counter", "Contents let go by order.", (), lambda: {(): gone.purged}),
+            Family("purged_bytes", "counter", "Bytes let go by order.", (), lambda: {(): gone.purged_bytes}),
+            Family("pins", "gauge", "Patterns of content that is never let go.", (),
+                   lambda: {(): len(keeper.retention.pins.list())}),
+            Family("reloads", "counter", "Reloads of policies and pins.", ("result",),
+                   lambda: {(result,): count for result, count in lifecycle.reloads.items()}),
+            Family("scrubbed_bytes", "counter", "Bytes read again to see that they are good.", (),
+                   lambda: {(): scrub.stats.size}),
+            Family("scrubbed_bad", "counter", "Contents found bad, and put into quarantine.", (),
+                   lambda: {(): scrub.stats.bad}),
             Family("immutable_tags_moved", "gauge", "Tags declared immutable that point elsewhere upstream.", (),
                    lambda: {(): len(cache.manifests.tags.moved)}),
             Family("upstream_touches", "counter", "Manifests fetched to keep upstream's pull times honest.", (),
@@ -59,13 +86,22 @@ class Observed:
                    lambda: {(): connections.refused}),
             Family("requests_malformed", "counter", "Requests that are not HTTP.", (),
                    lambda: {(): connections.malformed}),
+            Family("loop_lag_seconds", "gauge", "How late the event loop was in the last minute.", ("quantile",),
+                   self._lag.quantiles),
             Family("log_lines_dropped", "counter", "Log lines that nobody took in time.", (),
                    lambda: {(): self._logs.dropped}),
             Family("build_info", "gauge", "The version.", ("version",), lambda: {(__version__,): 1}),
         )  # fmt: skip
 
+    def _used_by(self) -> dict[tuple[str, ...], float]:
+        totals: dict[tuple[str, ...], float] = {}
+        for upstream, size in self._cache.holdings.used_by.items():
+            label = (self._registries.label(upstream),)
+            totals[label] = totals.get(label, 0) + size
+        return totals
+
     def status(self, door: Door, uptime: float) -> dict[str, Any]:
-        budget = self._cache.holdings.budget
+        budget, keeper = self._cache.holdings.budget, self._cache.keeper
         return {
             "version": __version__,
             "uptime_seconds": round(uptime, 1),
@@ -76,7 +112,10 @@ class Observed:
                 "hard_limit_bytes": budget.limits.hard,
             },
             "fills": {"arriving": len(self._cache.fills), **asdict(self._cache.fills.stats)},
-            "evicted_bytes": self._cache.room.evicted_bytes,
+            "evicted_bytes": keeper.retention.stats.evicted_bytes,
+            "lifecycle": {**asdict(keeper.lifecycle.last), "reloads_refused": keeper.lifecycle.reloads["refused"]},
+            "scrub": asdict(keeper.scrub.stats),
+            "pins": len(keeper.retention.pins.list()),
             "connections": self._connections.open,
             "requests_active": door.active,
             "outcomes": {outcome: count for (outcome,), count in self._journal.outcomes().items()},

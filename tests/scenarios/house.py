@@ -1,0 +1,194 @@
+"""The whole proxy in the scene's own loop: everything is real but the registry behind it and the clock.
+
+``House`` is composed as ``proxy.app`` composes it, with limits that a scene can reach.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
+from proxy.cache.fills import FillRules
+from proxy.cache.intake import IntakeRules
+from proxy.cache.owner import task_owner
+from proxy.cache.room import FreeSpaceRule
+from proxy.cache.threads import start_threads
+from proxy.core.budget import Limits
+from proxy.core.errors import UpstreamUnknown
+from proxy.core.freshness import TagRules
+from proxy.core.names import Digest
+from proxy.core.upstreams import UpstreamNames
+from proxy.front.connections import ConnectionRules, Connections, Server
+from proxy.front.door import Door
+from proxy.front.journal import Journal
+from proxy.front.lane import Lane
+from proxy.front.wire import Wire, WireRules
+from proxy.storage.catalog import SqliteCatalog
+from proxy.storage.disk import DiskStore
+from proxy.storage.folder import cache_folder
+from proxy.upstream.network import Network
+from proxy.upstream.registry import HttpRegistry
+from proxy.upstream.schemes import ChallengeAuthorizer
+from proxy.upstream.settings import Limits as UpstreamLimits
+from proxy.upstream.settings import RegistrySettings, Timing
+from tests.cast import FaultUpstream, ManualClock
+from tests.scenarios.client import Client, Reply
+
+MiB = 1 << 20
+NAME = "registry.test"
+APP = "library/app"
+
+
+@dataclass(frozen=True)
+class HouseRules:
+    """Pauses between tries are left out: scenes wait for events, not for time."""
+
+    soft: int = 256 * MiB
+    free: FreeSpaceRule = FreeSpaceRule(0, 0.0)
+    tags: TagRules = TagRules()
+    fills: FillRules = FillRules(intake=IntakeRules(pauses=(0.0,)))
+    wire: WireRules = WireRules(stall=20.0)
+    connections: ConnectionRules = ConnectionRules()
+    upstream: UpstreamLimits = field(default_factory=UpstreamLimits)
+
+
+async def _at_once(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+class House:
+    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it."""
+
+    cache: Cache
+    catalog: SqliteCatalog
+    journal: Journal
+    door: Door
+    places: Connections
+    lane: Lane
+    port: int
+
+    def __init__(self, folder: Path, upstream: FaultUpstream, rules: HouseRules, clock: ManualClock) -> None:
+        self.folder = folder
+        self.upstream = upstream
+        self.rules = rules
+        self.clock = clock
+        self._life: asyncio.Task[None] | None = None
+        self._end = asyncio.Event()
+
+    async def start(self) -> None:
+        begun = asyncio.get_running_loop().create_future()
+        self._end = asyncio.Event()
+        self._life = asyncio.create_task(self._live(begun))
+        await asyncio.wait([begun, self._life], return_when=asyncio.FIRST_COMPLETED)
+        if self._life.done():
+            self._life.result()
+
+    async def stop(self) -> None:
+        """Requests under way are cut. Raises what an unforeseen failure raised."""
+        if self._life is not None:
+            self._end.set()
+            await self._life
+            self._life = None
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    # ------------------------------------------------------------ clients
+
+    async def connect(self, buffer: int | None = None) -> Client:
+        return await Client.connect(self.port, buffer)
+
+    async def pull(self, path: str, headers: Mapping[str, str] | None = None, buffer: int | None = None) -> Client:
+        """A client that has asked, and reads when the scene says so."""
+        client = await self.connect(buffer)
+        await client.ask(path, headers)
+        return client
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Reply:
+        """One whole exchange, after which the connection must still be in step."""
+        async with await self.connect() as client:
+            await client.ask(path, headers, method)
+            reply = await client.reply(method)
+            if reply.headers.get("connection") != "close":
+                await client.still_framed()
+            return reply
+
+    # ------------------------------------------------------------ what can be seen
+
+    def outcomes(self) -> Counter[str]:
+        """Of content requests that have been answered."""
+        totals: Counter[str] = Counter()
+        for (_, kind, outcome), count in self.journal.requests().items():
+            if kind != "ping" and count:
+                totals[outcome] += count
+        return totals
+
+    async def quiet(self) -> None:
+        """Nothing is under way any more: no request, no fill, no byte set aside, nothing half-born on disk."""
+        budget = self.cache.holdings.budget
+        ingest = self.folder / "ingest"
+        async with asyncio.timeout(20):
+            while self.door.active or len(self.cache.fills) or budget.reserved or any(ingest.iterdir()):
+                await asyncio.sleep(0.005)
+
+    # ------------------------------------------------------------ composition
+
+    async def _live(self, begun: "asyncio.Future[None]") -> None:
+        async with AsyncExitStack() as stack:
+            listener, lane = await self._compose(stack)
+            begun.set_result(None)
+            await self._end.wait()
+            listener.close()
+            lane.close_idle()
+            await lane.server.shutdown(0.1)
+
+    async def _compose(self, stack: AsyncExitStack) -> tuple[asyncio.Server, Lane]:
+        rules = self.rules
+        folder = stack.enter_context(cache_folder(self.folder))
+        store = DiskStore(folder)
+        stack.callback(store.close)
+        self.catalog = SqliteCatalog(folder)
+        stack.push_async_callback(self.catalog.close)
+        threads = stack.enter_context(start_threads(rules.fills.at_once))
+        senders = stack.enter_context(ThreadPoolExecutor(8, thread_name_prefix="sender"))
+        registry = self._registry()
+        stack.push_async_callback(registry.close)
+
+        def registries(name: str) -> HttpRegistry:
+            if name != NAME:
+                raise UpstreamUnknown(name)
+            return registry
+
+        owner = await stack.enter_async_context(task_owner())
+        cache_rules = CacheRules(Limits(rules.soft), rules.free, rules.tags, rules.fills)
+        upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None)
+        self.cache = await start_cache(store, self.catalog, upstreams, cache_rules, threads, owner, self.clock)
+        stack.push_async_callback(self.cache.settle)
+        self.journal = Journal(None)
+        self.places = Connections(rules.connections)
+        names = UpstreamNames.of({NAME}, None)
+        self.door = Door(self.cache, names, Wire(senders, rules.wire), self.journal, self.clock)
+        self.lane = lane = Lane(self.cache, names, self.journal, Server(self.door, self.places), self.clock)
+        listener = await asyncio.get_running_loop().create_server(lane, "127.0.0.1", 0, backlog=1024)
+        self.port = listener.sockets[0].getsockname()[1]
+        owner.create_task(self.cache.keep_house(self.clock))
+        owner.create_task(lane.keep_sweeping())
+        return listener, lane
+
+    def _registry(self) -> HttpRegistry:
+        settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)
+        network = Network(settings, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
+        return HttpRegistry(network, ChallengeAuthorizer(network))
+
+
+def blob_path(digest: Digest, repository: str = APP) -> str:
+    return f"/v2/{NAME}/{repository}/blobs/{digest}"
+
+
+def manifest_path(reference: str, repository: str = APP) -> str:
+    return f"/v2/{NAME}/{repository}/manifests/{reference}"
