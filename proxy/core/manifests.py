@@ -24,9 +24,9 @@ KNOWN = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, DOCKER_SIGNED_V1
 ACCEPT = ", ".join((*KNOWN, "*/*"))
 """What upstreams are asked for, always the same: the digest that a tag gives depends on Accept."""
 
-_GENERIC = frozenset({"", "application/json", "text/plain", "application/octet-stream", "binary/octet-stream"})
+_GENERIC = frozenset({"application/json", "application/octet-stream"})
 # RFC 6838 section 4.2; it becomes a header of ours, so nothing else may pass.
-_MEDIA_TYPE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}", re.ASCII)
+_MEDIA_TYPE = re.compile(r"application/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.ASCII | re.IGNORECASE)
 DESCRIPTOR_LIMIT = 10_000
 
 
@@ -75,8 +75,8 @@ def media_type_of(document: dict[str, Any], stated: str) -> str:
         if isinstance(own, str) and _MEDIA_TYPE.fullmatch(own):
             return own
         raise ManifestInvalid("its mediaType is not a media type")
-    stated = stated.partition(";")[0].strip().lower()
-    if stated not in _GENERIC and not stated.startswith("text/") and _MEDIA_TYPE.fullmatch(stated):
+    stated = stated.partition(";")[0].strip()
+    if stated.lower() not in _GENERIC and _MEDIA_TYPE.fullmatch(stated):
         return stated
     if isinstance(document.get("manifests"), list):
         return OCI_INDEX

@@ -16,6 +16,7 @@ from proxy.upstream.address import AddressForbidden
 from proxy.upstream.target import Origin
 
 MOST_IDLE = 32
+ADDRESS_TRIES = 2  # connect timeouts that all addresses of a name may take together
 MOST_INTERIM = 10  # 1xx answers before the final one
 MOST_TRAILERS = 100
 
@@ -29,6 +30,8 @@ class Connection:
         self.origin = origin
         self.served = 0  # requests answered to their end
         self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._protocol = http.client.HTTPConnection(origin.host, origin.port)
         self._protocol.response_class = _Response
         self._protocol.sock = sock
@@ -48,7 +51,7 @@ class Connection:
 
     def readable(self) -> bool:
         """Something has come, if only the end: on an idle connection that makes it useless."""
-        return bool(self._pending() or _readable(self._sock))
+        return bool(self._pending() or self._poll.poll(0))
 
     def interrupt(self) -> None:
         """Not ``SSLSocket.shutdown``, which would turn later reads into reads of ciphertext."""
@@ -63,12 +66,6 @@ class Connection:
 
     def _pending(self) -> int:
         return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
-
-
-def _readable(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 class _Response(http.client.HTTPResponse):
@@ -163,16 +160,19 @@ class Connections:
     def _connect(self, origin: Origin) -> socket.socket:
         """Resolves once and connects to what was checked, so that no name can change in between."""
         fault: OSError = OSError("the name has no address")
+        deadline = time.monotonic() + ADDRESS_TRIES * self._connect_timeout
         for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
             try:
                 self._admit(str(address[0]))
             except AddressForbidden as forbidden:
                 fault = forbidden
                 continue
+            if (left := deadline - time.monotonic()) <= 0:
+                break
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(self._connect_timeout)
+                sock.settimeout(min(left, self._connect_timeout))
                 sock.connect(address)
                 return sock
             except OSError as refused:

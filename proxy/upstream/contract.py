@@ -58,9 +58,10 @@ class Registry(Protocol):
         """HEAD: where the tag points now, at no cost of quota; a GET where upstream sends no digest header.
         Raises ManifestUnknown or NameUnknown."""
 
-    async def blob(self, name: str, digest: Digest, offset: int = 0) -> Transfer:
-        """GET, with a Range where ``offset`` > 0. Returns once the final answer's headers are in. An upstream that
-        ignores the Range gives a transfer whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
+    async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
+        """GET, with a Range where ``offset`` > 0; then ``end`` may bound it: bytes up to, not including, that one are
+        wanted. Returns once the final answer's headers are in. An upstream that ignores the Range gives a transfer
+        whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
 
     async def has_blob(self, name: str, digest: Digest) -> bool:
         """May this repository's readers have the blob? A GET of which only the first answer is looked at: 2xx or a

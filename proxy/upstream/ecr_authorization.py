@@ -13,7 +13,7 @@ from proxy.upstream.tokens import UNSTATED_LIFE, Fetch, Token, TokenBook, TokenK
 _BASIC = "Basic "
 _BEARER = "Bearer "
 PUBLIC_LIFE = 1800.0  # seconds for a bearer of ECR Public that states none; it lives about an hour
-PUBLIC_SPACING = 60.0  # seconds for which a new bearer is not taken to be the cause of a refusal
+PUBLIC_SPACING = 60.0  # seconds between two bearers that are given up for having been refused
 
 
 class EcrAuthorizer:
@@ -70,7 +70,8 @@ class EcrPublicAuthorizer:
         self._credentials = credentials
         self._fetch = fetch
         self._now = timing.now
-        self._received_at = -math.inf
+        self._dropped_at = -math.inf
+        self._bearer: str | None = None  # the last one received, unless it was refused
         self._tokens = TokenBook(self._fetched, timing)
 
     async def authorization(self, name: str) -> str | None:
@@ -78,9 +79,15 @@ class EcrPublicAuthorizer:
 
     async def renew(self, name: str, refusal: Refusal, used: str | None) -> bool:
         denied = refusal.status == 400 and refusal.code in {"DENIED", None}  # an answer to HEAD has no code
-        if not (denied or refusal.status == 401) or self._now() - self._received_at < PUBLIC_SPACING:
+        if not (denied or refusal.status == 401):
             return False
-        self._tokens.drop(await self._key(), (used or "").removeprefix(_BEARER))
+        key, refused = await self._key(), (used or "").removeprefix(_BEARER)
+        if refused != self._bearer:
+            return True  # others were refused with it before, and have another by now or are fetching it
+        if self._now() - self._dropped_at < PUBLIC_SPACING:
+            return False
+        self._dropped_at, self._bearer = self._now(), None
+        self._tokens.drop(key, refused)
         return True
 
     async def close(self) -> None:
@@ -91,5 +98,5 @@ class EcrPublicAuthorizer:
 
     async def _fetched(self, key: TokenKey) -> Token:
         token = await self._fetch(key)
-        self._received_at = self._now()
+        self._bearer = token.text
         return token._replace(life=PUBLIC_LIFE) if token.life == UNSTATED_LIFE else token

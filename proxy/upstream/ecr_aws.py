@@ -6,6 +6,7 @@ signs, and names the endpoint. Whatever goes wrong leaves as an ``AwsFault``.
 
 import asyncio
 import importlib
+import logging
 import os
 from typing import Any, NamedTuple
 
@@ -89,6 +90,8 @@ class Aws:
         async with self._opening:
             if self._session is None:
                 await asyncio.to_thread(importlib.import_module, "aiobotocore.session")
+                for library in ("botocore", "aiobotocore"):  # below INFO they write down requests and tokens
+                    logging.getLogger(library).setLevel(logging.INFO)
                 self._session = _assuming(self.identity) if self.identity.role_arn else _plain(self.identity)
             if await self._session.get_credentials() is None:
                 self._session = None

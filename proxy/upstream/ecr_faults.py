@@ -33,10 +33,10 @@ class AwsFault(Exception):
         super().__init__(why)
 
     def towards(self, upstream: str, retry_after: float) -> UpstreamFault:
-        """The same as a fault of the upstream that needed it."""
-        if issubclass(self.kind, RateLimited):
-            return RateLimited(upstream, self.why, retry_after)
-        return self.kind(upstream, self.why)
+        """The same as a fault of the upstream that needed it, which will be tried again in so many seconds. Throttling
+        by AWS is an outage of its API, and no limit that the registry sets on pulls."""
+        kind = UpstreamFailed if self.kind is RateLimited else self.kind
+        return kind(upstream, f"{self.why}; AWS is asked again in {retry_after:.0f} s")
 
 
 class NoCredentials(AwsFault):

@@ -6,11 +6,12 @@ call in the air, and spaces its calls whatever the answers say. Nothing that is 
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from proxy.core.ecr_schedule import CALL_SPACING, EcrToken, backoff, may_renew, renewal_time
+from proxy.core.ecr_schedule import CALL_SPACING, EcrToken, backoff, may_drop, may_renew, renewal_time
 from proxy.core.errors import UpstreamFailed
 from proxy.upstream.ecr_aws import Aws, Issued
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials
@@ -46,6 +47,7 @@ class TokenKeeper:
         self._failures = 0  # in a row
         self._calls = self._failed = 0
         self._next_call = self._renewal = timing.now()
+        self._dropped_at = -math.inf
         self._flight: asyncio.Task[None] | None = None
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -69,10 +71,14 @@ class TokenKeeper:
         return current.value if current is not None and self._usable() and current.value != refused else None
 
     def drop(self, refused: str) -> None:
-        """The upstream does not know this token: it is used no more, even if no other can be had."""
-        token = self._token
-        if token is not None and token.value == refused and may_renew(token, self._timing.now()):
-            self._token = None
+        """The upstream does not know this token: it is used no more, even if no other can be had. A successor may be
+        asked for at once, but where AWS itself has just failed."""
+        token, now = self._token, self._timing.now()
+        if token is None or token.value != refused or not may_drop(self._dropped_at, now):
+            return
+        self._token, self._dropped_at = None, now
+        if self._failures == 0:
+            self._next_call = now
 
     @property
     def stats(self) -> KeeperStats:

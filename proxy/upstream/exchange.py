@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from proxy.core.errors import Fault, Outage, RateLimited, UpstreamBroken, UpstreamFault, UpstreamUnreachable
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.fault_table import RETRIED, Rejection, error_code, fault_of, retry_after
+from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, retry_after
 from proxy.upstream.health import Health, RetryBudget, retry_delay
 from proxy.upstream.message import Answer, Kind, Reach, Request
 from proxy.upstream.network import Network
@@ -115,7 +115,7 @@ class Exchange:
                 if hops > MOST_HOPS:
                     raise UpstreamBroken(self._upstream, f"it redirected {ask.what} more than {MOST_HOPS} times")
                 continue
-            rejection = await self._rejection(answer, at_home=at_home)
+            rejection = await self._rejection(answer, used, at_home=at_home)
             if at_home and not renewed and await self._renewed(ask, rejection, used):
                 renewed = True
             elif not at_home and not returned and rejection.status in (401, 403):
@@ -164,11 +164,12 @@ class Exchange:
         finally:
             await answer.close()
 
-    async def _rejection(self, answer: Answer, *, at_home: bool) -> Rejection:
+    async def _rejection(self, answer: Answer, used: str | None, *, at_home: bool) -> Rejection:
         body = await self.finish(answer)
         wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
         challenges = parse_challenges(answer.headers("WWW-Authenticate"))
-        return Rejection(answer.status, error_code(body), challenges, wait, at_home)
+        reason = error_reason(body, used) if at_home else ""
+        return Rejection(answer.status, error_code(body), challenges, wait, at_home, reason)
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

@@ -1,5 +1,6 @@
 """What an unwelcome answer means: status and error code to a kind of ``core.errors``. Pure."""
 
+import base64
 import json
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple, TypeVar
@@ -20,6 +21,7 @@ from proxy.core.errors import (
 from proxy.upstream.challenge import Challenge
 from proxy.upstream.message import Kind
 
+LONGEST_REASON = 400  # characters
 LONGEST_WAIT = 60.0  # seconds that a Retry-After is honoured at most
 RETRIED = frozenset({500, 502, 503, 504})
 
@@ -39,6 +41,7 @@ class Rejection(NamedTuple):
     challenges: tuple[Challenge, ...]
     retry_after: float | None  # seconds, capped
     at_home: bool  # the registry itself said so, not a host that it redirected to
+    reason: str = ""  # the registry's own sentence
 
 
 F = TypeVar("F", bound=Fault)
@@ -59,6 +62,30 @@ def error_code(body: bytes) -> str | None:
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return code.upper() if isinstance(code, str) and len(code) <= 64 and code.isascii() and code.isprintable() else None
+
+
+def error_reason(body: bytes, authorization: str | None) -> str:
+    """The first message of an OCI error body, which names the right that is missing; empty where it has none that can
+    be shown, or where it quotes the credential that it was sent."""
+    try:
+        message = json.loads(body)["errors"][0]["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    if not isinstance(message, str) or not message.isprintable():
+        return ""
+    return "" if any(secret in message for secret in _secrets(authorization)) else message[:LONGEST_REASON]
+
+
+def _secrets(authorization: str | None) -> list[str]:
+    """The credential as it was sent, and the password in it."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    if not credential:
+        return []
+    try:
+        password = base64.b64decode(credential).partition(b":")[2].decode() if scheme == "Basic" else ""
+    except ValueError:
+        password = ""
+    return [secret for secret in (credential, password) if secret]
 
 
 def retry_after(header: str | None, now: float) -> float | None:
@@ -91,7 +118,8 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
     if not rejection.at_home and status in (401, 403):
         return UpstreamBroken(upstream, f"the storage host that it redirects to answered {said} to {what}")
     if status in (401, 403):
-        return UpstreamRefused(upstream, f"it refused {what} ({said})")
+        reason = f": {rejection.reason}" if rejection.reason else ""
+        return UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")
     return _absence(upstream, kind, what, rejection) or UpstreamBroken(upstream, f"it answered {said} to {what}")
 
 

@@ -9,13 +9,13 @@ from proxy.core.errors import (
     ReferrersUnsupported,
     UpstreamBroken,
 )
+from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
 from proxy.upstream.authorization import Authorizer
 from proxy.upstream.bulk import BulkAnswer
 from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
 from proxy.upstream.exchange import Ask, Exchange, Follow
 from proxy.upstream.links import last_of, next_query
-from proxy.upstream.manifest_form import ACCEPT, INDEX, NotAManifest, media_type_of, parse_object
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.stats import Stats
@@ -43,8 +43,8 @@ class HttpRegistry:
         if isinstance(reference, Digest) and not reference.matches(raw):
             raise UpstreamBroken(self.name, f"the bytes of {ask.what} do not match that digest")
         try:
-            media_type = media_type_of(raw, answer.header("Content-Type"))
-        except NotAManifest as fault:
+            media_type = read_manifest(raw, answer.header("Content-Type") or "").media_type
+        except ManifestInvalid as fault:
             raise UpstreamBroken(self.name, f"{ask.what} is not a manifest: {fault}") from fault
         digest = reference if isinstance(reference, Digest) else Digest.of(raw)
         return FetchedManifest(raw, digest, media_type)
@@ -64,11 +64,11 @@ class HttpRegistry:
         except DigestInvalid:
             return (await self.manifest(name, reference)).digest
 
-    async def blob(self, name: str, digest: Digest, offset: int = 0) -> Transfer:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+    async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
+        headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset else {}
         ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
         answer = await self._exchange.ask(ask, self._network.bulk)
-        span = _span(answer, offset)
+        span = _span(answer, offset, end)
         if span is None:
             await answer.close()
             raise UpstreamBroken(
@@ -102,7 +102,7 @@ class HttpRegistry:
         raw = await self._whole(answer, ask.what, self._limits.listing)
         try:
             tags = parse_object(raw).get("tags") or []
-        except NotAManifest as fault:
+        except ManifestInvalid as fault:
             raise UpstreamBroken(self.name, f"{ask.what} cannot be read: {fault}") from fault
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise UpstreamBroken(self.name, f"{ask.what} are not a list of names")
@@ -114,7 +114,7 @@ class HttpRegistry:
     async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
         path = f"/v2/{name}/referrers/{digest}{_question(query)}"
         what = f"the referrers of {name}@{digest}"
-        ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": INDEX}, follow=Follow.AT_HOME)
+        ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": OCI_INDEX}, follow=Follow.AT_HOME)
         answer = await self._exchange.ask(ask, self._network.small)
         if answer.status != 200:
             await answer.close()
@@ -122,7 +122,7 @@ class HttpRegistry:
         raw = await self._whole(answer, what, self._limits.listing)
         try:
             index = parse_object(raw)
-        except NotAManifest as fault:
+        except ManifestInvalid as fault:
             raise ReferrersUnsupported(f"{self.name} has no referrers API") from fault
         if not isinstance(index.get("manifests"), list):
             raise ReferrersUnsupported(f"{self.name} has no referrers API")
@@ -164,17 +164,18 @@ def _question(query: str) -> str:
     return f"?{query}" if query else ""
 
 
-def _span(answer: BulkAnswer, offset: int) -> tuple[int, int | None] | None:
+def _span(answer: BulkAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
     """Where the body stands in the blob, and the size of the blob; None for an answer that does not fit a request for
-    everything from ``offset``."""
+    everything from ``offset`` up to ``end``."""
     length = answer.length
     if answer.status == 200:
         return 0, length
     span = parse_content_range(answer.header("Content-Range"))
     if answer.status != 206 or span is None or span.start != offset or offset == 0:
         return None
-    if span.total is not None and span.last != span.total - 1:
+    wanted = span.total if end is None else end
+    if wanted is not None and span.last != wanted - 1:
         return None
     if length is not None and length != span.last + 1 - span.start:
         return None
-    return offset, span.last + 1
+    return offset, span.last + 1 if end is None else span.total

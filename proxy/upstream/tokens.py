@@ -132,7 +132,8 @@ class TokenBook:
         try:
             token = await self._fetch(key)
         except UpstreamFault as fault:
-            wait = fault.retry_after if isinstance(fault, RateLimited) else min(2.0**entry.failures, LONGEST_PAUSE)
+            advised = fault.retry_after if isinstance(fault, RateLimited) else 0.0
+            wait = max(advised, min(2.0**entry.failures, LONGEST_PAUSE))
             entry.failures = min(entry.failures + 1, 6)
             entry.fault, entry.pause_until = fault, self._now() + wait
             return fault

@@ -1,6 +1,7 @@
 """A blob's body on its way: blocking reads straight into the mover's buffer, watched for stalls and for shortness."""
 
 import http.client
+import io
 import re
 import threading
 from collections.abc import Callable
@@ -42,13 +43,32 @@ class Body(Protocol):
     def readinto(self, buffer: memoryview) -> int: ...
 
 
+class Source:
+    """The bytes behind the headers: what the library has read ahead, then those of the socket itself, straight into
+    the caller's buffer. The library's own ``readinto1`` would wait for the socket though it had bytes to give."""
+
+    def __init__(self, buffered: io.BufferedReader) -> None:
+        self._buffered = buffered
+        self._ahead: bytes | None = None
+
+    def readinto(self, room: memoryview) -> int:
+        """Waits for at least one byte; 0 at the end."""
+        if self._ahead is None:
+            self._ahead = self._buffered.read1(len(self._buffered.peek(1)))
+        if not self._ahead:
+            return self._buffered.raw.readinto(room) or 0
+        count = min(len(room), len(self._ahead))
+        room[:count] = self._ahead[:count]
+        self._ahead = self._ahead[count:]
+        return count
+
+
 class LengthBody:
-    """Of a promised length. ``readinto1`` on the buffered socket reads past the library's own buffer, straight into
-    ours, and returns what has come."""
+    """Of a promised length."""
 
     def __init__(self, opened: Opened, length: int) -> None:
         self._opened = opened
-        self._source = opened.response.fp
+        self._source = Source(opened.response.fp)
         self._left = length
         self.finished = length == 0
 
@@ -57,7 +77,7 @@ class LengthBody:
         filled = 0
         while filled < len(room):
             try:
-                count = self._source.readinto1(room[filled:])
+                count = self._source.readinto(room[filled:])
             except OSError:
                 if filled == 0:
                     raise
@@ -93,11 +113,11 @@ class OpenEndedBody:
     """Ends with the connection: whether it is whole only its digest tells."""
 
     def __init__(self, opened: Opened) -> None:
-        self._source = opened.response.fp
+        self._source = Source(opened.response.fp)
         self.finished = False
 
     def readinto(self, buffer: memoryview) -> int:
-        return self._source.readinto1(buffer)
+        return self._source.readinto(buffer)
 
 
 def body_of(opened: Opened) -> Body:

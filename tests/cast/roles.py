@@ -42,6 +42,18 @@ def holds(at: int, gate: asyncio.Event) -> Act:
     return act
 
 
+def holds_in_one_piece(at: int, gate: asyncio.Event) -> Act:
+    """Headers and the first ``at`` bytes in one write; the rest when the gate opens."""
+
+    async def act(line: Line) -> None:
+        body = line.content.body
+        await line.raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:at])
+        await gate.wait()
+        await line.body(body[at:])
+
+    return act
+
+
 def stalls(at: int) -> Act:
     """Stops at byte ``at`` of the body for good."""
 

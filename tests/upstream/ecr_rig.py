@@ -161,14 +161,24 @@ class AwsDoor:
         self._client = ClientSession()
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
+        await self._listen(0)
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
         await self._runner.cleanup()
+
+    async def go_away(self) -> None:
+        """Nobody listens there any more."""
+        await self._site.stop()
+
+    async def come_back(self) -> None:
+        await self._listen(int(self.url.rpartition(":")[2]))
+
+    async def _listen(self, port: int) -> None:
+        self._site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await self._site.start()
 
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.read()

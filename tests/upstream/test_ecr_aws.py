@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -51,10 +52,10 @@ async def door(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def isolate_from_aws(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    for key in ("AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN"):
-        monkeypatch.delenv(key, raising=False)
-    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(key, raising=False)
+    """Nothing that this machine knows of AWS is seen."""
+    for key in [key for key in os.environ if key.startswith(("AWS_", "BOTO"))]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(home / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -46,6 +46,11 @@ def test_a_url_is_taken_apart(url: str, origin: Origin, path: str) -> None:
         "https://" + "a" * 300 + "/",
         "https://evil,test/",
         "https:///path",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://127.1/",
+        "https://0177.0.0.1/",
+        "https://registry.1/",
         "https://registry.test/" + "x" * 20000,
     ],
 )
