@@ -20,6 +20,7 @@ from proxy.front.replies import Stretch
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
 _PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
+_FAST = 4 << 20  # bytes that a fast reader takes in one turn
 _AT_LEISURE = 12  # turns; below that there are threads to spare
 _IDLE_POLL = 0.005  # seconds
 _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
@@ -92,16 +93,18 @@ class Wire:
         position = part.start
         while position < part.end:
             before = position
-            position, blocked = await self._turn(sock, part, position)
-            if blocked:
-                await self._writable(sock, pace)
+            position, blocked = await self._turn(sock, part, position, pace)
             pace.sent(position - before)
+            if blocked:
+                pace.fast = position - before >= _FAST
+                await self._writable(sock, pace)
         if chunked:
             await self._send_bytes(sock, b"\r\n", 0, pace)
 
-    async def _turn(self, sock: socket.socket, part: FilePart, position: int) -> tuple[int, bool]:
-        """One turn in a thread. Patience is for quiet times: with others waiting, a thread does not wait itself."""
-        patience = _PATIENCE if self._turns < _AT_LEISURE else 0
+    async def _turn(self, sock: socket.socket, part: FilePart, position: int, pace: "_Pace") -> tuple[int, bool]:
+        """One turn in a thread. Patience is for fast readers in quiet times: with others waiting, or a reader that is
+        known to be slow, a thread does not wait itself."""
+        patience = _PATIENCE if pace.fast and self._turns < _AT_LEISURE else 0
         self._turns += 1
         turn = asyncio.get_running_loop().run_in_executor(
             self._threads, _push, sock.fileno(), part.descriptor, position, part.end, patience
@@ -163,6 +166,7 @@ class _Pace:
         self._rules = rules
         self._sent = 0
         self._waited = 0.0
+        self.fast = True  # until it blocks a turn that took little
 
     def sent(self, count: int) -> None:
         self._sent += count
