@@ -15,6 +15,7 @@ from aiohttp import web
 
 from proxy.cache.engine import CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
+from proxy.cache.intake import IntakeRules
 from proxy.cache.owner import task_owner
 from proxy.cache.room import FreeSpaceRule
 from proxy.cache.threads import start_threads
@@ -22,6 +23,7 @@ from proxy.clock import steady_clock
 from proxy.config import Loaded, Settings
 from proxy.core.budget import Limits
 from proxy.core.freshness import TagRules
+from proxy.core.transfer_plan import TransferRules
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.connections import ConnectionRules, Connections, Server
 from proxy.front.door import Door
@@ -163,11 +165,12 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 def _cache_rules(settings: Settings) -> CacheRules:
     tags, limits, free = settings.tags, settings.limits, settings.cache.min_free
+    transfers = TransferRules(settings.transfers.per_blob)
     return CacheRules(
         Limits(settings.cache.max_size),
         FreeSpaceRule(free.size, free.percent / 100),
         TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
-        FillRules(limits.fills, limits.fill_queue, limits.blob_size),
+        FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=IntakeRules(transfers=transfers)),
     )
 
 

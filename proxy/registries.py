@@ -16,7 +16,7 @@ from proxy.config import (
     UpstreamSettings,
     read_credentials,
 )
-from proxy.core.ecr_names import EcrHost, is_ecr_public, parse_ecr_host
+from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
 from proxy.core.errors import UpstreamRefused, UpstreamUnknown
 from proxy.core.names import Repository, Tag
 from proxy.core.upstreams import UpstreamNames
@@ -29,7 +29,7 @@ from proxy.upstream.ecr_tokens import EcrTokenBook
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import Limits, RegistrySettings, trust_of
+from proxy.upstream.settings import Limits, RegistrySettings, Timing, trust_of
 from proxy.upstream.token_server import TokenServer
 
 _HOSTS = 1000  # registries at once; more than a pattern should ever bring
@@ -38,11 +38,12 @@ _HOSTS = 1000  # registries at once; more than a pattern should ever bring
 class Registries:
     """One registry per upstream name; all share one book of ECR tokens."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
         self._settings = settings
+        self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._made: dict[str, HttpRegistry] = {}
-        self._ecr = EcrTokenBook()
+        self._ecr = EcrTokenBook(self._timing)
         self._repositories: dict[AwsIdentity, EcrRepositories] = {}
 
     def get(self, name: str) -> HttpRegistry:
@@ -83,7 +84,8 @@ class Registries:
             return False
         identity = _identity(auth, host)
         if identity not in self._repositories:
-            self._repositories[identity] = EcrRepositories(self._ecr.aws(identity).describe_repository)
+            describe = self._ecr.aws(identity).describe_repository
+            self._repositories[identity] = EcrRepositories(describe, self._timing.now)
         return self._repositories[identity].immutable(host.account, repository.name, tag) is True
 
     def touch_period(self, upstream: str) -> float | None:
@@ -102,14 +104,14 @@ class Registries:
         totals: Counter[tuple[str, ...]] = Counter()
         for name, registry in self._made.items():
             for (kind, status), count in registry.stats.requests.items():
-                totals[self._label(name), kind, status] += count
+                totals[self.label(name), kind, status] += count
         return dict(totals)
 
     def received(self) -> dict[tuple[str, ...], float]:
         """Bytes by configured upstream."""
         totals: Counter[tuple[str, ...]] = Counter()
         for name, registry in self._made.items():
-            totals[self._label(name),] += registry.stats.bytes_in
+            totals[self.label(name),] += registry.stats.bytes_in
         return dict(totals)
 
     def status(self) -> dict[str, Any]:
@@ -126,11 +128,11 @@ class Registries:
         """AWS tokens by identity: how long they last, and what went wrong last."""
         return {name: stats._asdict() for name, stats in self._ecr.stats().items()}
 
-    def _label(self, name: str) -> str:
+    def label(self, name: str) -> str:
         return self._names.configured(name) or ""
 
     def _make(self, name: str, upstream: UpstreamSettings) -> HttpRegistry:
-        network = Network(self._registry_settings(name, upstream))
+        network = Network(self._registry_settings(name, upstream), self._timing)
         return HttpRegistry(network, self._authorizer(name, upstream, network))
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
@@ -143,7 +145,7 @@ class Registries:
         match upstream.auth:
             case EcrAuth() as auth:
                 host = parse_ecr_host(name) or parse_ecr_host(network.home.origin.host)
-                if host is None and auth.region is None:
+                if host is None and (auth.region is None or looks_like_ecr(name)):
                     # A host that a pattern matches and that is no ECR registry gets no AWS token.
                     raise UpstreamUnknown(name)
                 return EcrAuthorizer(name, self._ecr.private(_identity(auth, host)))

@@ -7,7 +7,7 @@ a digest grants it.
 import asyncio
 from collections.abc import Callable
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
 from proxy.cache.flights import Flights
 from proxy.cache.holdings import Holdings
@@ -19,7 +19,7 @@ _REMEMBERED = 10_000
 
 
 class Access:
-    """Remembers absences for ``negative_ttl`` seconds and grants for as long as there is room."""
+    """Remembers absences for ``negative_ttl`` seconds; grants are the catalog's memberships."""
 
     def __init__(
         self,
@@ -32,26 +32,23 @@ class Access:
         self._holdings = holdings
         self._registry = registry
         self._checks: Flights[tuple[Repository, Digest], None] = Flights(owner)
-        self._granted: LRUCache[tuple[Repository, Digest], bool] = LRUCache(_REMEMBERED)
         self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, negative_ttl, timer=now)
 
     async def require(self, repository: Repository, digest: Digest) -> None:
         """Returns when allowed; asks upstream where that is not known. Raises BlobUnknown, or upstream's fault."""
         key = (repository, digest)
-        if key in self._granted:
+        if await self._holdings.catalog.allowed(repository, digest):
             return
         self.refuse_absent(repository, digest)
         await self._checks.join(key, lambda: self._check(repository, digest))
 
     async def grant(self, repository: Repository, digest: Digest) -> None:
         """Upstream gave it to this repository."""
-        self._granted[repository, digest] = True
         await self._holdings.catalog.allow(repository, digest)
 
     def deny(self, repository: Repository, digest: Digest) -> None:
         """Upstream does not have it there."""
         self._absent[repository, digest] = True
-        self._granted.pop((repository, digest), None)
 
     def refuse_absent(self, repository: Repository, digest: Digest) -> None:
         """Raises BlobUnknown where that was upstream's answer a moment ago."""

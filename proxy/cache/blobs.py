@@ -46,7 +46,7 @@ class Blobs:
         self._registry = registry
         self._openings: Flights[Digest, Opened] = Flights(owner)
         self._opener: dict[Digest, Repository] = {}
-        self._heads: Flights[tuple[Repository, Digest], int | None] = Flights(owner)
+        self._heads: Flights[tuple[Repository, Digest], None] = Flights(owner)
         self._sizes: LRUCache[tuple[Repository, Digest], int | None] = LRUCache(10_000)
 
     async def get(self, repository: Repository, digest: Digest) -> BlobAnswer:
@@ -83,8 +83,8 @@ class Blobs:
         self._access.refuse_absent(repository, digest)
         key = (repository, digest)
         if key not in self._sizes:
-            self._sizes[key] = await self._heads.join(key, lambda: self._ask_size(repository, digest))
-        return SizeAnswer(self._sizes[key], Outcome.BYPASS)
+            await self._heads.join(key, lambda: self._ask_size(repository, digest))
+        return SizeAnswer(self._sizes.get(key), Outcome.BYPASS)
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
         content = await self._holdings.find(repository, digest)
@@ -142,11 +142,11 @@ class Blobs:
         await self._access.grant(repository, digest)
         return opened
 
-    async def _ask_size(self, repository: Repository, digest: Digest) -> int | None:
+    async def _ask_size(self, repository: Repository, digest: Digest) -> None:
         try:
             size = await self._registry(repository.upstream).blob_size(repository.name, digest)
         except BlobUnknown:
             self._access.deny(repository, digest)
             raise
+        self._sizes[repository, digest] = size
         await self._access.grant(repository, digest)
-        return size

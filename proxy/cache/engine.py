@@ -4,17 +4,22 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from proxy.cache.access import Access
 from proxy.cache.blobs import Blobs
 from proxy.cache.fills import FillRules, Fills
 from proxy.cache.holdings import Holdings
+from proxy.cache.keeper import Keeper
+from proxy.cache.lifecycle import Lifecycle, LifecycleRules
 from proxy.cache.listings import Listings
 from proxy.cache.manifests import Manifests
+from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
-from proxy.cache.room import FreeSpaceRule, Room
+from proxy.cache.retention import Retention
+from proxy.cache.room import FreeSpaceRule, Room, Shares
+from proxy.cache.scrub import Scrub
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.touches import Touches
@@ -36,6 +41,8 @@ class CacheRules:
     free: FreeSpaceRule
     tags: TagRules
     fills: FillRules
+    lifecycle: LifecycleRules = field(default_factory=LifecycleRules)
+    pins: tuple[str, ...] = ()  # patterns of content that is never let go
 
 
 class Upstreams(NamedTuple):
@@ -44,6 +51,7 @@ class Upstreams(NamedTuple):
     registry: Callable[[str], Registry]
     immutable: IsImmutable
     touch_period: Callable[[str], float | None]  # seconds, None for never
+    share: Shares = lambda _: None
 
 
 class Cache:
@@ -52,20 +60,21 @@ class Cache:
     def __init__(
         self,
         holdings: Holdings,
-        room: Room,
         fills: Fills,
         blobs: Blobs,
         manifests: Manifests,
         listings: Listings,
         touches: Touches,
+        keeper: Keeper,
     ) -> None:
         self.holdings = holdings
-        self.room = room
+        self.room = keeper.room
         self.fills = fills
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
         self.touches = touches
+        self.keeper = keeper
 
     async def keep_house(self, now: Callable[[], float]) -> None:
         """Runs until cancelled: the comparison of store and catalog once, marks of last use and copies of the catalog
@@ -73,12 +82,15 @@ class Cache:
         async with asyncio.TaskGroup() as house:
             house.create_task(self._compare(now))
             house.create_task(self.touches.run())
+            house.create_task(self.keeper.lifecycle.run())
+            house.create_task(self.keeper.scrub.run())
             house.create_task(_every(_FLUSH_EVERY, self.holdings.flush))
             house.create_task(_every(_BACKUP_EVERY, self.holdings.catalog.backup))
 
     async def _compare(self, now: Callable[[], float]) -> None:
         try:
             await self.holdings.in_store(self.holdings.store.sweep)
+            await self.holdings.finish_leaving()
             await reconcile(self.holdings, lambda digest: self.fills.get(digest) is not None, now())
             await self.room.shrink()
         except StoreFailed as cause:
@@ -111,19 +123,24 @@ async def start_cache(
 ) -> Cache:
     """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
     registry = upstreams.registry
-    usage = await catalog.usage()
-    holdings = Holdings(store, catalog, Budget(rules.limits, usage.size), threads.store, now)
-    room = Room(holdings, rules.free, owner)
+    usage = await catalog.usage_by_upstream()
+    budget = Budget(rules.limits, sum(each.size for each in usage.values()))
+    holdings = Holdings(store, catalog, budget, threads.store, now)
+    holdings.used_by.update({upstream: each.size for upstream, each in usage.items()})
+    pins = Pins(catalog, rules.pins)
+    await pins.load()
+    retention = Retention(holdings, pins, lambda digest: fills.get(digest) is not None, owner)
+    room = Room(holdings, retention, rules.free, upstreams.share, owner)
     fills = Fills(holdings, room, registry, rules.fills, threads, owner, now)
     access = Access(holdings, registry, rules.tags.negative_ttl, owner, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, now)
     touches = Touches(registry, upstreams.touch_period, now)
     return Cache(
         holdings,
-        room,
         fills,
         Blobs(holdings, fills, access, registry, owner),
         Manifests(holdings, room, tags, registry, touches.served, owner, now),
         Listings(holdings, registry, rules.tags, owner, now),
         touches,
+        Keeper(holdings, room, retention, Lifecycle(holdings, retention, rules.lifecycle, now), Scrub(holdings, now)),
     )

@@ -8,6 +8,7 @@ nothing with it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from threading import Lock
 
 from proxy.cache.body import FilePart, stretch
 from proxy.cache.passage import Passage
@@ -17,11 +18,14 @@ from proxy.core.names import Digest, Repository
 from proxy.core.spans import Spans
 from proxy.storage.contract import Ingest
 
+_TURN = 0.0004  # seconds that one waiting reader puts off a wake: about what its turn costs
+_LONGEST_TURN = 0.05
+
 OpenPassage = Callable[[Hasher], Awaitable[Passage]]
 
 
 class Fill:
-    """Shared between the mover thread (``arrived``) and the loop (all else)."""
+    """Shared between the mover threads (``arrived``, ``arrived_from``) and the loop (all else)."""
 
     def __init__(self, repository: Repository, digest: Digest, size: int | None, ingest: Ingest) -> None:
         self.repository = repository
@@ -34,7 +38,9 @@ class Fill:
         self.left: Callable[[], None] = lambda: None  # called when the last follower leaves
         self.reader = ingest.open()
         self._spans = Spans()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._writing = Lock()  # one mover at a time adds to the spans
+        self._waiting: dict[asyncio.Future[None], int] = {}  # and the position that each waits for
+        self._waking = False  # it has been arranged
         self._loop = asyncio.get_running_loop()
         self._ended = False
 
@@ -47,10 +53,17 @@ class Fill:
         return self.proven or self.fault is not None or self.spilled is not None
 
     def arrived(self, start: int, end: int) -> None:
-        """From the mover thread: these bytes are in the file."""
-        self._spans.add(start, end)
-        if self._waiting:
-            self._loop.call_soon_threadsafe(self._wake)
+        """From a mover thread: these bytes are in the file."""
+        with self._writing:
+            self._spans.add(start, end)
+            if not self._waiting or self._waking:
+                return
+            self._waking = True
+        self._loop.call_soon_threadsafe(self._wake_soon)
+
+    def arrived_from(self, position: int) -> int:
+        """From any thread: the end of the unbroken run of bytes that begins at ``position``."""
+        return self._spans.run_from(position)
 
     def prove(self, size: int) -> None:
         """The digest agrees: nothing is held back any more."""
@@ -79,11 +92,13 @@ class Fill:
         """Until something may be sent from ``position``, or nothing more will come."""
         while self.readable(position) <= position and not self.settled:
             woken = self._loop.create_future()
-            self._waiting.add(woken)
+            self._waiting[woken] = position
             # Looked at again now that the mover can see the waiter: bytes that came in between woke nobody.
-            if self.readable(position) <= position and not self.settled:
-                await woken
-            self._waiting.discard(woken)
+            try:
+                if self.readable(position) <= position and not self.settled:
+                    await woken
+            finally:
+                self._waiting.pop(woken, None)
 
     def follow(self, open_passage: OpenPassage, readers: Executor) -> "FillBody | None":
         """A body behind this fill; None when its file is no longer open."""
@@ -106,11 +121,18 @@ class Fill:
         if self.followers == 0:
             self.reader.close()
 
+    def _wake_soon(self) -> None:
+        """The more wait, the more comes together first: a turn of many readers for every chunk would cost more than
+        the chunk."""
+        self._loop.call_later(min(_TURN * len(self._waiting), _LONGEST_TURN), self._wake)
+
     def _wake(self) -> None:
-        for woken in self._waiting:
-            if not woken.done():
-                woken.set_result(None)
-        self._waiting.clear()
+        self._waking = False
+        for woken, position in list(self._waiting.items()):
+            if self.settled or self.readable(position) > position:
+                del self._waiting[woken]
+                if not woken.done():
+                    woken.set_result(None)
 
 
 class FillBody:

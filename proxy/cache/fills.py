@@ -9,8 +9,10 @@ from cachetools import TTLCache
 
 from proxy.cache.fill import Fill, FillBody
 from proxy.cache.holdings import Holdings, Membership
-from proxy.cache.intake import Intake, IntakeRules
+from proxy.cache.intake import Intake, IntakeRules, Source
 from proxy.cache.passage import Passage
+from proxy.cache.proof import Proof
+from proxy.cache.ranged import Extras
 from proxy.cache.room import Room
 from proxy.cache.threads import Threads
 from proxy.core.budget import Reservation
@@ -99,6 +101,7 @@ class Fills:
         self._arriving: dict[Digest, Fill] = {}
         self._places = asyncio.Semaphore(rules.at_once)
         self._queued = 0
+        self._extras = Extras(threads.extra, threads.extras, now)
         self._distrusted: TTLCache[tuple[str, Digest], bool] = TTLCache(10_000, rules.distrust, timer=now)
 
     def __len__(self) -> int:
@@ -151,12 +154,14 @@ class Fills:
         """Room and an ingest; None where the blob cannot be kept."""
         reservation: Reservation | None = None
         try:
-            largest = min(self._holdings.budget.limits.blob, self._rules.largest)
+            largest = min(self._room.largest(repository.upstream), self._rules.largest)
             if transfer.size is not None and transfer.size > largest:
                 log.warning("%s of %s: %d bytes pass through, at most %d are cached", digest, repository,
                             transfer.size, largest)  # fmt: skip
                 return None
-            reservation = await self._room.reserve(_STEP if transfer.size is None else transfer.size)
+            reservation = await self._room.reserve(
+                _STEP if transfer.size is None else transfer.size, repository.upstream
+            )
             if reservation is None:
                 log.warning("%s of %s passes through: no room below max_size or min_free", digest, repository)
                 return None
@@ -199,13 +204,15 @@ class Fills:
     async def _fill(self, run: _Run) -> None:
         fill, registry = run.fill, self._registry(run.fill.repository.upstream)
 
-        async def reopen(offset: int) -> Transfer:
-            return await registry.blob(fill.repository.name, fill.digest, offset)
+        async def reopen(offset: int, end: int | None) -> Transfer:
+            return await registry.blob(fill.repository.name, fill.digest, offset, end)
 
         async def grant(size: int) -> bool:
             return await self._room.extend(run.reservation, size)
 
-        intake = Intake(fill, run.ingest, self._threads.movers, reopen, grant)
+        proof = Proof(Hasher(fill.digest), fill.reader, fill.arrived_from, self._threads.provers)
+        source = Source(reopen, grant, self._extras)
+        intake = Intake(fill, run.ingest, proof, self._threads.movers, source)
         granted = _STEP if fill.size is None else fill.size
         if not await intake.run(run.transfer, granted, self._rules.intake):
             self.stats.spilled += 1
@@ -213,7 +220,7 @@ class Fills:
             return
         assert fill.size is not None
         now = self._now()
-        content = Content(fill.digest, fill.size, "", now, now)
+        content = Content(fill.digest, fill.size, "", now, now, fill.repository.upstream)
         await self._holdings.commit(run.ingest, content, Membership(fill.repository), run.reservation)
         self.stats.completed += 1
 

@@ -6,7 +6,7 @@ Invariant: the budget's committed bytes are the catalog's, and every way to add 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple, TypeVar
 
@@ -15,7 +15,8 @@ from cachetools import LRUCache
 from proxy.cache.body import HeldBody
 from proxy.core.budget import Budget, Reservation
 from proxy.core.errors import ContentMissing, StoreFailed
-from proxy.core.names import Digest, Repository
+from proxy.core.graph import Departure, Node
+from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Ingest
 
 log = logging.getLogger("entrepot.holdings")
@@ -23,6 +24,7 @@ log = logging.getLogger("entrepot.holdings")
 T = TypeVar("T")
 _HOT_ENTRIES = 50_000
 _HOT_BYTES = 64 << 20
+_HOT_REPOSITORIES = 64  # of one digest
 
 
 class Manifest(NamedTuple):
@@ -52,10 +54,15 @@ class Holdings:
         self.store = store
         self._threads = threads
         self._now = now
-        self._hot: LRUCache[tuple[Repository, Digest], Content] = LRUCache(_HOT_ENTRIES)
+        self.untagged: Callable[[Repository, Tag], None] = lambda repository, tag: None  # hears of tags that left
+        self.used_by: Counter[str] = Counter()  # committed bytes by the upstream they count to
+        self._hot: LRUCache[Digest, dict[Repository, Content]] = LRUCache(_HOT_ENTRIES)
         self._bytes: LRUCache[Digest, bytes] = LRUCache(_HOT_BYTES, getsizeof=len)
         self._used: dict[Digest, float] = {}
         self._open: Counter[Digest] = Counter()
+        self._committing: Counter[Digest] = Counter()
+        self._leaving: dict[Digest, asyncio.Event] = {}  # bytes that are being removed
+        self._stuck: dict[Digest, Content | Node] = {}  # released, but the disk does not let go of the bytes
         self._changing = asyncio.Lock()
 
     async def in_store(self, work: Callable[..., T], *arguments: object) -> T:
@@ -66,18 +73,17 @@ class Holdings:
 
     async def find(self, repository: Repository, digest: Digest) -> Content | None:
         """What is held and allowed to this repository; the look-up counts as a use."""
-        content = self._hot.get((repository, digest))
+        content = self._hot.get(digest, {}).get(repository)
         if content is None:
-            content = await self.catalog.held(repository, digest)
+            content = await self._look_up(repository, digest)
             if content is None:
                 return None
-            self._hot[repository, digest] = content
         self._used[digest] = self._now()
         return content
 
     def peek(self, repository: Repository, digest: Digest) -> tuple[Content, bytes] | None:
         """What is allowed to this repository and has its bytes in memory. Never waits, and marks nothing."""
-        content = self._hot.get((repository, digest))
+        content = self._hot.get(digest, {}).get(repository)
         raw = self._bytes.get(digest)
         return (content, raw) if content is not None and raw is not None else None
 
@@ -129,7 +135,18 @@ class Holdings:
         await self.forget([content])
 
     def is_open(self, digest: Digest) -> bool:
-        return self._open[digest] > 0
+        """Being read, or just being committed."""
+        return digest in self._open or digest in self._committing
+
+    async def _look_up(self, repository: Repository, digest: Digest) -> Content | None:
+        epoch = self.epoch
+        content = await self.catalog.held(repository, digest)
+        if content is not None and epoch == self.epoch:  # otherwise it may have left meanwhile
+            known = self._hot.setdefault(digest, {})
+            if len(known) >= _HOT_REPOSITORIES:
+                known.clear()
+            known[repository] = content
+        return content
 
     def _closed(self, digest: Digest) -> None:
         self._open[digest] -= 1
@@ -141,12 +158,22 @@ class Holdings:
     async def commit(self, ingest: Ingest, content: Content, member: Membership, reservation: Reservation) -> None:
         """Makes an ingest durable and known, and its reservation committed bytes. Raises NoSpace or StoreFailed; the
         reservation is then still the caller's."""
-        await self.in_store(ingest.commit, content.digest, content.size)
-        async with self._changing:
-            before = await self.catalog.content(content.digest)
-            await self.catalog.add(content, member.repository, member.children)
-            reservation.commit(content.size)
-            self.budget.forget(before.size if before else 0)
+        while (leaving := self._leaving.get(content.digest)) is not None:
+            await leaving.wait()
+        self._committing[content.digest] += 1
+        try:
+            await self.in_store(ingest.commit, content.digest, content.size)
+            async with self._changing:
+                before = await self.catalog.content(content.digest)
+                await self.catalog.add(content, member.repository, member.children)
+                self._replaced(before)
+                self._replaced(self._stuck.pop(content.digest, None))
+                reservation.commit(content.size)
+                self.used_by[before.upstream if before and before.upstream else content.upstream] += content.size
+        finally:
+            self._committing[content.digest] -= 1
+            if self._committing[content.digest] <= 0:
+                del self._committing[content.digest]
 
     async def adopt(self, content: Content, children: Sequence[Digest]) -> None:
         """What lies in the store under its digest, unknown to the catalog, is held from now on."""
@@ -154,6 +181,7 @@ class Holdings:
             if await self.catalog.content(content.digest) is None:
                 await self.catalog.add(content, None, children)
                 self.budget.adopt(content.size)
+                self.used_by[content.upstream] += content.size
 
     async def allow(self, repository: Repository, digest: Digest) -> None:
         await self.catalog.allow(repository, digest)
@@ -162,32 +190,92 @@ class Holdings:
         """No longer held. Known to the catalog first: bytes without an entry are found again, an entry without bytes
         would promise what is not there."""
         async with self._changing:
-            held = [content for content in contents if await self.catalog.content(content.digest)]
+            held = [found for content in contents if (found := await self.catalog.content(content.digest))]
             await self.catalog.forget([content.digest for content in held])
-            self.budget.forget(sum(content.size for content in held))
-        self.changed()
-        gone = {content.digest for content in contents}
-        for digest in gone:
-            self._bytes.pop(digest, None)
-        for key in [key for key in self._hot if key[1] in gone]:
-            del self._hot[key]
+            for content in held:
+                self._replaced(content)
+        self._forget_hot(content.digest for content in contents)
 
-    async def evict(self, contents: Sequence[Content]) -> int:
-        """Forgets and removes what is not in use; returns the bytes freed."""
-        idle = [content for content in contents if not self.is_open(content.digest)]
-        await self.forget(idle)
-        for content in idle:
+    async def release(self, digests: Sequence[Digest], decide: Callable[[Sequence[Node]], Departure]) -> Departure:
+        """Lets go what ``decide`` says of these and all that hangs on them; nothing changes between look and deed.
+        Known to the catalog first, so that a crash in between leaves bytes without an entry and a note to remove them;
+        the budget has the bytes back once they are gone. Not to be cancelled."""
+        async with self._changing:
+            departure = decide(await self.catalog.kin(digests))
+            if not departure.seats and not departure.freed:
+                return departure
+            freed = {node.digest: node for node in departure.freed}
+            gone = self._begin_leaving(freed)
             try:
-                await self.in_store(self.store.remove, content.digest)
-            except StoreFailed:
-                continue  # found again by the next comparison of store and catalog
-        return sum(content.size for content in idle)
+                for repository, tag in await self.catalog.release(sorted(departure.seats), list(freed)):
+                    self.untagged(repository, tag)
+            except BaseException:
+                self._end_leaving(freed, gone)
+                raise
+            self._stuck.update(freed)
+            self._forget_hot([*freed, *(seat.digest for seat in departure.seats)])
+        await self._remove(freed, gone)
+        return departure
+
+    async def finish_leaving(self) -> int:
+        """Removes bytes that a crash or a failing disk left behind a release; returns of how many contents."""
+        async with self._changing:
+            found = [digest for digest in await self.catalog.leaving(1000) if not self._is_moving(digest)]
+            gone = self._begin_leaving(found)
+        await self._remove(found, gone)
+        return len(found)
+
+    async def _remove(self, digests: Iterable[Digest], gone: asyncio.Event) -> None:
+        try:
+            removed = await self.in_store(_remove_all, self.store, list(digests))
+            for digest in removed:
+                self._replaced(self._stuck.pop(digest, None))
+            await self.catalog.left(removed)
+        finally:
+            self._end_leaving(digests, gone)
+
+    def _is_moving(self, digest: Digest) -> bool:
+        return digest in self._leaving or digest in self._committing
+
+    def _begin_leaving(self, digests: Iterable[Digest]) -> asyncio.Event:
+        gone = asyncio.Event()
+        self._leaving.update(dict.fromkeys(digests, gone))
+        return gone
+
+    def _end_leaving(self, digests: Iterable[Digest], gone: asyncio.Event) -> None:
+        for digest in digests:
+            del self._leaving[digest]
+        gone.set()
+
+    def _forget_hot(self, digests: Iterable[Digest]) -> None:
+        self.changed()
+        for digest in digests:
+            self._bytes.pop(digest, None)
+            self._hot.pop(digest, None)
+
+    def _replaced(self, content: Content | Node | None) -> None:
+        """Its bytes are no longer there."""
+        if content is not None:
+            self.budget.forget(content.size)
+            self.used_by[content.upstream] -= content.size
 
     async def flush(self) -> None:
         """Writes the marks of last use in one batch."""
         used, self._used = self._used, {}
         if used:
             await self.catalog.touch(used)
+
+
+def _remove_all(store: BlobStore, digests: Sequence[Digest]) -> list[Digest]:
+    removed = []
+    for digest in digests:
+        try:
+            store.remove(digest)
+        except StoreFailed as cause:
+            log.error("%s is let go and its bytes stay for now: %s", digest, cause)
+        else:
+            removed.append(digest)
+    return removed
 
 
 class _Counted:

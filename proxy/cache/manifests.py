@@ -26,6 +26,7 @@ log = logging.getLogger("entrepot.manifest")
 Key = tuple[Repository, Reference]
 
 _LOOK_AGAIN = 60.0  # seconds
+_AUDIT_AGAIN = 3600.0  # seconds after an audit that failed
 
 
 class Manifests:
@@ -49,7 +50,7 @@ class Manifests:
         self._owner = owner
         self._now = now
         self._flights: Flights[Key, ManifestAnswer] = Flights(owner)
-        self._audits: set[Key] = set()
+        self._audited: TTLCache[Key, bool] = TTLCache(10_000, _AUDIT_AGAIN, timer=now)
         self._absent: TTLCache[Key, Absent] = TTLCache(10_000, tags.rules.negative_ttl, timer=now)
 
     async def get(self, repository: Repository, reference: Reference) -> ManifestAnswer:
@@ -67,7 +68,7 @@ class Manifests:
             if record is None or self.tags.standing(repository, digest, record) is not Standing.FRESH:
                 return None
             self._audit_behind(repository, digest, record)
-            digest, until = record.digest, self.tags.fresh_until(record)
+            digest, until = record.digest, min(until, self.tags.fresh_until(record))
         found = self._holdings.peek(repository, digest)
         if found is None or not found[0].media_type:
             return None
@@ -122,8 +123,8 @@ class Manifests:
         return ManifestAnswer(digest, content.media_type, raw, outcome)
 
     def _audit_behind(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
-        if self.tags.audit_is_due(record) and (repository, tag) not in self._audits:
-            self._audits.add((repository, tag))
+        if self.tags.audit_is_due(record) and (repository, tag) not in self._audited:
+            self._audited[repository, tag] = True
             self._owner.create_task(self._audit(repository, tag, record))
 
     async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
@@ -132,8 +133,6 @@ class Manifests:
             await self.tags.audited(repository, tag, record, found)
         except Fault as cause:
             log.info("%s:%s is immutable and was not looked at upstream: %s", repository, tag, cause)
-        finally:
-            self._audits.discard((repository, tag))
 
     async def _check(self, repository: Repository, tag: Tag, record: TagRecord) -> ManifestAnswer:
         """Where the tag points now, by HEAD where we may already hold the answer: a HEAD costs no pull quota."""
@@ -175,11 +174,12 @@ class Manifests:
             facts = read_manifest(fetched.raw, fetched.media_type)
         except ManifestInvalid as cause:
             raise UpstreamBroken(repository.upstream, f"{fetched.digest} is not a manifest: {cause}") from None
-        reservation = await self._room.reserve(len(fetched.raw))
+        reservation = await self._room.reserve(len(fetched.raw), repository.upstream)
         if reservation is None:
             return False
         now = self._now()
-        content = Content(fetched.digest, len(fetched.raw), fetched.media_type, now, now)
+        size, upstream = len(fetched.raw), repository.upstream
+        content = Content(fetched.digest, size, fetched.media_type, now, now, upstream, facts.subject)
         try:
             ingest = await self._holdings.in_store(self._holdings.store.begin)
             try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import ContentMissing, StoreFailed
-from proxy.core.manifests import ManifestInvalid, read_manifest
+from proxy.core.manifests import ManifestFacts, ManifestInvalid, read_manifest
 from proxy.core.names import Digest
 from proxy.storage.contract import Content
 
@@ -65,26 +65,26 @@ async def _adopt(holdings: Holdings, digest: Digest, size: int, now: float, find
         if not await holdings.in_store(holdings.store.verify, digest):
             findings.quarantined += 1
             return await holdings.in_store(holdings.store.quarantine, digest)
-        media_type, children = await _facts(holdings, digest, size)
+        facts = await _facts(holdings, digest, size)
     except (ContentMissing, StoreFailed) as cause:
         log.warning("%s: %s", digest, cause)
         return
     findings.adopted += 1
-    await holdings.adopt(Content(digest, size, media_type, now, now), children)
+    media_type, children, subject = (facts.media_type, facts.children, facts.subject) if facts else ("", (), None)
+    await holdings.adopt(Content(digest, size, media_type, now, now, subject=subject), children)
 
 
-async def _facts(holdings: Holdings, digest: Digest, size: int) -> tuple[str, tuple[Digest, ...]]:
+async def _facts(holdings: Holdings, digest: Digest, size: int) -> ManifestFacts | None:
     """A manifest shows by its fields; everything else is a blob."""
     if size > _MANIFEST_LIMIT:
-        return "", ()
+        return None
     reader = await holdings.in_store(holdings.store.open, digest)
     try:
-        facts = read_manifest(await holdings.in_store(reader.read, 0, size), "")
+        return read_manifest(await holdings.in_store(reader.read, 0, size), "")
     except ManifestInvalid:
-        return "", ()
+        return None
     finally:
         reader.close()
-    return facts.media_type, facts.children
 
 
 async def _drop(holdings: Holdings, content: Content, findings: Findings) -> None:

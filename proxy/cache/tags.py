@@ -32,6 +32,7 @@ class Tags:
         self._immutable = immutable
         self._now = now
         self._records: LRUCache[tuple[Repository, Tag], TagRecord] = LRUCache(50_000)
+        holdings.untagged = self._untagged
 
     async def find(self, repository: Repository, tag: Tag) -> TagRecord | None:
         record = self._records.get((repository, tag))
@@ -66,9 +67,12 @@ class Tags:
         self._holdings.changed()
         await self._holdings.catalog.drop_tag(repository, tag)
 
+    def _untagged(self, repository: Repository, tag: Tag) -> None:
+        self._records.pop((repository, tag), None)
+
     def audit_is_due(self, record: TagRecord) -> bool:
-        """Was it believed without asking for so long that a look is owed?"""
-        return self._now() - record.checked_at > _AUDIT_EVERY
+        """Was it believed for nothing but being immutable, and for so long that a look is owed?"""
+        return self._old(record) and self._now() - record.checked_at > _AUDIT_EVERY
 
     async def audited(self, repository: Repository, tag: Tag, record: TagRecord, upstream: Digest) -> None:
         """What upstream says of an immutable tag."""

@@ -63,7 +63,9 @@ def _examinee(settings: Settings, registries: Registries, name: str, image: str)
 
 def table(steps: Sequence[Step]) -> None:
     """To the terminal."""
-    shown = Table("upstream", "step", "verdict", "what was found", box=None, pad_edge=False)
+    shown = Table("upstream", "step", "verdict", box=None, pad_edge=False)
+    shown.columns[0].overflow = "fold"
+    shown.add_column("what was found", overflow="fold")
     for step in steps:
         colour = _COLOURS[step.verdict.value]
         shown.add_row(escape(step.subject), step.name, f"[{colour}]{step.verdict.value}[/]", escape(step.detail))

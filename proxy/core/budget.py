@@ -30,6 +30,10 @@ class Limits:
         """A blob above this share would drive out everything else: it passes through uncached."""
         return int(self.soft * _BLOB_SHARE)
 
+    def excess(self, used: int) -> int:
+        """Bytes to evict when so many are used; 0 below the soft limit."""
+        return used - self.after_eviction if used > self.soft else 0
+
 
 class Budget:
     """Counts bytes; names no victims and removes nothing."""
@@ -60,9 +64,7 @@ class Budget:
 
     def excess(self, wanted: int = 0) -> int:
         """Bytes to evict now, so that ``wanted`` more fit; 0 below the soft limit."""
-        if self.used + wanted <= self.limits.soft:
-            return 0
-        return self.used + wanted - self.limits.after_eviction
+        return self.limits.excess(self.used + wanted)
 
 
 class Reservation:

@@ -52,3 +52,9 @@ def backoff(failures: int, jitter: float) -> float:
 def may_renew(token: EcrToken, now: float) -> bool:
     """Whether a refusal may be the token's fault: one from this very minute is refused for another reason."""
     return now - token.received_at >= CALL_SPACING
+
+
+def may_drop(dropped_at: float, now: float) -> bool:
+    """Whether a token that the registry does not know may be given up, however new it is: once a minute, since its
+    successor, unknown as well, tells that the fault is not the token's."""
+    return now - dropped_at >= CALL_SPACING

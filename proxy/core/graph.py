@@ -65,30 +65,34 @@ class Departure:
 
 
 class Graph:
-    """The nodes around some images, complete downwards: every held descendant and referrer of an asked node is there."""
+    """Some images and all around them: every held descendant and referrer of an asked node must be there."""
 
     def __init__(self, nodes: Iterable[Node], keeps: Keeps, in_use: InUse) -> None:
         self._nodes = {node.digest: node for node in nodes}
         self._keeps = keeps
         self._in_use = in_use
 
-    def expire(self, seats: Iterable[Seat]) -> tuple[Departure, list[Seat]]:
-        """All that leaves when these images leave their repositories; and the seats that stay: pinned, or in use."""
-        parting = _Parting()
-        stays = []
-        for seat in seats:
+    def expire(self, seats: Iterable[Seat], before: "Parting | None" = None) -> tuple[Departure, list[Seat]]:
+        """All that leaves when these images leave their repositories, besides what left ``before``; and those that
+        stay: pinned, in use, or children of an index that stays."""
+        parting = Parting() if before is None else before
+        trials, stays = [], []
+        for seat in sorted(seats, key=self._is_child):  # a child can go only behind its index
+            if seat in parting.seats:
+                continue
             trial = self._without(parting, [seat], [])
-            if seat not in trial.seats or self._is_used(trial):
-                if seat not in parting.seats:
-                    stays.append(seat)
+            if seat not in trial.seats or self._is_child(seat, parting.seats) or self._is_used(trial):
+                stays.append(seat)
             else:
                 parting.take(trial)
-        return parting.departure(), stays
+                trials.append(trial)
+        return _sum(trials), stays
 
     def evict(self, order: Sequence[Digest], wanted: int, weighs: Callable[[Node], int]) -> Departure:
         """The shortest run of ``order`` that frees ``wanted`` bytes as ``weighs`` counts them, less if all of it does
         not. What is pinned or in use is passed over, and an image goes whole or not at all."""
-        parting = _Parting()
+        parting = Parting()
+        trials = []
         freed = 0
         for digest in order:
             if freed >= wanted:
@@ -98,8 +102,9 @@ class Graph:
             trial = self._without(parting, self._nodes[digest].seats(), [digest])
             if any(node.digest == digest for node in trial.freed) and not self._is_used(trial):
                 parting.take(trial)
+                trials.append(trial)
                 freed += sum(map(weighs, trial.freed))
-        return parting.departure()
+        return _sum(trials)
 
     def purge(self, digest: Digest) -> Departure:
         """The content wherever it is held, even out of the middle of an image; nothing if it is pinned or in use."""
@@ -107,18 +112,18 @@ class Graph:
         if node is None or self._in_use(digest) or any(self._keeps(node, place) for place in node.places):
             return Departure()
         if node.is_manifest:
-            whole = self._without(_Parting(), node.seats(), [digest])
+            whole = self._without(Parting(), node.seats(), [digest])
             if any(each.digest == digest for each in whole.freed):
                 return Departure() if self._is_used(whole) else whole
         return Departure(frozenset(node.seats()), (node,))
 
-    def _without(self, parting: "_Parting", seats: Iterable[Seat], roots: Iterable[Digest]) -> Departure:
+    def _without(self, parting: "Parting", seats: Iterable[Seat], roots: Iterable[Digest]) -> Departure:
         """What leaves besides what already did; ``roots`` are looked at even where they have no seat."""
         gone = self._leaving(parting, seats)
         touched = [seat.digest for seat in gone]
         return Departure(frozenset(gone), tuple(self._freed(parting, gone, [*touched, *roots])))
 
-    def _leaving(self, parting: "_Parting", seats: Iterable[Seat]) -> set[Seat]:
+    def _leaving(self, parting: "Parting", seats: Iterable[Seat]) -> set[Seat]:
         gone: set[Seat] = set()
         work = list(seats)
         while work:
@@ -129,17 +134,23 @@ class Graph:
             gone.add(seat)
             work += (Seat(seat.repository, referrer) for referrer in node.referrers)
             for child in (Seat(seat.repository, digest) for digest in node.children):
-                if self._follows(child, gone | parting.seats if parting.seats else gone):
+                if self._follows(child, gone, parting.seats):
                     work.append(child)
         return gone
 
-    def _follows(self, child: Seat, gone: set[Seat]) -> bool:
+    def _follows(self, child: Seat, *gone: set[Seat]) -> bool:
         node, place = self._at(child)
         if node is None or place is None or not node.is_manifest or place.tags:
             return False
-        return all(Seat(child.repository, index) in gone for index in place.indexes)
+        return not self._is_child(child, *gone)
 
-    def _freed(self, parting: "_Parting", gone: set[Seat], touched: list[Digest]) -> list[Node]:
+    def _is_child(self, seat: Seat, *gone: set[Seat]) -> bool:
+        """Of an index that keeps its seat in the same repository."""
+        _, place = self._at(seat)
+        indexes = place.indexes if place is not None else frozenset()
+        return any(all(Seat(seat.repository, index) not in seats for seats in gone) for index in indexes)
+
+    def _freed(self, parting: "Parting", gone: set[Seat], touched: list[Digest]) -> list[Node]:
         lost: Counter[Digest] = Counter()
         freed: dict[Digest, Node] = {}
         while touched:
@@ -171,18 +182,20 @@ class Graph:
 
 
 @dataclass(slots=True)
-class _Parting:
-    """What has been let go so far."""
+class Parting:
+    """What has left so far, in one graph or in several one after the other."""
 
     seats: set[Seat] = field(default_factory=set)
-    freed: dict[Digest, Node] = field(default_factory=dict)
+    freed: set[Digest] = field(default_factory=set)
     lost: Counter[Digest] = field(default_factory=Counter)  # by how many parents a digest is poorer
 
     def take(self, departure: Departure) -> None:
         self.seats |= departure.seats
         for node in departure.freed:
-            self.freed[node.digest] = node
+            self.freed.add(node.digest)
             self.lost.update(set(node.children))
 
-    def departure(self) -> Departure:
-        return Departure(frozenset(self.seats), tuple(self.freed.values()))
+
+def _sum(departures: Sequence[Departure]) -> Departure:
+    seats = frozenset(seat for each in departures for seat in each.seats)
+    return Departure(seats, tuple(node for each in departures for node in each.freed))

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 
 def fits(pattern: str, text: str) -> bool:
-    """Case counts. Never slower than pattern × text, whatever the pattern."""
+    """Case counts. Never slower than pattern times text, whatever the pattern."""
     at, star, mark = 0, -1, 0
     place = 0
     while place < len(text):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from proxy.core.ecr_names import parse_ecr_host
+from proxy.core.ecr_names import EcrHost, parse_ecr_host
 from proxy.core.errors import Fault, UpstreamRefused
 from proxy.core.manifests import DOCKER_LIST, OCI_INDEX, ManifestInvalid, read_manifest
 from proxy.core.names import parse_name, parse_reference
@@ -160,6 +160,10 @@ class _Examination:
             issued = await (aws.ecr_public_token() if self._upstream.public else aws.ecr_token())
         except AwsFault as fault:
             raise _Ailment(fault.why, "see 'Permissions' and 'Network' in deploy/aws/README.md") from None
+        host = self._ecr_host()
+        if host is not None and host.region != aws.identity.region:
+            detail = f"the token is of {aws.identity.region}, the registry in {host.region}"
+            raise _Ailment(detail, "leave auth.region out: it follows from the name")
         if not self._upstream.public:
             self._authorization = f"Basic {issued.value}"
         return f"good for {issued.lifetime / 3600:.1f} h"
@@ -183,7 +187,8 @@ class _Examination:
         if status == 200 or (status == 401 and challenge and not self._authorization):
             return "200" if status == 200 else f"401, it asks for {challenge.partition(' ')[0]}"
         if self._authorization and status in {401, 403}:
-            raise _Ailment(f"status {status} with a fresh token", "check region and role_arn of the upstream")
+            fix = "check account and region in the name of the upstream, and its role_arn"
+            raise _Ailment(f"status {status} with a fresh token", fix)
         raise _Ailment(f"status {status}", "check the url: this does not answer as a registry")
 
     async def _clock(self) -> str:
@@ -206,7 +211,7 @@ class _Examination:
         except UpstreamRefused as fault:
             raise _Ailment(str(fault), "allow ecr:BatchGetImage, or give credentials that may pull this") from None
         except Fault as fault:
-            raise _Ailment(str(fault), "check the name of the image") from None
+            raise _Ailment(str(fault), self._image_fix()) from None
         return str(digest)
 
     async def _blob(self) -> str:
@@ -236,7 +241,7 @@ class _Examination:
         return (name, tag) if colon else (image, "latest")
 
     def _route_fix(self) -> str:
-        host = parse_ecr_host(self._host)
+        host = self._ecr_host()
         if host is None:
             return "check routes, firewall and NAT: the machine must reach this host"
         return (
@@ -244,7 +249,16 @@ class _Examination:
             f"com.amazonaws.{host.region}.ecr.dkr with private DNS and port 443 in from here"
         )
 
+    def _image_fix(self) -> str:
+        host = self._ecr_host()
+        if host is None:
+            return "check the name of the image"
+        return f"check the name of the image, and that account {host.account} has it in {host.region} and not archived"
+
+    def _ecr_host(self) -> EcrHost | None:
+        return parse_ecr_host(self._host) or parse_ecr_host(self._upstream.name)
+
     def _blob_fix(self) -> str:
-        if parse_ecr_host(self._host) is None:
+        if self._ecr_host() is None:
             return "blobs are often redirected to a CDN: allow port 443 out to everywhere"
         return "ECR's layers come from S3: add the S3 gateway endpoint to the route table, and allow its prefix list"

@@ -14,35 +14,45 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from proxy.core.errors import NoSpace, OwnFault, StoreFailed
+from proxy.core.graph import Node, Seat
 from proxy.core.names import Digest, Repository, Tag
-from proxy.storage.contract import Content, TagRecord, Usage
+from proxy.storage import departures
+from proxy.storage.contract import Content, HeldImage, Shelf, Spot, TagRecord, Usage
+from proxy.storage.departures import COLUMNS, ID, content_of
 from proxy.storage.faults import fault_of
 from proxy.storage.recovery import Recovery, copy_catalog, is_corruption, open_catalog, primary_code, suspect
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_CONTENT = "SELECT digest, size, media_type, created_at, used_at FROM content"
-_HELD = """
-    SELECT content.digest, size, media_type, created_at, used_at FROM repository
+_CONTENT = f"SELECT {COLUMNS} FROM content"
+_HELD = f"""
+    SELECT {COLUMNS} FROM repository
     JOIN member ON member.repository = repository.id JOIN content ON content.digest = member.digest
-    WHERE upstream = ? AND name = ? AND member.digest = ?"""
+    WHERE repository.upstream = ? AND name = ? AND member.digest = ?"""
 _ADD = """
-    INSERT INTO content (digest, size, media_type, created_at, used_at) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO content (digest, size, media_type, created_at, used_at, upstream, subject) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (digest) DO UPDATE SET
-        size = excluded.size, media_type = excluded.media_type, used_at = max(used_at, excluded.used_at)"""
-_ID = "(SELECT id FROM repository WHERE upstream = ? AND name = ?)"
+        size = excluded.size, media_type = excluded.media_type, used_at = max(used_at, excluded.used_at),
+        upstream = iif(upstream = '', excluded.upstream, upstream), subject = excluded.subject"""
+_ALLOW = f"""
+    INSERT INTO member (repository, digest, created_at, image)
+    VALUES ({ID}, ?, ?, EXISTS (SELECT 1 FROM content WHERE digest = ? AND media_type <> ''))
+    ON CONFLICT (repository, digest) DO UPDATE SET created_at = coalesce(created_at, excluded.created_at)"""
 _TAG = """
     SELECT digest, checked_at FROM repository JOIN tag ON tag.repository = repository.id
     WHERE upstream = ? AND name = ? AND tag = ?"""
 _SET_TAG = f"""
-    INSERT INTO tag (repository, tag, digest, checked_at) VALUES ({_ID}, ?, ?, ?)
+    INSERT INTO tag (repository, tag, digest, checked_at) VALUES ({ID}, ?, ?, ?)
     ON CONFLICT (repository, tag) DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at"""
 _REPOSITORIES = """
-    SELECT upstream, name FROM repository WHERE (upstream, name) > (?, ?) AND EXISTS (
-        SELECT 1 FROM member JOIN content ON content.digest = member.digest
-        WHERE member.repository = repository.id AND media_type <> '')
+    SELECT upstream, name FROM repository
+    WHERE (upstream, name) > (?, ?) AND EXISTS (SELECT 1 FROM member WHERE repository = repository.id AND image = 1)
     ORDER BY upstream, name LIMIT ?"""
+_TOUCH = """
+    UPDATE content SET used_at = ?1 WHERE used_at < ?1 AND (digest = ?2 OR digest IN (
+        SELECT parent FROM child WHERE child = ?2 AND EXISTS (
+            SELECT 1 FROM content WHERE digest = ?2 AND media_type <> '')))"""
 
 
 class SqliteCatalog:
@@ -78,25 +88,30 @@ class SqliteCatalog:
         await self._write(_forget, digests)
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
-        await self._write(_run, f"DELETE FROM member WHERE repository = {_ID} AND digest = ?", (*repository, digest))
+        await self._write(_run, f"DELETE FROM member WHERE repository = {ID} AND digest = ?", (*repository, digest))
 
     async def tag(self, repository: Repository, tag: Tag) -> TagRecord | None:
         return await self._read(_tag, repository, tag)
+
+    async def allowed(self, repository: Repository, digest: Digest) -> bool:
+        query = f"SELECT digest FROM member WHERE repository = {ID} AND digest = ?"
+        return bool(await self._read(_column, query, (*repository, digest)))
 
     async def set_tag(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         await self._write(_set_tag, repository, tag, record)
 
     async def drop_tag(self, repository: Repository, tag: Tag) -> None:
-        await self._write(_run, f"DELETE FROM tag WHERE repository = {_ID} AND tag = ?", (*repository, tag))
+        await self._write(_run, f"DELETE FROM tag WHERE repository = {ID} AND tag = ?", (*repository, tag))
 
     async def touch(self, uses: Mapping[Digest, float]) -> None:
         await self._write(_touch, sorted(uses.items()))
 
-    async def oldest(self, limit: int) -> list[Content]:
-        return await self._read(_all, f"{_CONTENT} ORDER BY used_at, digest LIMIT ?", (limit,))
-
     async def usage(self) -> Usage:
-        return await self._read(_usage)
+        found = (await self.usage_by_upstream()).values()
+        return Usage(sum(usage.size for usage in found), sum(usage.entries for usage in found))
+
+    async def usage_by_upstream(self) -> Mapping[str, Usage]:
+        return await self._read(_usages)
 
     async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
         return await self._read(_repositories, after or ("", ""), limit)
@@ -104,13 +119,41 @@ class SqliteCatalog:
     async def between(self, first: str, last: str) -> list[Content]:
         return await self._read(_all, f"{_CONTENT} WHERE digest >= ? AND digest < ? ORDER BY digest", (first, last))
 
-    async def children(self, digest: Digest) -> list[Digest]:
-        """What the manifest refers to, in order of digest, as far as it was said while it was added."""
-        return await self._read(_digests, "SELECT child FROM child WHERE parent = ? ORDER BY child", digest)
+    async def idle(self, shelf: Shelf, after: Spot, limit: int, upstream: str | None = None) -> list[Content]:
+        return await self._read(departures.idle, shelf, after, limit, upstream)
 
-    async def parents(self, digest: Digest) -> list[Digest]:
-        """The held manifests that refer to it, in order of digest."""
-        return await self._read(_digests, "SELECT parent FROM child WHERE child = ? ORDER BY parent", digest)
+    async def images(self, repository: Repository, after: str, limit: int) -> list[HeldImage]:
+        return await self._read(departures.images, repository, after, limit)
+
+    async def kin(self, digests: Sequence[Digest]) -> list[Node]:
+        return await self._read(departures.kin, digests)
+
+    async def release(self, seats: Sequence[Seat], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
+        return await self._write(departures.release, seats, freed)
+
+    async def leaving(self, limit: int) -> list[Digest]:
+        return [Digest(found) for found in await self._read(_column, "SELECT digest FROM leaving LIMIT ?", (limit,))]
+
+    async def left(self, digests: Sequence[Digest]) -> None:
+        await self._write(_many, "DELETE FROM leaving WHERE digest = ?", [(digest,) for digest in digests])
+
+    async def compact(self, size: int) -> int:
+        return await self._read(departures.compact, size)
+
+    async def note(self, name: str) -> str | None:
+        return next(iter(await self._read(_column, "SELECT text FROM note WHERE name = ?", (name,))), None)
+
+    async def write_note(self, name: str, text: str) -> None:
+        await self._write(_run, "INSERT OR REPLACE INTO note (name, text) VALUES (?, ?)", (name, text))
+
+    async def pins(self) -> list[str]:
+        return await self._read(_column, "SELECT pattern FROM pin ORDER BY pattern", ())
+
+    async def pin(self, pattern: str) -> None:
+        await self._write(_run, "INSERT OR IGNORE INTO pin (pattern) VALUES (?)", (pattern,))
+
+    async def unpin(self, pattern: str) -> bool:
+        return await self._write(_run, "DELETE FROM pin WHERE pattern = ?", (pattern,)) > 0
 
     async def backup(self) -> None:
         await self._hop(self._copier, self._copy)
@@ -191,42 +234,45 @@ def _fault(error: sqlite3.Error) -> OwnFault:
 # ------------------------------------------------ on the catalog's thread
 
 
-def _content(row: tuple[str, int, str, float, float]) -> Content:
-    return Content(Digest(row[0]), *row[1:])
+def _run(connection: sqlite3.Connection, statement: str, values: tuple[str | float, ...]) -> int:
+    return connection.execute(statement, values).rowcount
 
 
-def _run(connection: sqlite3.Connection, statement: str, values: tuple[str | float, ...]) -> None:
-    connection.execute(statement, values)
+def _many(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
+    connection.executemany(statement, rows)
 
 
 def _one(connection: sqlite3.Connection, query: str, values: tuple[str, ...]) -> Content | None:
     row = connection.execute(query, values).fetchone()
-    return _content(row) if row else None
+    return content_of(row) if row else None
 
 
 def _all(connection: sqlite3.Connection, query: str, values: tuple[str | int, ...]) -> list[Content]:
-    return [_content(row) for row in connection.execute(query, values)]
+    return [content_of(row) for row in connection.execute(query, values)]
 
 
-def _digests(connection: sqlite3.Connection, query: str, digest: Digest) -> list[Digest]:
-    return [Digest(found) for (found,) in connection.execute(query, (digest,))]
+def _column(connection: sqlite3.Connection, query: str, values: tuple[str | int, ...]) -> list[str]:
+    return [found for (found,) in connection.execute(query, values)]
 
 
 def _intern(connection: sqlite3.Connection, repository: Repository) -> None:
     connection.execute("INSERT OR IGNORE INTO repository (upstream, name) VALUES (?, ?)", repository)
 
 
-def _allow(connection: sqlite3.Connection, repository: Repository, digest: Digest) -> None:
+def _allow(
+    connection: sqlite3.Connection, repository: Repository, digest: Digest, created_at: float | None = None
+) -> None:
     _intern(connection, repository)
-    connection.execute(f"INSERT OR IGNORE INTO member (repository, digest) VALUES ({_ID}, ?)", (*repository, digest))
+    connection.execute(_ALLOW, (*repository, digest, created_at, digest))
 
 
 def _add(
     connection: sqlite3.Connection, content: Content, repository: Repository | None, children: Sequence[Digest]
 ) -> None:
     connection.execute(_ADD, content)
+    connection.execute("DELETE FROM leaving WHERE digest = ?", (content.digest,))
     if repository is not None:
-        _allow(connection, repository, content.digest)
+        _allow(connection, repository, content.digest, content.created_at)
     pairs = ((content.digest, child) for child in children)
     connection.executemany("INSERT OR IGNORE INTO child (parent, child) VALUES (?, ?)", pairs)
 
@@ -248,12 +294,12 @@ def _set_tag(connection: sqlite3.Connection, repository: Repository, tag: Tag, r
 
 
 def _touch(connection: sqlite3.Connection, uses: Sequence[tuple[Digest, float]]) -> None:
-    rows = ((used_at, digest, used_at) for digest, used_at in uses)
-    connection.executemany("UPDATE content SET used_at = ? WHERE digest = ? AND used_at < ?", rows)
+    connection.executemany(_TOUCH, ((used_at, digest) for digest, used_at in uses))
 
 
-def _usage(connection: sqlite3.Connection) -> Usage:
-    return Usage(*connection.execute("SELECT size, entries FROM usage").fetchone())
+def _usages(connection: sqlite3.Connection) -> dict[str, Usage]:
+    rows = connection.execute("SELECT upstream, size, entries FROM usage")
+    return {upstream: Usage(size, entries) for upstream, size, entries in rows}
 
 
 def _repositories(connection: sqlite3.Connection, after: tuple[str, str], limit: int) -> list[Repository]:

@@ -8,8 +8,10 @@ Invariant: bytes become visible under a digest only by ``Ingest.commit``, and th
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple, Protocol
 
+from proxy.core.graph import Node, Seat
 from proxy.core.names import Digest, Repository, Tag
 
 # ---------------------------------------------------------------- bytes
@@ -96,6 +98,8 @@ class Content(NamedTuple):
     media_type: str  # of a manifest; empty for a blob
     created_at: float  # seconds since the epoch: first cached
     used_at: float  # last served
+    upstream: str = ""  # through which it was first fetched: its bytes count there; empty where nobody knows
+    subject: Digest | None = None  # of a manifest that is about another
 
 
 class TagRecord(NamedTuple):
@@ -108,6 +112,33 @@ class TagRecord(NamedTuple):
 class Usage(NamedTuple):
     size: int  # bytes
     entries: int
+
+
+class HeldImage(NamedTuple):
+    """A held manifest as an image of one repository."""
+
+    content: Content
+    cached_at: float  # first cached in that repository
+    tags: tuple[Tag, ...]  # in order
+    manifests: tuple[Digest, ...]  # the held ones that it refers to: the children of an index
+    size: int  # bytes, with everything held that it refers to
+
+
+class Shelf(Enum):
+    """What goes as one when space is needed."""
+
+    IMAGES = "images"  # manifests that no held index refers to and whose subject, if any, is not held
+    ORPHANS = "orphans"  # blobs that no held manifest refers to
+
+
+class Spot(NamedTuple):
+    """A position in an order of last use."""
+
+    used_at: float
+    digest: str
+
+
+FIRST_SPOT = Spot(float("-inf"), "")
 
 
 class Catalog(Protocol):
@@ -123,10 +154,14 @@ class Catalog(Protocol):
 
     async def add(self, content: Content, repository: Repository | None, children: Sequence[Digest] = ()) -> None:
         """Content is held from now on, and a member of ``repository`` if that is given. ``children`` are what a
-        manifest refers to. Adding again replaces size and media type, and keeps the first created_at."""
+        manifest refers to. Adding again replaces size, media type and subject, and keeps the first created_at and
+        upstream."""
 
     async def allow(self, repository: Repository, digest: Digest) -> None:
         """Upstream confirmed that the repository has this digest; held or not."""
+
+    async def allowed(self, repository: Repository, digest: Digest) -> bool:
+        """Whether it did, and nothing was said against it since."""
 
     async def forget(self, digests: Sequence[Digest]) -> None:
         """No longer held. Memberships and tags stay: they are knowledge about upstream, not about bytes."""
@@ -141,19 +176,65 @@ class Catalog(Protocol):
     async def drop_tag(self, repository: Repository, tag: Tag) -> None: ...
 
     async def touch(self, uses: Mapping[Digest, float]) -> None:
-        """Last-use times, in one batch; unknown digests are passed over, a time never moves back."""
-
-    async def oldest(self, limit: int) -> list[Content]:
-        """What is held, least recently used first."""
+        """Last-use times, in one batch; unknown digests are passed over, a time never moves back. The use of a manifest
+        is also one of the indexes that refer to it."""
 
     async def usage(self) -> Usage:
         """Bytes and number of everything held. Cheap: a start with a million entries calls it."""
+
+    async def usage_by_upstream(self) -> Mapping[str, Usage]:
+        """The same, apart by ``Content.upstream``. As cheap."""
 
     async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
         """Repositories with at least one held manifest, in order, strictly after ``after``."""
 
     async def between(self, first: str, last: str) -> list[Content]:
         """What is held with first <= digest < last, in order: one portion of a comparison with the store."""
+
+    # ------------------------------------------------ letting go; no call looks at more than it was asked for
+
+    async def idle(self, shelf: Shelf, after: Spot, limit: int, upstream: str | None = None) -> list[Content]:
+        """What is on the shelf, least recently used first, then by digest, strictly after that spot; of one upstream if
+        that is given."""
+
+    async def images(self, repository: Repository, after: str, limit: int) -> list[HeldImage]:
+        """The images of a repository by digest, strictly after that one."""
+
+    async def kin(self, digests: Sequence[Digest]) -> list[Node]:
+        """These, as far as they are held, with all their held descendants and referrers. A blob that was not asked for
+        itself has no places."""
+
+    async def release(self, seats: Sequence[Seat], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
+        """In one step: the memberships are gone, and the tags of those repositories that point to those digests, which
+        are returned; what is freed is no longer held, nor a member of anything, but ``leaving`` until ``left`` or added
+        again."""
+
+    async def leaving(self, limit: int) -> list[Digest]:
+        """What was released and not reported as left: its bytes may still be in the store."""
+
+    async def left(self, digests: Sequence[Digest]) -> None:
+        """Their bytes are gone."""
+
+    async def compact(self, size: int) -> int:
+        """Gives up to ``size`` bytes of its own unused space back to the home; returns how many are still unused."""
+
+    # ------------------------------------------------ notes
+
+    async def note(self, name: str) -> str | None:
+        """What was written down under that name."""
+
+    async def write_note(self, name: str, text: str) -> None: ...
+
+    async def pins(self) -> list[str]:
+        """The patterns that were pinned, in order."""
+
+    async def pin(self, pattern: str) -> None:
+        """Nothing happens where it is pinned already."""
+
+    async def unpin(self, pattern: str) -> bool:
+        """False where it was not pinned."""
+
+    # ------------------------------------------------
 
     async def backup(self) -> None:
         """A copy from which a lost catalog comes back, kept beside it."""

@@ -1,12 +1,11 @@
-"""Bytes and knowledge in dicts: for tests and for a cache without a disk. Durable until the process ends."""
+"""Bytes in a dict: for tests and for a cache without a disk. Durable until the process ends."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from proxy.core.errors import ContentMissing, NoSpace, StoreFailed
-from proxy.core.names import Digest, Repository, Tag
+from proxy.core.names import Digest
 from proxy.core.spans import Spans
-from proxy.storage.contract import Content, TagRecord, Usage
 
 
 class MemoryReader:
@@ -141,83 +140,3 @@ class MemoryStore:
         with self._lock:
             self._used -= len(self._held.get(digest, b""))
             self._held[digest] = content
-
-
-class MemoryCatalog:
-    """One loop, no thread: what is between two awaits is one step."""
-
-    def __init__(self) -> None:
-        self._content: dict[Digest, Content] = {}
-        self._members: dict[Repository, set[Digest]] = {}
-        self._tags: dict[tuple[Repository, Tag], TagRecord] = {}
-        self._children: dict[Digest, set[Digest]] = {}
-
-    async def held(self, repository: Repository, digest: Digest) -> Content | None:
-        return self._content.get(digest) if digest in self._members.get(repository, ()) else None
-
-    async def content(self, digest: Digest) -> Content | None:
-        return self._content.get(digest)
-
-    async def add(self, content: Content, repository: Repository | None, children: Sequence[Digest] = ()) -> None:
-        known = self._content.get(content.digest, content)
-        used_at = max(known.used_at, content.used_at)
-        self._content[content.digest] = content._replace(created_at=known.created_at, used_at=used_at)
-        if repository is not None:
-            await self.allow(repository, content.digest)
-        if children:
-            self._children.setdefault(content.digest, set()).update(children)
-
-    async def allow(self, repository: Repository, digest: Digest) -> None:
-        self._members.setdefault(repository, set()).add(digest)
-
-    async def forget(self, digests: Sequence[Digest]) -> None:
-        for digest in digests:
-            self._content.pop(digest, None)
-            self._children.pop(digest, None)
-
-    async def disallow(self, repository: Repository, digest: Digest) -> None:
-        self._members.get(repository, set()).discard(digest)
-
-    async def tag(self, repository: Repository, tag: Tag) -> TagRecord | None:
-        return self._tags.get((repository, tag))
-
-    async def set_tag(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
-        self._tags[repository, tag] = record
-
-    async def drop_tag(self, repository: Repository, tag: Tag) -> None:
-        self._tags.pop((repository, tag), None)
-
-    async def touch(self, uses: Mapping[Digest, float]) -> None:
-        for digest, used_at in uses.items():
-            known = self._content.get(digest)
-            if known is not None and used_at > known.used_at:
-                self._content[digest] = known._replace(used_at=used_at)
-
-    async def oldest(self, limit: int) -> list[Content]:
-        return sorted(self._content.values(), key=lambda content: (content.used_at, content.digest))[:limit]
-
-    async def usage(self) -> Usage:
-        return Usage(sum(content.size for content in self._content.values()), len(self._content))
-
-    async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
-        found = (
-            repository
-            for repository, digests in self._members.items()
-            if any(digest in self._content and self._content[digest].media_type for digest in digests)
-        )
-        return sorted(repository for repository in found if after is None or repository > after)[:limit]
-
-    async def between(self, first: str, last: str) -> list[Content]:
-        return sorted(content for digest, content in self._content.items() if first <= digest < last)
-
-    async def children(self, digest: Digest) -> list[Digest]:
-        return sorted(self._children.get(digest, ()))
-
-    async def parents(self, digest: Digest) -> list[Digest]:
-        return sorted(parent for parent, children in self._children.items() if digest in children)
-
-    async def backup(self) -> None:
-        """Nothing outlives the process, so there is nothing to copy to."""
-
-    async def close(self) -> None:
-        """Nothing to give back."""

@@ -23,42 +23,72 @@ NAME = "catalog"
 APPLICATION = 0x656E7470  # "entp"
 VERSION = 1
 CORRUPT_KEPT = 3
-TABLES = ("content", "repository", "member", "tag", "child", "usage")
+TABLES = ("content", "repository", "member", "tag", "child", "leaving", "pin", "note", "usage")
 
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE content (
     digest TEXT PRIMARY KEY, size INTEGER NOT NULL, media_type TEXT NOT NULL,
-    created_at REAL NOT NULL, used_at REAL NOT NULL
+    created_at REAL NOT NULL, used_at REAL NOT NULL, upstream TEXT NOT NULL, subject TEXT,
+    parents INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX content_by_use ON content (used_at);
+CREATE INDEX image_by_use ON content (used_at, digest) WHERE media_type <> '' AND parents = 0;
+CREATE INDEX orphan_by_use ON content (used_at, digest) WHERE media_type = '' AND parents = 0;
+CREATE INDEX upstream_image_by_use ON content (upstream, used_at, digest) WHERE media_type <> '' AND parents = 0;
+CREATE INDEX upstream_orphan_by_use ON content (upstream, used_at, digest) WHERE media_type = '' AND parents = 0;
+CREATE INDEX content_by_subject ON content (subject) WHERE subject IS NOT NULL;
 CREATE TABLE repository (
     id INTEGER PRIMARY KEY, upstream TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (upstream, name)
 ) STRICT;
 CREATE TABLE member (
-    repository INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (repository, digest)
+    repository INTEGER NOT NULL, digest TEXT NOT NULL, created_at REAL, image INTEGER NOT NULL,
+    PRIMARY KEY (repository, digest)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX member_by_digest ON member (digest);
+CREATE INDEX image ON member (repository, digest) WHERE image = 1;
 CREATE TABLE tag (
     repository INTEGER NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, checked_at REAL NOT NULL,
     PRIMARY KEY (repository, tag)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tag_by_digest ON tag (repository, digest);
 CREATE TABLE child (parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)) STRICT, WITHOUT ROWID;
 CREATE INDEX child_by_child ON child (child);
-CREATE TABLE usage (only INTEGER PRIMARY KEY CHECK (only = 1), size INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT;
-INSERT INTO usage VALUES (1, 0, 0);
+CREATE TABLE leaving (digest TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE pin (pattern TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE note (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE usage (upstream TEXT PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TRIGGER content_added AFTER INSERT ON content BEGIN
-    UPDATE usage SET size = size + new.size, entries = entries + 1;
+    INSERT INTO usage VALUES (new.upstream, new.size, 1)
+        ON CONFLICT (upstream) DO UPDATE SET size = size + excluded.size, entries = entries + 1;
+    UPDATE content SET parents = (SELECT count(*) FROM child WHERE child = new.digest) WHERE digest = new.digest;
+    UPDATE member SET image = new.media_type <> '' WHERE digest = new.digest;
 END;
-CREATE TRIGGER content_resized AFTER UPDATE OF size ON content WHEN new.size <> old.size BEGIN
-    UPDATE usage SET size = size + new.size - old.size;
+CREATE TRIGGER content_changed AFTER UPDATE OF size, upstream ON content
+    WHEN new.size <> old.size OR new.upstream <> old.upstream BEGIN
+    UPDATE usage SET size = size - old.size, entries = entries - 1 WHERE upstream = old.upstream;
+    INSERT INTO usage VALUES (new.upstream, new.size, 1)
+        ON CONFLICT (upstream) DO UPDATE SET size = size + excluded.size, entries = entries + 1;
+END;
+CREATE TRIGGER content_named AFTER UPDATE OF media_type ON content
+    WHEN (new.media_type <> '') <> (old.media_type <> '') BEGIN
+    UPDATE member SET image = new.media_type <> '' WHERE digest = new.digest;
 END;
 CREATE TRIGGER content_removed AFTER DELETE ON content BEGIN
-    UPDATE usage SET size = size - old.size, entries = entries - 1;
+    UPDATE usage SET size = size - old.size, entries = entries - 1 WHERE upstream = old.upstream;
+    UPDATE member SET image = 0 WHERE digest = old.digest AND image = 1;
+END;
+CREATE TRIGGER child_added AFTER INSERT ON child BEGIN
+    UPDATE content SET parents = parents + 1 WHERE digest = new.child;
+END;
+CREATE TRIGGER child_removed AFTER DELETE ON child BEGIN
+    UPDATE content SET parents = parents - 1 WHERE digest = old.child;
 END;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
+"""``content.parents`` counts the held manifests that refer to it and ``member.image`` is 1 where the member is a held
+manifest, so that what goes first is found by an index however much is held."""
 
 
 class Recovery(enum.Enum):
@@ -117,6 +147,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _tune(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written to a new file
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
@@ -147,8 +178,7 @@ def _is_catalog(connection: sqlite3.Connection) -> bool:
     found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
     for table in TABLES:
         connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
-    sums: int = connection.execute("SELECT count(*) FROM usage").fetchone()[0]
-    return found == [APPLICATION, VERSION] and sums == 1
+    return found == [APPLICATION, VERSION]
 
 
 def _created(folder: Path) -> sqlite3.Connection:

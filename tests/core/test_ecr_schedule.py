@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from proxy.core.ecr_schedule import (
@@ -5,6 +7,7 @@ from proxy.core.ecr_schedule import (
     SHORTEST_LIFE,
     EcrToken,
     backoff,
+    may_drop,
     may_renew,
     renewal_time,
     token_lifetime,
@@ -51,6 +54,12 @@ def test_a_token_of_this_minute_is_not_to_blame() -> None:
     token = EcrToken("secret", 1000.0, LONGEST_LIFE)
     assert not may_renew(token, 1059.9)
     assert may_renew(token, 1060.0)
+
+
+def test_unknown_tokens_are_given_up_once_a_minute() -> None:
+    assert may_drop(-math.inf, 0.0)
+    assert not may_drop(1000.0, 1059.9)
+    assert may_drop(1000.0, 1060.0)
 
 
 def test_a_token_ends_at_its_expiry_and_does_not_show_itself() -> None:

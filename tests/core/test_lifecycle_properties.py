@@ -2,21 +2,24 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.core.lifecycle import (
     Action,
     CountType,
+    CountUnit,
     Decision,
     Image,
     Policy,
     PolicyInvalid,
     Rule,
+    Selection,
     StorageClass,
     TagStatus,
     evaluate,
@@ -29,80 +32,95 @@ DAY = 86_400.0
 NOW = 20_000 * DAY
 Json = dict[str, object]
 
+# A machine that is busy with other tests is no fault of ours.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 TAGS = ["a", "ab", "abc", "b", "ba", "v1", "v12"]
-PATTERNS = ["a*", "*b", "*a*b*", "v1", "*", "b*a", "a**c"]
+PATTERNS = ["a", "v", "a*", "*b", "*a*b*", "v1", "*", "ab*ba", "a**c"]
 EXPIRE: Json = {"type": "expire"}
 TRANSITION: Json = {"type": "transition", "targetStorageClass": "archive"}
-DIGESTS = [f"d{n}" for n in range(14)]
+DIGESTS = [f"d{n}" for n in range(9)]
+AGES = [0.5, 1, 2, 3, 90, 91, 200]
+Counts = Callable[[Random], tuple[Json, Json]]
 
-ages = st.none() | st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0, 90.0, 91.0, 200.0])
+
+def some_images(random: Random) -> list[Image]:
+    """In any order, many at the same time."""
+    images = [_image(random, digest) for digest in DIGESTS[: random.randint(0, len(DIGESTS))]]
+    random.shuffle(images)
+    return images
 
 
-def image_of(digest: str) -> st.SearchStrategy[Image]:
-    times = ages.map(lambda age: None if age is None else NOW - age * DAY)
-    return st.builds(
-        Image,
-        repository=st.just("team/app"),
-        digest=st.just(digest),
-        tags=st.lists(st.sampled_from(TAGS), max_size=3, unique=True).map(tuple),
-        pushed_at=times.map(lambda time: time or NOW - DAY),
-        pulled_at=times,
-        size=st.integers(0, 5),
-        references=st.just(()) | st.just(()) | st.lists(st.sampled_from(DIGESTS), max_size=2).map(tuple),
-        subject=st.none() | st.none() | st.sampled_from(DIGESTS),
-        storage_class=st.sampled_from([StorageClass.STANDARD, StorageClass.STANDARD, StorageClass.ARCHIVE]),
-        activated_at=st.none() | times,
-        archived_at=times,
+def _image(random: Random, digest: str) -> Image:
+    def time() -> float:
+        return NOW - random.choice(AGES) * DAY
+
+    return Image(
+        repository="team/app",
+        digest=digest,
+        tags=tuple(random.sample(TAGS, random.randint(0, 3))),
+        pushed_at=time(),
+        pulled_at=random.choice([None, time()]),
+        size=random.randint(0, 5),
+        references=random.choice([(), (), (), (), (), (), tuple(random.sample(DIGESTS, 2))]),
+        subject=random.choice([None, None, random.choice(DIGESTS)]),
+        storage_class=random.choice([StorageClass.STANDARD, StorageClass.STANDARD, StorageClass.ARCHIVE]),
+        activated_at=random.choice([None, None, time()]),
+        archived_at=random.choice([None, time()]),
     )
 
 
-repositories = (
-    st.sets(st.sampled_from(DIGESTS)).flatmap(lambda names: st.tuples(*map(image_of, sorted(names)))).map(list)
-)
+def strict_count(random: Random) -> tuple[Json, Json]:
+    action = random.choice([EXPIRE, TRANSITION])
+    match random.choice(["imageCountMoreThan", "sinceImagePushed", "sinceImagePulled", "sinceImageTransitioned"]):
+        case "imageCountMoreThan" as kind:
+            return {"countType": kind, "countNumber": random.randint(1, 4)}, action
+        case "sinceImageTransitioned" as kind:
+            cold = {"storageClass": "archive", "countType": kind, "countUnit": "days"}
+            return {**cold, "countNumber": random.choice([90, 91, 199])}, EXPIRE
+        case kind:
+            age = {"countType": kind, "countUnit": "days", "countNumber": random.randint(1, 4)}
+            return age, TRANSITION if kind == "sinceImagePulled" else action
+
+
+def extended_count(random: Random) -> tuple[Json, Json]:
+    action = random.choice([EXPIRE, TRANSITION])
+    match random.randint(0, 4):
+        case 0:
+            return {"countType": "totalSizeMoreThan", "countNumber": random.randint(1, 20)}, action
+        case 1:
+            unit, number = random.choice([("days", 2), ("hours", 48), ("hours", 12)])
+            return {"countType": "sinceImagePulled", "countUnit": unit, "countNumber": number}, action
+        case _:
+            return strict_count(random)
+
+
+def some_rules(random: Random, count: Counts, most: int) -> list[Json]:
+    """In any order; of even priorities, so that there is room between them; ``any`` last."""
+    rules: dict[str, Json] = {}
+    for _ in range(random.randint(1, most)):
+        criteria, (number, action) = _criteria(random), count(random)
+        rules[repr((criteria, number.get("storageClass")))] = {"selection": {**criteria, **number}, "action": action}
+    ordered = sorted(rules.values(), key=lambda rule: "'any'" in repr(rule))
+    numbered = [{**rule, "rulePriority": 2 * n} for n, rule in enumerate(ordered, 1)]
+    random.shuffle(numbered)
+    return numbered
+
+
+def _criteria(random: Random) -> Json:
+    entries = sorted(random.sample(PATTERNS, random.choice([1, 1, 2])))
+    tagged: list[Json] = [{"tagStatus": "tagged", key: entries} for key in ("tagPatternList", "tagPrefixList")]
+    return random.choice([*tagged, tagged[0], {"tagStatus": "untagged"}, {"tagStatus": "any"}])
+
+
+def documents(count: Counts, most: int = 5) -> st.SearchStrategy[list[Json]]:
+    return randoms.map(lambda random: some_rules(random, count, most))
+
+
+randoms = st.integers(0, 2**32).map(Random)
+repositories = randoms.map(some_images)
 lone_images = repositories.map(lambda images: [image._replace(references=()) for image in images])
-
-small = st.integers(1, 4)
-counted = st.builds(lambda n: {"countType": "imageCountMoreThan", "countNumber": n}, small)
-pushed = st.builds(lambda n: {"countType": "sinceImagePushed", "countUnit": "days", "countNumber": n}, small)
-pulled = st.builds(lambda n: {"countType": "sinceImagePulled", "countUnit": "days", "countNumber": n}, small)
-sized = st.builds(lambda n: {"countType": "totalSizeMoreThan", "countNumber": n}, st.integers(1, 20))
-cold = st.builds(
-    lambda n: {"storageClass": "archive", "countType": "sinceImageTransitioned", "countUnit": "days", "countNumber": n},
-    st.integers(90, 200),
-)
-strict_counts = (
-    st.tuples(counted | pushed, st.sampled_from([EXPIRE, TRANSITION]))
-    | st.tuples(pulled, st.just(TRANSITION))
-    | st.tuples(cold, st.just(EXPIRE))
-)
-extended_counts = strict_counts | st.tuples(pulled | sized, st.sampled_from([EXPIRE, TRANSITION]))
-tag_lists = st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2, unique=True)
-criteria = (
-    st.builds(lambda tags: {"tagStatus": "tagged", "tagPatternList": tags}, tag_lists)
-    | st.builds(lambda tags: {"tagStatus": "tagged", "tagPrefixList": tags}, tag_lists)
-    | st.sampled_from([{"tagStatus": "untagged"}, {"tagStatus": "any"}])
-)
-
-
-def _once_per_class(rule: Json) -> str:
-    selection = rule["selection"]
-    assert isinstance(selection, dict)
-    lists = {key: sorted(selection[key]) for key in ("tagPatternList", "tagPrefixList") if key in selection}
-    return repr((selection.get("storageClass"), selection["tagStatus"], lists))
-
-
-def _numbered(rules: list[Json]) -> list[Json]:
-    """Even priorities, so that there is room between them; ``any`` last."""
-    ordered = sorted(rules, key=lambda rule: "'any'" in repr(rule["selection"]))
-    return [{**rule, "rulePriority": 2 * n} for n, rule in enumerate(ordered, 1)]
-
-
-def documents(counts: st.SearchStrategy[tuple[Json, Json]], most: int = 6) -> st.SearchStrategy[list[Json]]:
-    rule = st.builds(lambda tags, count: {"selection": {**tags, **count[0]}, "action": count[1]}, criteria, counts)
-    return st.lists(rule, min_size=1, max_size=most, unique_by=_once_per_class).map(_numbered)
-
-
-strict_rules, extended_rules = documents(strict_counts), documents(extended_counts)
+strict_rules, extended_rules = documents(strict_count), documents(extended_count)
 
 
 def policy_from(rules: Sequence[Json]) -> Policy:
@@ -148,11 +166,11 @@ def is_chosen(rule: Rule, image: Image, eligible: list[Image]) -> bool:
         case CountType.IMAGE_COUNT:
             return len(newer) >= asked.count_number
         case CountType.SINCE_PUSHED:
-            return days_since(pushed_or_restored(image)) > asked.count_number
+            return days_since(pushed_or_restored(image)) > limit_in_days(asked)
         case CountType.SINCE_PULLED:
-            return days_since(last_pull(image)) > asked.count_number
+            return days_since(last_pull(image)) > limit_in_days(asked)
         case CountType.SINCE_TRANSITIONED:
-            return image.archived_at is not None and days_since(image.archived_at) > asked.count_number
+            return image.archived_at is not None and days_since(image.archived_at) > limit_in_days(asked)
         case CountType.TOTAL_SIZE:
             rank = (-last_pull(image), -pushed_or_restored(image), image.digest)
             ahead = [i for i in others if (-last_pull(i), -pushed_or_restored(i), i.digest) <= rank]
@@ -169,6 +187,10 @@ def last_pull(image: Image) -> float:
     return image.pushed_at if image.pulled_at is None else image.pulled_at
 
 
+def limit_in_days(asked: Selection) -> float:
+    return asked.count_number / 24 if asked.count_unit is CountUnit.HOURS else asked.count_number
+
+
 def days_since(time: float) -> float:
     return (NOW - time) / DAY
 
@@ -177,6 +199,7 @@ def digests(decisions: Sequence[Decision]) -> set[str]:
     return {decision.image.digest for decision in decisions}
 
 
+@settings(unhurried, max_examples=1000)
 @given(extended_rules, repositories)
 def test_the_slow_evaluator_agrees(rules: list[Json], images: list[Image]) -> None:
     policy = policy_from(rules)
@@ -186,7 +209,8 @@ def test_the_slow_evaluator_agrees(rules: list[Json], images: list[Image]) -> No
     assert len(found) == len(decisions)
 
 
-@given(extended_rules, repositories, st.randoms(use_true_random=False))
+@unhurried
+@given(extended_rules, repositories, randoms)
 def test_neither_the_order_of_the_images_nor_of_the_rules_matters(
     rules: list[Json], images: list[Image], random: Random
 ) -> None:
@@ -196,7 +220,8 @@ def test_neither_the_order_of_the_images_nor_of_the_rules_matters(
     assert evaluate(policy_from(rules), images, NOW) == first
 
 
-@given(documents(extended_counts, most=1), lone_images)
+@unhurried
+@given(documents(extended_count, most=1), lone_images)
 def test_one_rule_on_what_it_left_finds_nothing_more(rules: list[Json], images: list[Image]) -> None:
     """Of images that no index refers to: the children of an index that went are free at the next run."""
     policy = policy_from(rules)
@@ -204,7 +229,8 @@ def test_one_rule_on_what_it_left_finds_nothing_more(rules: list[Json], images: 
     assert evaluate(policy, [image for image in images if image.digest not in gone], NOW) == []
 
 
-@given(documents(extended_counts, most=1), repositories, st.integers(1, 9))
+@unhurried
+@given(documents(extended_count, most=1), repositories, st.integers(1, 9))
 def test_a_higher_count_number_never_acts_on_more(rules: list[Json], images: list[Image], more: int) -> None:
     [rule] = rules
     selection = rule["selection"]
@@ -214,7 +240,8 @@ def test_a_higher_count_number_never_acts_on_more(rules: list[Json], images: lis
     assert acted_on <= digests(evaluate(policy_from([rule]), images, NOW))
 
 
-@given(extended_rules, extended_counts, repositories, st.data())
+@unhurried
+@given(extended_rules, randoms.map(extended_count), repositories, st.data())
 def test_a_rule_that_identifies_no_image_changes_nothing(
     rules: list[Json], count: tuple[Json, Json], images: list[Image], data: st.DataObject
 ) -> None:
@@ -225,6 +252,7 @@ def test_a_rule_that_identifies_no_image_changes_nothing(
     assert evaluate(policy_from([*rules, disjoint]), images, NOW) == evaluate(policy_from(rules), images, NOW)
 
 
+@unhurried
 @given(strict_rules, repositories)
 def test_whatever_strict_accepts_means_the_same_in_the_extended_dialect(rules: list[Json], images: list[Image]) -> None:
     text = json.dumps({"rules": rules})
@@ -233,6 +261,7 @@ def test_whatever_strict_accepts_means_the_same_in_the_extended_dialect(rules: l
     assert evaluate(strict, images, NOW) == evaluate(extended, images, NOW)
 
 
+@unhurried
 @given(extended_rules, repositories)
 def test_no_child_of_an_index_is_ever_acted_on(rules: list[Json], images: list[Image]) -> None:
     children = {child for image in images for child in image.references}
@@ -254,6 +283,7 @@ anything = st.recursive(
 )
 
 
+@unhurried
 @given(anything, extended_rules, st.data())
 def test_whatever_the_document_the_answer_is_a_policy_or_its_faults(
     value: object, rules: list[Json], data: st.DataObject
@@ -272,10 +302,12 @@ def test_whatever_the_document_the_answer_is_a_policy_or_its_faults(
             assert all(type(each.priority) is int and each.action in Action for each in policy.rules)
 
 
-@given(st.text("ab*", max_size=8), st.text("abc", max_size=10))
-def test_a_pattern_matches_as_the_regular_expression_with_its_meaning(pattern: str, tag: str) -> None:
-    expression = ".*".join(map(re.escape, pattern.split("*")))
-    assert matches(pattern)(tag) is (re.fullmatch(expression, tag) is not None)
+def test_every_short_pattern_matches_as_the_regular_expression_with_its_meaning() -> None:
+    tags = ["".join(letters) for length in range(5) for letters in product("ab", repeat=length)]
+    for pattern in ("".join(letters) for length in range(6) for letters in product("ab*", repeat=length)):
+        expression = re.compile(".*".join(map(re.escape, pattern.split("*"))))
+        meant = [tag for tag in tags if expression.fullmatch(tag)]
+        assert list(filter(matches(pattern), tags)) == meant, pattern
 
 
 @pytest.mark.parametrize("pattern", ["a*a*a*a*b", "*a*a*a*b", "*aab*aab*aab*aab"])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.storage.contract import BlobStore
+from proxy.storage.contract import BlobStore, Catalog
 from tests.storage import kit
 
 
@@ -14,7 +14,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]
 
 
 @pytest.fixture(params=sorted(kit.CATALOGS))
-async def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[kit.KinshipCatalog]:
+async def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Catalog]:
     opened = kit.CATALOGS[request.param](tmp_path)
     yield opened
     await opened.close()

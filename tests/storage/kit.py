@@ -3,25 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from proxy.core.names import Digest, Repository
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content
 from proxy.storage.disk import DiskStore
-from proxy.storage.memory import MemoryCatalog, MemoryStore
+from proxy.storage.memory import MemoryStore
+from proxy.storage.memory_catalog import MemoryCatalog
 
 NGINX = Repository("docker.io", "library/nginx")
 REDIS = Repository("docker.io", "library/redis")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-class KinshipCatalog(Catalog, Protocol):
-    """A catalog that also tells what refers to what."""
-
-    async def children(self, digest: Digest) -> list[Digest]: ...
-
-    async def parents(self, digest: Digest) -> list[Digest]: ...
 
 
 @contextmanager
@@ -39,7 +31,7 @@ def _memory(_: Path) -> Iterator[BlobStore]:
 
 
 STORES = {"disk": _disk, "memory": _memory}
-CATALOGS: dict[str, Callable[[Path], KinshipCatalog]] = {"sqlite": SqliteCatalog, "memory": lambda _: MemoryCatalog()}
+CATALOGS: dict[str, Callable[[Path], Catalog]] = {"sqlite": SqliteCatalog, "memory": lambda _: MemoryCatalog()}
 
 
 def put(store: BlobStore, content: bytes, algorithm: str = "sha256") -> Digest:

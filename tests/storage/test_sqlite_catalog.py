@@ -11,7 +11,7 @@ import pytest
 from proxy.core.errors import StoreFailed
 from proxy.core.names import Digest
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import Usage
+from proxy.storage.contract import FIRST_SPOT, Shelf, Usage
 from proxy.storage.recovery import CORRUPT_KEPT, Recovery
 from tests.storage.kit import NGINX, blob
 
@@ -33,7 +33,7 @@ async def state(folder: Path) -> tuple[Recovery, int]:
     catalog = SqliteCatalog(folder)
     try:
         entries = (await catalog.usage()).entries
-        assert len(await catalog.oldest(10_000)) == entries
+        assert len(await catalog.between("", "t")) == entries
         return catalog.recovered, entries
     finally:
         await catalog.close()
@@ -128,7 +128,7 @@ async def test_corruption_met_in_a_call_fails_it_and_the_next_opening_goes_back_
     await copy(tmp_path)
     path = tmp_path / "catalog"
     with closing(sqlite3.connect(path)) as connection:
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'content_by_use'").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'orphan_by_use'").fetchone()
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     with path.open("r+b") as file:
         file.seek((page - 1) * page_size)
@@ -136,11 +136,11 @@ async def test_corruption_met_in_a_call_fails_it_and_the_next_opening_goes_back_
     catalog = SqliteCatalog(tmp_path)
     assert catalog.recovered is Recovery.INTACT, "nothing at the opening reads that page"
     with pytest.raises(StoreFailed, match="malformed"):
-        await catalog.oldest(10)
+        await catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 10)
     with pytest.raises(StoreFailed):
         await catalog.backup()
     assert catalog.reopen() is Recovery.FROM_COPY
-    assert len(await catalog.oldest(3000)) == 2000
+    assert len(await catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 3000)) == 2000
     await catalog.close()
     assert await state(tmp_path) == (Recovery.INTACT, 2000)
 

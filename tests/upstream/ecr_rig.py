@@ -147,6 +147,7 @@ class AwsDoor:
     def __init__(self, moto_url: str) -> None:
         self._moto = moto_url
         self.calls: Counter[str] = Counter()
+        self.signers: set[str] = set()  # access key ids
         self.gate = asyncio.Event()
         self.gate.set()
         self.password = ""  # of the token to give instead of moto's
@@ -184,6 +185,8 @@ class AwsDoor:
         body = await request.read()
         operation = _operation(request, body)
         self.calls[operation] += 1
+        _, _, credential = request.headers.get("Authorization", "").partition("Credential=")
+        self.signers.add(credential.partition("/")[0])
         await self.gate.wait()
         if self.failure is not None:
             status, kind = self.failure

@@ -203,7 +203,7 @@ async def test_a_password_that_stays_wrong_is_a_refusal_and_no_loop(place: Place
     async with aiohttp.ClientSession() as session:
         for _ in range(20):
             assert await ask(session, place, authorizer) == [401]
-    assert door.calls["GetAuthorizationToken"] == 1
+    assert door.calls["GetAuthorizationToken"] == 2
     await book.close()
 
 
@@ -353,9 +353,11 @@ async def test_a_bearer_that_ecr_public_denies_is_replaced_once(public_pull: Pub
 async def test_a_refusal_that_stays_makes_no_loop_of_token_requests(public_pull: PublicPull) -> None:
     assert await public_pull.statuses() == [200]
     public_pull.public.forget_bearers()
+    assert await public_pull.statuses() == [400, 200]
+    public_pull.public.forget_bearers()
     for _ in range(10):
         assert await public_pull.statuses() == [400]
-    assert public_pull.public.calls["token"] == 1
+    assert public_pull.public.calls["token"] == 2
 
 
 async def test_ecr_public_refuses_what_it_refuses(public: PublicRegistry) -> None:

@@ -139,7 +139,7 @@ async def test_failing_calls_are_spaced_up_to_a_minute(clock: ManualClock) -> No
     aws.fault = AwsFault(RateLimited, "AWS throttles")
     async with keeping(aws, clock, jitter=lambda: 0.0) as keeper:
         for _ in range(50):  # no caller makes a call of its own while it is too soon
-            with pytest.raises(RateLimited):
+            with pytest.raises(UpstreamFailed):
                 await keeper.token(HOST)
         assert aws.calls == 1
         await clock.advance(1 + 2 + 4 + 8 + 16 + 32)
@@ -148,17 +148,16 @@ async def test_failing_calls_are_spaced_up_to_a_minute(clock: ManualClock) -> No
         assert aws.calls == 17
 
 
-async def test_throttling_says_when_to_come_back(clock: ManualClock) -> None:
+async def test_throttling_is_an_outage_that_says_when_aws_is_asked_again(clock: ManualClock) -> None:
     aws = ScriptedAws()
     aws.fault = AwsFault(RateLimited, "AWS throttles")
     async with keeping(aws, clock, jitter=lambda: 0.0) as keeper:
         await clock.advance(0)
-        with pytest.raises(RateLimited):
+        with pytest.raises(UpstreamFailed):
             await keeper.token(HOST)
         await clock.advance(3)
-        with pytest.raises(RateLimited) as caught:
+        with pytest.raises(UpstreamFailed, match="AWS throttles; AWS is asked again in 4 s"):
             await keeper.token(HOST)
-        assert caught.value.retry_after == 4
 
 
 async def test_tiny_lifetimes_make_no_loop(clock: ManualClock) -> None:
@@ -179,15 +178,42 @@ async def test_many_refused_with_the_same_token_cause_one_renewal(clock: ManualC
         assert aws.calls == 2
 
 
-async def test_a_refusal_within_the_first_minute_is_not_the_token(clock: ManualClock) -> None:
+async def test_a_denial_within_the_first_minute_is_not_the_token(clock: ManualClock) -> None:
     aws = ScriptedAws()
     async with keeping(aws, clock) as keeper:
         token = await keeper.token(HOST)
         clock.time += 59
         assert await keeper.successor(token) is None
-        keeper.drop(token)
         assert await keeper.token(HOST) == token
         assert aws.calls == 1
+
+
+async def test_an_unknown_token_is_given_up_at_any_age_but_once_a_minute(clock: ManualClock) -> None:
+    aws = ScriptedAws()
+    async with keeping(aws, clock) as keeper:
+        keeper.drop(await keeper.token(HOST))
+        assert await keeper.token(HOST) == "token-2"
+        for _ in range(10):
+            keeper.drop("token-2")
+            assert await keeper.token(HOST) == "token-2"
+        clock.time += 60
+        keeper.drop("token-2")
+        assert await keeper.token(HOST) == "token-3"
+        assert aws.calls == 3
+
+
+async def test_an_unknown_token_makes_no_call_while_aws_fails(clock: ManualClock) -> None:
+    aws = ScriptedAws()
+    async with keeping(aws, clock, jitter=lambda: 0.0) as keeper:
+        token = await keeper.token(HOST)
+        aws.fault = AwsFault(UpstreamUnreachable, "AWS is down")
+        await clock.advance(6 * HOUR)
+        calls = aws.calls
+        keeper.drop(token)
+        for _ in range(10):
+            with pytest.raises(UpstreamUnreachable, match="AWS is down"):
+                await keeper.token(HOST)
+        assert aws.calls == calls
 
 
 async def test_a_doubtful_token_stays_when_no_successor_can_be_had(clock: ManualClock) -> None:

@@ -1,0 +1,103 @@
+"""What an operator asks of what is held: let it go by order, keep it, look at it."""
+
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+from proxy.cache.holdings import Holdings
+from proxy.cache.lifecycle import Lifecycle
+from proxy.cache.retention import Retention
+from proxy.cache.room import Room
+from proxy.cache.scrub import Scrub
+from proxy.core.errors import DigestInvalid
+from proxy.core.graph import Departure, Parting, Seat
+from proxy.core.names import Digest, Repository, Tag
+from proxy.core.patterns import ContentPattern
+
+_BATCH = 200
+
+
+class Gone(NamedTuple):
+    """One image or blob that was meant."""
+
+    repository: Repository | None  # None for content that was meant wherever it is held
+    digest: Digest
+    tags: tuple[Tag, ...]
+    stays: bool  # pinned, in use, or child of an index that stays
+
+
+class Purge(NamedTuple):
+    """A portion of a purge, and the bytes that are freed by it."""
+
+    gone: list[Gone]
+    size: int
+
+
+class Keeper:
+    def __init__(
+        self, holdings: Holdings, room: Room, retention: Retention, lifecycle: Lifecycle, scrub: Scrub
+    ) -> None:
+        self.room = room
+        self.retention = retention
+        self.lifecycle = lifecycle
+        self.scrub = scrub
+        self._holdings = holdings
+
+    async def purge(self, target: str) -> AsyncGenerator[Purge, None]:
+        """``target`` is a digest, or a pattern over REGISTRY/REPOSITORY, with :TAG or @DIGEST behind it or nothing."""
+        digest = _digest(target)
+        if digest is not None:
+            yield await self._purge(digest)
+            return
+        pattern = ContentPattern.parse(target)
+        async for repository, meant in self._meant(pattern):
+            departure, stays = await self.retention.expire(list(meant))
+            yield _portion(repository, meant, departure, stays)
+        await self.retention.tidy()
+
+    async def preview_purge(self, target: str) -> AsyncGenerator[Purge, None]:
+        """What ``purge`` would let go. Changes nothing."""
+        digest = _digest(target)
+        if digest is not None:
+            content = await self._holdings.catalog.content(digest)
+            if content is not None:
+                yield Purge([Gone(None, digest, (), False)], content.size)
+            return
+        parting = Parting()
+        async for repository, meant in self._meant(ContentPattern.parse(target)):
+            departure, stays = await self.retention.weigh(list(meant), parting)
+            yield _portion(repository, meant, departure, stays)
+
+    async def _purge(self, digest: Digest) -> Purge:
+        if await self._holdings.catalog.content(digest) is None:
+            return Purge([], 0)
+        departure = await self.retention.purge(digest)
+        return Purge([Gone(None, digest, (), not departure.freed)], departure.size)
+
+    async def _meant(
+        self, pattern: ContentPattern
+    ) -> AsyncGenerator[tuple[Repository, dict[Seat, tuple[Tag, ...]]], None]:
+        async for repository in self.lifecycle.repositories(pattern.repository):
+            meant: dict[Seat, tuple[Tag, ...]] = {}
+            async for image in self.lifecycle.images(repository):
+                if pattern.covers(str(repository), image.tags, image.content.digest):
+                    meant[Seat(repository, image.content.digest)] = image.tags
+                if len(meant) == _BATCH:
+                    yield repository, meant
+                    meant = {}
+            if meant:
+                yield repository, meant
+
+
+def _digest(target: str) -> Digest | None:
+    try:
+        return Digest.parse(target)
+    except DigestInvalid:
+        return None
+
+
+def _portion(
+    repository: Repository, meant: dict[Seat, tuple[Tag, ...]], departure: Departure, stays: list[Seat]
+) -> Purge:
+    kept = set(stays)
+    gone = [Gone(repository, seat.digest, tags, seat in kept) for seat, tags in meant.items()]
+    return Purge(gone, departure.size)

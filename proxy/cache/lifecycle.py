@@ -1,0 +1,180 @@
+"""The lifecycle policies on the running cache: reviewed repository by repository, applied in small steps.
+
+An image here is a held manifest of a repository: pushed when it was first cached there, pulled when it was last served.
+``transition`` has no effect in a cache: it is shown and counted, and nothing goes.
+"""
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from proxy.cache.holdings import Holdings
+from proxy.cache.retention import Retention
+from proxy.core.errors import StoreFailed
+from proxy.core.graph import Departure, Parting, Seat
+from proxy.core.lifecycle import Action, Decision, Image, evaluate
+from proxy.core.names import Digest, Repository
+from proxy.core.patterns import fits
+from proxy.core.policies import Assignment, policy_of
+from proxy.storage.contract import HeldImage
+
+log = logging.getLogger("entrepot.lifecycle")
+
+_PAGE = 200
+_PAUSE = 0.01  # seconds between two looks, in which hits have their turn
+_MANY = 500  # images of a repository that are judged off the loop
+_FIRST = 60.0  # seconds after a start before anything goes: the catalog may still be compared with the store
+_NOTE = "lifecycle"
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleRules:
+    assignments: tuple[Assignment, ...] = ()
+    interval: float = 3600.0  # seconds
+
+
+class Review(NamedTuple):
+    """One repository under its policy."""
+
+    repository: Repository
+    images: int  # that it has
+    decisions: list[Decision]
+    stays: frozenset[Digest]  # to be expired by a rule, but pinned or in use
+    departure: Departure  # what goes, and the bytes that are freed by it after sharing
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    began_at: float | None = None  # seconds since the epoch; None where there was none yet
+    seconds: float = 0.0
+    repositories: int = 0
+    images: int = 0
+    expired: int = 0  # images
+    freed_bytes: int = 0
+
+
+class Lifecycle:
+    """``rules`` may be replaced at any time; a run under way ends under those it began with."""
+
+    def __init__(
+        self, holdings: Holdings, retention: Retention, rules: LifecycleRules, now: Callable[[], float]
+    ) -> None:
+        self.rules = rules
+        self.last = LastRun()
+        self.runs: Counter[str] = Counter(completed=0, failed=0)
+        self.reloads: Counter[str] = Counter(taken=0, refused=0)
+        self.actions: Counter[str] = Counter({action.value: 0 for action in Action})
+        self._holdings = holdings
+        self._retention = retention
+        self._now = now
+
+    async def run(self) -> None:
+        """Applies the policies every interval, over restarts too. Runs until cancelled."""
+        await asyncio.sleep(_FIRST)
+        await self._remember()
+        while True:
+            await asyncio.sleep(max(0.0, (self.last.began_at or 0.0) + self.rules.interval - self._now()))
+            try:
+                await self.apply()
+            except Exception:  # the next run may do better, and pulls must go on
+                log.exception("the lifecycle policies could not be applied")
+                self.runs["failed"] += 1
+                await asyncio.sleep(self.rules.interval)
+
+    async def apply(self) -> LastRun:
+        """One run under the rules. Raises StoreFailed."""
+        began = self._now()
+        repositories = images = expired = freed = 0
+        async with aclosing(self.expire(self.rules.assignments)) as reviews:
+            async for review in reviews:
+                repositories, images = repositories + 1, images + review.images
+                expired, freed = expired + len(review.departure.seats), freed + review.departure.size
+        await self._retention.tidy()
+        self.last = LastRun(began, self._now() - began, repositories, images, expired, freed)
+        self.runs["completed"] += 1
+        await self._holdings.catalog.write_note(_NOTE, json.dumps(asdict(self.last)))
+        return self.last
+
+    async def preview(self, assignments: Sequence[Assignment], pattern: str = "*") -> AsyncGenerator[Review, None]:
+        """What would go now from repositories that fit the pattern. Changes nothing."""
+        parting = Parting()
+        async with aclosing(self._judged(assignments, pattern)) as judged:
+            async for repository, images, decisions in judged:
+                departure, stays = await self._retention.weigh(_seats(repository, decisions), parting)
+                yield Review(repository, images, decisions, frozenset(seat.digest for seat in stays), departure)
+
+    async def expire(self, assignments: Sequence[Assignment], pattern: str = "*") -> AsyncGenerator[Review, None]:
+        """Lets it go."""
+        async with aclosing(self._judged(assignments, pattern)) as judged:
+            async for repository, images, decisions in judged:
+                self.actions.update(decision.action.value for decision in decisions)
+                departure, stays = await self._retention.expire(_seats(repository, decisions))
+                if departure.seats:
+                    log.info("%s: %d images expired, %d bytes freed", repository, len(departure.seats), departure.size)
+                yield Review(repository, images, decisions, frozenset(seat.digest for seat in stays), departure)
+
+    async def _judged(
+        self, assignments: Sequence[Assignment], pattern: str
+    ) -> AsyncGenerator[tuple[Repository, int, list[Decision]], None]:
+        await self._holdings.flush()
+        async for repository in self.repositories(pattern):
+            policy = policy_of(assignments, repository)
+            if policy is None:
+                continue
+            images = [image_of(repository, image) async for image in self.images(repository)]
+            if len(images) > _MANY:
+                decisions = await self._holdings.in_store(evaluate, policy, images, self._now())
+            else:
+                decisions = evaluate(policy, images, self._now())
+            yield repository, len(images), decisions
+            await asyncio.sleep(_PAUSE)
+
+    async def repositories(self, pattern: str = "*") -> AsyncGenerator[Repository, None]:
+        """Those of which images are held, by name."""
+        after = None
+        while page := await self._holdings.catalog.repositories(after, _PAGE):
+            for repository in page:
+                if fits(pattern, str(repository)):
+                    yield repository
+            after = page[-1]
+
+    async def images(self, repository: Repository) -> AsyncGenerator[HeldImage, None]:
+        after = ""
+        while page := await self._holdings.catalog.images(repository, after, _PAGE):
+            for image in page:
+                yield image
+            after = page[-1].content.digest
+            await asyncio.sleep(0)
+
+    async def _remember(self) -> None:
+        try:
+            note = await self._holdings.catalog.note(_NOTE)
+            if note is not None and self.last.began_at is None:
+                self.last = LastRun(**json.loads(note))
+        except (StoreFailed, ValueError, TypeError) as cause:
+            log.warning("when the lifecycle policies were last applied is not known: %s", cause)
+
+
+def image_of(repository: Repository, held: HeldImage) -> Image:
+    content = held.content
+    return Image(
+        str(repository),
+        content.digest,
+        held.tags,
+        held.cached_at,
+        content.used_at,
+        held.size,
+        content.media_type,
+        held.manifests,
+        content.subject,
+    )
+
+
+def _seats(repository: Repository, decisions: Sequence[Decision]) -> list[Seat]:
+    expiring = (decision.image.digest for decision in decisions if decision.action is Action.EXPIRE)
+    return [Seat(repository, Digest(digest)) for digest in expiring]

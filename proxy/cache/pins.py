@@ -1,0 +1,64 @@
+"""What is never let go: by the configuration, and by ``entrepot pin``."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from proxy.core.graph import Node, Place
+from proxy.core.names import Digest
+from proxy.core.patterns import ContentPattern
+from proxy.storage.contract import Catalog
+
+
+class Pin(NamedTuple):
+    pattern: str
+    origin: str  # ``configuration`` or ``command``
+
+
+class Pins:
+    """Asked without waiting: the catalog's pins are kept in memory too."""
+
+    def __init__(self, catalog: Catalog, configured: Sequence[str]) -> None:
+        self._catalog = catalog
+        self._configured = tuple(configured)
+        self._added: list[str] = []
+        self._patterns: list[ContentPattern] = []
+        self._parts: frozenset[str] = frozenset()
+
+    async def load(self) -> None:
+        """Raises StoreFailed."""
+        self._added = await self._catalog.pins()
+        self._read()
+
+    def configure(self, patterns: Sequence[str]) -> None:
+        """Those of the configuration, from now on."""
+        self._configured = tuple(patterns)
+        self._read()
+
+    async def add(self, pattern: str) -> None:
+        await self._catalog.pin(pattern)
+        await self.load()
+
+    async def remove(self, pattern: str) -> bool:
+        """False where it was not pinned by command."""
+        known = await self._catalog.unpin(pattern)
+        await self.load()
+        return known
+
+    def list(self) -> list[Pin]:
+        return [
+            *(Pin(pattern, "configuration") for pattern in sorted(self._configured)),
+            *(Pin(pattern, "command") for pattern in self._added),
+        ]
+
+    def keep(self, node: Node, place: Place) -> bool:
+        name = str(place.repository)
+        return any(pattern.covers(name, place.tags, node.digest) for pattern in self._patterns)
+
+    def names_part(self, digest: Digest) -> bool:
+        """A digest that is pinned by itself stays, so no image may go that it is the last to need it."""
+        return digest in self._parts
+
+    def _read(self) -> None:
+        written = [*self._configured, *self._added]
+        self._patterns = [ContentPattern.parse(pattern) for pattern in dict.fromkeys(written)]
+        self._parts = frozenset(pattern.digest for pattern in self._patterns if pattern.digest is not None)

@@ -1,0 +1,176 @@
+"""One blob over several ranged transfers, where that is sooner.
+
+The first transfer is of the whole blob, and stays so until another one has been answered: an upstream that knows no
+ranges, or wants no more connections, costs nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+from cachetools import TTLCache
+
+from proxy.cache.fill import Fill
+from proxy.cache.leg import Leg
+from proxy.core.errors import Fault, Outage, RateLimited
+from proxy.core.transfer_plan import Parts, Tempo, TransferRules
+from proxy.upstream.contract import Transfer
+
+_RESPECT = 60.0  # seconds without further transfers from an upstream after it answered 429
+_LIMITED_TRIES = 3  # of a lone transfer, when upstream answers 429 between two parts
+
+Bring = Callable[[Leg, Transfer, Executor], Awaitable[None]]
+Open = Callable[[int, int | None], Awaitable[Transfer]]
+
+
+class Assignment(NamedTuple):
+    """A part, and the transfer that begins with it."""
+
+    leg: Leg
+    transfer: Transfer
+
+
+class Extras:
+    """The transfers beyond the first of every fill: how many there may be in all, and towards whom."""
+
+    def __init__(self, movers: Executor, count: int, now: Callable[[], float]) -> None:
+        self.movers = movers
+        self._free = count
+        self._limited: TTLCache[str, bool] = TTLCache(1000, _RESPECT, timer=now)
+
+    def take(self, upstream: str) -> bool:
+        """False where none is to be had now."""
+        if self._free == 0 or upstream in self._limited:
+            return False
+        self._free -= 1
+        return True
+
+    def give_back(self) -> None:
+        self._free += 1
+
+    def limited(self, upstream: str) -> None:
+        self._limited[upstream] = True
+
+
+class Ranged:
+    """``bring`` brings a leg whole and closes the transfer; ``reopen`` opens another one."""
+
+    def __init__(self, fill: Fill, bring: Bring, reopen: Open, extras: Extras, rules: TransferRules) -> None:
+        assert fill.size is not None
+        self._fill = fill
+        self._size = fill.size
+        self._bring = bring
+        self._reopen = reopen
+        self._extras = extras
+        self._rules = rules
+        self._tempo = Tempo(rules)
+        self._parts: Parts | None = None  # None while the first transfer has everything
+        self._working = 1
+
+    async def run(self, transfer: Transfer, movers: Executor) -> None:
+        """Returns when every byte has come. Raises the first failure that did not heal."""
+        first = Leg(0, self._size)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._watch(group, first))
+                await self._work(first, transfer, movers)
+                watching.cancel()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _watch(self, group: asyncio.TaskGroup, first: Leg) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._tempo.settled:
+            begun, before = loop.time(), self._fill.received
+            await asyncio.sleep(self._rules.window)
+            received = self._fill.received
+            rate = (received - before) / (loop.time() - begun)
+            wanted = self._tempo.measured(rate, self._size - received)
+            while self._working < wanted:
+                if not await self._add(group, first):
+                    self._tempo.refused()
+                    break
+
+    async def _add(self, group: asyncio.TaskGroup, first: Leg) -> bool:
+        """One more transfer; False where there can be none."""
+        if not self._extras.take(self._fill.repository.upstream):
+            return False
+        added: Assignment | None = None
+        try:
+            added = await self._split(first) if self._parts is None else await self._further(self._parts)
+        finally:
+            if added is None:
+                self._extras.give_back()
+        if added is None:
+            return False
+        self._working += 1
+        leg, transfer = added
+        work = group.create_task(self._work(leg, transfer, self._extras.movers))
+        work.add_done_callback(lambda _: self._extras.give_back())
+        work.add_done_callback(lambda _: transfer.close())  # a task may be cancelled before it begins
+        return True
+
+    async def _split(self, first: Leg) -> Assignment | None:
+        """What is far enough ahead of the first transfer is no longer its own, once somebody else brings it."""
+        parts = Parts(first.position, self._size, self._rules)
+        parts.take(self._tempo.wanted)
+        added = await self._further(parts)
+        if added is not None and not first.cut(added.leg.position):
+            added.transfer.close()
+            return None
+        if added is not None:
+            self._parts = parts
+        return added
+
+    async def _further(self, parts: Parts) -> Assignment | None:
+        part = parts.take(self._tempo.wanted)
+        if part is None:
+            return None
+        try:
+            transfer = await self._open(part)
+        except Fault:
+            parts.give_back(part)
+            return None
+        if transfer.offset != part[0]:  # upstream knows no ranges
+            transfer.close()
+            parts.give_back(part)
+            return None
+        return Assignment(Leg(*part), transfer)
+
+    async def _work(self, leg: Leg, transfer: Transfer, movers: Executor) -> None:
+        """One part after the other, until there are none or fewer transfers do."""
+        try:
+            following: Assignment | None = Assignment(leg, transfer)
+            while following is not None:
+                await self._bring(following.leg, following.transfer, movers)
+                following = await self._following()
+        finally:
+            self._working -= 1
+
+    async def _following(self) -> Assignment | None:
+        tries = 0
+        while self._parts is not None and self._working <= self._tempo.wanted:
+            part = self._parts.take(self._tempo.wanted)
+            if part is None:
+                break
+            try:
+                return Assignment(Leg(*part), await self._open(part))
+            except Outage as outage:
+                self._parts.give_back(part)
+                if self._working > 1:
+                    self._tempo.at_most(self._working - 1)
+                    break
+                tries += 1
+                if not isinstance(outage, RateLimited) or tries > _LIMITED_TRIES:
+                    raise
+                await asyncio.sleep(outage.retry_after)
+        return None
+
+    async def _open(self, part: tuple[int, int]) -> Transfer:
+        start, end = part
+        try:
+            return await self._reopen(start, None if end == self._size else end)
+        except RateLimited:
+            self._extras.limited(self._fill.repository.upstream)
+            raise

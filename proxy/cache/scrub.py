@@ -1,0 +1,141 @@
+"""What is held is read again, to find bytes that went bad on the disk before a client does.
+
+Behind everything else: one pass in seven days, slowly, with its place kept over restarts. And at once, by order.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from proxy.cache.body import HeldBody
+from proxy.cache.holdings import Holdings
+from proxy.core.errors import StoreFailed
+from proxy.core.hashing import Hasher
+from proxy.storage.contract import Content
+
+log = logging.getLogger("entrepot.scrub")
+
+PERIOD = 7 * 86_400.0  # seconds from the beginning of one pass to that of the next
+RATE = 20_000_000  # bytes per second
+_STEP = 1 << 20  # bytes
+_FIRST = 120.0  # seconds after a start
+_NOTE = "scrub"
+_PORTIONS = [f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)]
+
+
+@dataclass(slots=True)
+class ScrubStats:
+    contents: int = 0
+    size: int = 0  # bytes
+    bad: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    content: Content
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far a pass has come: all before ``after`` is read. Empty: not begun; ``~``: through."""
+
+    began_at: float = 0.0  # seconds since the epoch
+    after: str = "~"
+
+
+class Scrub:
+    def __init__(self, holdings: Holdings, now: Callable[[], float]) -> None:
+        self.stats = ScrubStats()
+        self._holdings = holdings
+        self._now = now
+
+    async def run(self) -> None:
+        """Pass after pass. Runs until cancelled."""
+        await asyncio.sleep(_FIRST)
+        while True:
+            try:
+                await self.resume()
+            except Exception:  # of an auxiliary task; pulls must go on
+                log.exception("the scrub was interrupted")
+                await asyncio.sleep(_FIRST)
+
+    async def resume(self, rate: float = RATE) -> None:
+        """Carries the pass on that a restart interrupted, or begins the next when it is due. Raises StoreFailed."""
+        mark = await self._mark()
+        if mark.after == "~":
+            await asyncio.sleep(max(0.0, mark.began_at + PERIOD - self._now()))
+            mark = _Mark(self._now(), "")
+        for portion in _PORTIONS:
+            if portion < mark.after[: len(portion)]:
+                continue
+            async with aclosing(self.verify(rate, max(portion, mark.after), f"{portion}g")) as checked:
+                async for each in checked:
+                    if each.content.size > _STEP or not each.good:
+                        await self._write(_Mark(mark.began_at, f"{each.content.digest}~"))
+            await self._write(_Mark(mark.began_at, f"{portion}g"))
+        await self._write(_Mark(mark.began_at, "~"))
+
+    async def verify(self, rate: float, first: str = "", last: str = "~") -> AsyncGenerator[Checked, None]:
+        """Reads what is held from ``first`` up to before ``last`` at so many bytes per second. Bad content is put into
+        quarantine, so that the next pull fetches it anew. Raises StoreFailed."""
+        for portion in _PORTIONS:
+            if not first <= f"{portion}g" or not portion < last:
+                continue
+            for content in await self._holdings.catalog.between(max(portion, first), min(f"{portion}g", last)):
+                good = await self._check(content, rate)
+                if good is None:
+                    continue
+                self.stats.contents += 1
+                self.stats.size += content.size
+                self.stats.bad += not good
+                yield Checked(content, good)
+
+    async def _check(self, content: Content, rate: float) -> bool | None:
+        """None for what has left meanwhile."""
+        if await self._holdings.catalog.content(content.digest) is None:
+            return None
+        body = await self._holdings.open(content)
+        if body is None:
+            return False
+        try:
+            good = await self._agrees(body, content, rate)
+        finally:
+            body.close()
+        if not good:
+            await self._holdings.discard(content)
+        return good
+
+    async def _agrees(self, body: HeldBody, content: Content, rate: float) -> bool:
+        hasher = Hasher(content.digest)
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        while hasher.count < content.size:
+            before = hasher.count
+            try:
+                await self._holdings.in_store(_read_on, body, hasher)
+            except StoreFailed as cause:
+                log.error("%s cannot be read: %s", content.digest, cause)
+                return False
+            if hasher.count == before:
+                return False
+            due += (hasher.count - before) / rate
+            await asyncio.sleep(max(0.0, due - clock()))
+        return hasher.agrees()
+
+    async def _mark(self) -> _Mark:
+        note = await self._holdings.catalog.note(_NOTE)
+        try:
+            return _Mark(**json.loads(note)) if note is not None else _Mark()
+        except (ValueError, TypeError):
+            return _Mark()
+
+    async def _write(self, mark: _Mark) -> None:
+        await self._holdings.catalog.write_note(_NOTE, json.dumps({"began_at": mark.began_at, "after": mark.after}))
+
+
+def _read_on(body: HeldBody, hasher: Hasher) -> None:
+    hasher.update(body.reader.read(hasher.count, _STEP))

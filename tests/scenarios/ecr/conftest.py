@@ -1,0 +1,54 @@
+"""AWS as moto plays it, behind a door that counts; nothing of the machine's own AWS settings is seen."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cast import FaultUpstream
+from tests.scenarios.ecr.stage import HOST, App, Clock, Ecr, running, upstream_of
+from tests.upstream.ecr_rig import AwsDoor, moto
+from tests.upstream.test_ecr_aws import isolate_from_aws
+
+SECRET = "canary-secret-key"
+
+
+@pytest.fixture(scope="module")
+def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with moto(tmp_path_factory.mktemp("moto")) as url:
+        yield url
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No credentials anywhere."""
+    isolate_from_aws(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+async def aws(
+    moto_url: str, no_aws: None, nothing_stays: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[AwsDoor]:
+    """Credentials in the environment, and the API that takes them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    async with AwsDoor(moto_url) as door:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", door.url)
+        yield door
+
+
+@pytest.fixture
+def ahead() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ecr(upstream: FaultUpstream) -> Ecr:
+    return Ecr(upstream)
+
+
+@pytest.fixture
+async def app(ecr: Ecr, aws: AwsDoor, ahead: Clock, tmp_path: Path) -> AsyncIterator[App]:
+    upstreams = {HOST: upstream_of(ecr.up.url, aws.url)}
+    async with running(tmp_path / "app", {"upstreams": upstreams}, ahead) as app:
+        yield app

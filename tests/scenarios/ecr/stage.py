@@ -1,0 +1,198 @@
+"""The whole proxy as ``proxy.app`` composes it, in the scene's own loop and with the scene's clock, and what an ECR
+registry answers."""
+
+import asyncio
+import json
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from proxy import app
+from proxy.config import Loaded, load
+from proxy.core.manifests import OCI_MANIFEST
+from proxy.core.names import Digest
+from proxy.ops.logs import LogHandler, LogWriter, as_json
+from proxy.registries import Registries
+from proxy.upstream.settings import Timing
+from tests.cast import Act, FaultUpstream, Line, roles
+from tests.scenarios.client import Client, Reply
+from tests.upstream.ecr_rig import REGION, AwsDoor, basic, password_of
+
+HOST = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
+DAY = 86_400.0
+
+
+class Clock:
+    """The true time, ahead by as much as the scene says."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def wall(self) -> float:
+        return time.time() + self.ahead
+
+
+class App(NamedTuple):
+    """A running proxy; ``log`` is all that it writes."""
+
+    port: int
+    admin: int
+    log: Path
+    clock: Clock
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Reply:
+        return await _exchange(self.port, path, headers, method)
+
+    async def manifest(self, image: str, host: str = HOST) -> Reply:
+        """``image`` as ``name:tag`` or ``name@digest``."""
+        name, _, reference = image.partition("@" if "@" in image else ":")
+        return await self.get(f"/v2/{host}/{name}/manifests/{reference}")
+
+    async def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((await _exchange(self.admin, "/api/v1/status")).body)
+        return found
+
+    async def metrics(self) -> str:
+        return (await _exchange(self.admin, "/metrics")).body.decode()
+
+    async def everything_said(self) -> str:
+        """Log, metrics and status."""
+        await asyncio.sleep(0.1)  # lines are written in batches
+        return self.log.read_text() + await self.metrics() + json.dumps(await self.status())
+
+
+async def _exchange(port: int, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Reply:
+    async with await Client.connect(port) as client:
+        await client.ask(path, headers, method)
+        return await client.reply(method)
+
+
+@asynccontextmanager
+async def running(folder: Path, document: Mapping[str, Any], clock: Clock) -> AsyncIterator[App]:
+    """``document`` is the configuration as users write it, without addresses and cache."""
+    folder.mkdir(exist_ok=True)
+    config, log = folder / "entrepot.yaml", folder / "entrepot.log"
+    places = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drain": {"delay": "0s", "timeout": "5s"}}
+    cache = {"path": str(folder / "cache"), "max_size": "1GiB", "min_free": 0}
+    config.write_text(yaml.safe_dump({**places, "cache": cache, **document}))
+    stop = app.Stop()
+    with log.open("ab") as output, LogWriter(output.fileno(), as_json) as logs, _clocked(clock), _logging(logs):
+        begun: asyncio.Future[app.Listening] = asyncio.get_running_loop().create_future()
+        life = asyncio.create_task(_live(load(config, {}), logs, stop, begun))
+        await asyncio.wait([begun, life], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if life.done():
+                life.result()
+            where = begun.result()
+            yield App(_port(where.pull), _port(where.admin), log, clock)
+        finally:
+            stop.ask(signal.SIGINT)
+            await life
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+async def _live(loaded: Loaded, logs: LogWriter, stop: app.Stop, begun: "asyncio.Future[app.Listening]") -> None:
+    async with AsyncExitStack() as stack:
+        await app._run(loaded.settings, logs, stop, begun.set_result, stack)
+
+
+@contextmanager
+def _clocked(clock: Clock) -> Iterator[None]:
+    timing = Timing(clock.monotonic, clock.wall, jitter=lambda: 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "Registries", partial(Registries, timing=timing))
+        patch.setattr(app, "steady_clock", lambda: clock.wall)
+        yield
+
+
+@contextmanager
+def _logging(logs: LogWriter) -> Iterator[None]:
+    """Everything that anybody logs, as with the level debug."""
+    root, handler = logging.getLogger(), LogHandler(logs)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+# ---------------------------------------------------------------- an ECR registry
+
+BASIC_CHALLENGE = 'Basic realm="https://registry.test/",service="ecr.amazonaws.com"'
+UNKNOWN_TOKEN = roles.answers(401, b"Not Authorized\n", {"WWW-Authenticate": BASIC_CHALLENGE})
+
+
+def denies(message: str) -> Act:
+    """403 without a challenge: ECR's answer to a token that has expired, and to a right that is missing."""
+    body = {"errors": [{"code": "DENIED", "message": message}]}
+    return roles.answers(403, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+
+EXPIRED_TOKEN = denies("Your authorization token has expired. Reauthenticate and try again.")
+
+
+def taking(passwords: set[str], then: Act = roles.steady, refusal: Act = UNKNOWN_TOKEN) -> Act:
+    """``then`` for tokens that decode to one of the passwords, which the scene may change at any time."""
+
+    async def act(line: Line) -> None:
+        good = {f"Basic {basic('AWS', password)}" for password in passwords}
+        await (then if line.seen.headers.get("authorization") in good else refusal)(line)
+
+    return act
+
+
+async def undigested(line: Line) -> None:
+    """ECR names the digest of a manifest in its answer to HEAD only."""
+    await (roles.steady if line.seen.method == "HEAD" else roles.without("Docker-Content-Digest"))(line)
+
+
+class Ecr:
+    """A registry that takes tokens of the passwords in ``accepted``, and images in it."""
+
+    def __init__(self, up: FaultUpstream) -> None:
+        self.up = up
+        self.accepted = {password_of()}
+        self.refuse_by(UNKNOWN_TOKEN)
+
+    def refuse_by(self, refusal: Act) -> None:
+        self.up.always("manifest", taking(self.accepted, undigested, refusal))
+        self.up.always("blob", taking(self.accepted, roles.steady, refusal))
+
+    def change_password(self, aws: AwsDoor, password: str) -> None:
+        aws.password = password
+        self.accepted.clear()
+        self.accepted.add(password)
+
+
+def image(up: FaultUpstream, name: str, tag: str, layer: bytes) -> tuple[Digest, Digest]:
+    """An image of one layer; gives the digests of manifest and layer."""
+    blobs = [up.blob(name, each) for each in (b"{}", layer)]
+    described = [
+        {"mediaType": "application/x", "digest": str(digest), "size": size}
+        for digest, size in zip(blobs, (2, len(layer)), strict=True)
+    ]
+    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described[0], "layers": described[1:]}
+    return up.manifest(name, tag, json.dumps(document).encode()), blobs[1]
+
+
+def upstream_of(url: str, aws: str, **more: Any) -> dict[str, Any]:
+    """The configuration of an ECR upstream that is at ``url``."""
+    return {"url": url, "auth": {"type": "ecr", "region": REGION, "endpoint_url": aws}, **more}

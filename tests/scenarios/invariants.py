@@ -1,0 +1,88 @@
+"""What must hold after every scene, and in some at every moment."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from proxy.core.names import Digest
+from tests.cast import FaultUpstream
+from tests.scenarios.house import House
+
+
+def stored(folder: Path) -> dict[Digest, int]:
+    """Everything under ``blobs``, with its size. Fails where bytes are not those of their name."""
+    found = {}
+    for path in (folder / "blobs").glob("*/*/*"):
+        digest = Digest.parse(f"{path.parent.parent.name}:{path.name}")
+        assert digest.matches(path.read_bytes()), f"{path} does not hold its bytes"
+        found[digest] = path.stat().st_size
+    return found
+
+
+async def index_is_disk(house: House) -> None:
+    """Catalog, budget and disk say the same."""
+    on_disk = stored(house.folder)
+    known = {content.digest: content.size for content in await house.catalog.between("", "t")}
+    assert known == on_disk
+    usage, budget = await house.catalog.usage(), house.cache.holdings.budget
+    assert (usage.size, usage.entries) == (sum(on_disk.values()), len(on_disk))
+    assert (budget.committed, budget.reserved) == (usage.size, 0)
+
+
+def fetches(upstream: FaultUpstream, digest: Digest) -> int:
+    """Transfers of a blob that upstream was asked for."""
+    return sum(seen.target.endswith(digest) and seen.method == "GET" for seen in upstream.requests("blob"))
+
+
+@asynccontextmanager
+async def disk_bound(house: House) -> AsyncIterator[list[int]]:
+    """At every sample both the disk and the books stay below the hard limit; gives the samples of the disk."""
+    samples: list[int] = []
+    sampler = asyncio.create_task(_sample(house, samples))
+    try:
+        yield samples
+        samples.append(disk_usage(house.folder))
+    finally:
+        sampler.cancel()
+        await asyncio.wait([sampler])
+    hard = house.cache.holdings.budget.limits.hard
+    assert samples
+    assert max(samples) <= hard
+    if not sampler.cancelled():
+        sampler.result()
+
+
+async def _sample(house: House, samples: list[int]) -> None:
+    budget = house.cache.holdings.budget
+    while True:
+        assert budget.used <= budget.limits.hard
+        samples.append(disk_usage(house.folder))
+        await asyncio.sleep(0.002)
+
+
+def disk_usage(folder: Path) -> int:
+    """Bytes of content, whole and arriving; a file that moves meanwhile is counted once or twice, never missed."""
+    sizes: dict[int, int] = {}
+    for top in ("ingest", "blobs"):
+        for root, _, names in os.walk(folder / top):
+            for name in names:
+                try:
+                    found = os.stat(os.path.join(root, name))
+                except FileNotFoundError:
+                    continue
+                sizes[found.st_ino] = found.st_size
+    return sum(sizes.values())
+
+
+def open_files() -> Counter[str]:
+    """Descriptors of this process, by what they are: a path, or one of its kind."""
+    found: Counter[str] = Counter()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[os.readlink(f"/proc/self/fd/{name}").partition("[")[0]] += 1
+        except FileNotFoundError:
+            continue
+    return found

@@ -1,0 +1,201 @@
+"""Upstream lies, dies, stalls or changes its mind in the middle of a blob."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from proxy.upstream.settings import Limits
+from tests.cast import FaultUpstream, roles
+from tests.cast.line import Act, Line
+from tests.scenarios.client import Cut
+from tests.scenarios.conftest import under
+from tests.scenarios.house import APP, House, MiB, blob_path
+from tests.scenarios.invariants import fetches, stored
+
+Bytes = Callable[[int], bytes]
+SIZE = 2 * MiB
+SHORT_PATIENCE = Limits(stall=0.3)
+
+
+@pytest.mark.parametrize("wrong", [0, SIZE // 2, SIZE - 1], ids=["first byte", "in the middle", "last byte"])
+async def test_nobody_completes_a_blob_with_a_wrong_byte(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, wrong: int
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.lies(wrong))
+    clients = [await house.pull(blob_path(digest)) for _ in range(5)]
+    for client in clients:
+        with pytest.raises(Cut) as cut:
+            await client.reply()
+        assert len(cut.value.body) < SIZE
+        client.leave()
+    await house.quiet()
+    assert stored(house.folder) == {}
+    assert house.cache.fills.stats.wrong_digests == 1
+
+    told = await house.get(blob_path(digest))
+    assert told.status == 502
+    assert b"wrong bytes" in told.body
+    assert fetches(upstream, digest) == 1
+    house.clock.advance(301)
+    assert (await house.get(blob_path(digest))).body == blob
+    assert fetches(upstream, digest) == 2
+
+
+async def test_a_lie_about_an_unmeasured_blob_is_cut_too(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+
+    async def lies_in_chunks(line: Line) -> None:
+        line.content.body = b"\0" + blob[1:]
+        await roles.chunked(10_000)(line)
+        line.content.body = blob
+
+    upstream.plays("blob", lies_in_chunks)
+    async with await house.pull(blob_path(digest)) as client:
+        with pytest.raises(Cut):
+            await client.reply()
+    await house.quiet()
+    assert stored(house.folder) == {}
+
+
+@pytest.mark.parametrize("role", [roles.vanishes, roles.ends_early], ids=["RST", "FIN"])
+async def test_a_lost_transfer_is_resumed_and_the_client_never_notices(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, role: Callable[[int], Act]
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", role(MiB), role(MiB // 2))
+    reply = await house.get(blob_path(digest))
+    assert (reply.status, reply.body) == (200, blob)
+    first, *again = upstream.requests("blob")
+    assert "range" not in first.headers
+    assert again
+    assert all(int(seen.headers["range"].removeprefix("bytes=").removesuffix("-")) > 0 for seen in again)
+    await house.quiet()
+    assert stored(house.folder) == {digest: SIZE}
+
+
+@under(upstream=SHORT_PATIENCE)
+async def test_a_stalled_transfer_is_resumed(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.stalls(MiB))
+    assert (await house.get(blob_path(digest))).body == blob
+    assert [seen.headers.get("range") for seen in upstream.requests("blob")] == [None, f"bytes={MiB}-"]
+
+
+async def test_an_upstream_that_ignores_the_range_of_a_resume_sends_no_byte_twice(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.ends_early(MiB), roles.ignores_range)
+    assert (await house.get(blob_path(digest))).body == blob
+    assert len(upstream.requests("blob")) == 2
+
+
+async def test_an_upstream_that_dies_for_good_ends_the_reply_short(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, some_bytes(SIZE))
+    upstream.plays("blob", roles.ends_early(MiB))
+    upstream.always("blob", roles.fails(503))
+    async with await house.pull(blob_path(digest)) as client:
+        with pytest.raises(Cut) as cut:
+            await client.reply()
+        assert len(cut.value.body) <= MiB
+    await house.quiet()
+    assert stored(house.folder) == {}
+
+
+async def test_two_versions_of_a_blob_are_never_spliced(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+
+    async def longer(line: Line) -> None:
+        line.content.body = blob + b"more"
+        await roles.steady(line)
+        line.content.body = blob
+
+    upstream.plays("blob", roles.ends_early(MiB), longer)
+    async with await house.pull(blob_path(digest)) as client:
+        with pytest.raises(Cut):
+            await client.reply()
+    await house.quiet()
+    assert stored(house.folder) == {}
+
+
+async def test_other_bytes_of_the_same_size_on_resume_are_found_out(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, some_bytes(SIZE))
+    upstream.plays("blob", roles.ends_early(MiB), roles.lies(SIZE - MiB // 2))
+    async with await house.pull(blob_path(digest)) as client:
+        with pytest.raises(Cut):
+            await client.reply()
+    await house.quiet()
+    assert stored(house.folder) == {}
+
+
+@pytest.mark.parametrize("role", [roles.chunked(40_000), roles.unmeasured()], ids=["chunked", "until closed"])
+async def test_a_blob_of_unknown_length_is_whole_and_verified(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, role: Act
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", role)
+    reply = await house.get(blob_path(digest))
+    assert (reply.status, reply.body) == (200, blob)
+    assert "content-length" not in reply.headers
+    await house.quiet()
+    assert stored(house.folder) == {digest: SIZE}
+    assert (await house.get(blob_path(digest))).headers["content-length"] == str(SIZE)
+
+
+async def test_an_old_client_gets_a_blob_of_unknown_length_until_the_connection_ends(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.chunked(40_000))
+    async with await house.connect() as client:
+        await client.send(f"GET {blob_path(digest)} HTTP/1.0\r\n\r\n".encode())
+        head = await client.head()
+        assert "transfer-encoding" not in head.headers
+        assert head.headers["connection"] == "close"
+        assert await client.until_closed() == blob
+
+
+@pytest.mark.parametrize("role", [roles.chunked(40_000, 20), roles.unmeasured(MiB)], ids=["chunked", "until closed"])
+async def test_an_unmeasured_blob_that_ends_early_is_never_called_whole(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, role: Act
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", role)
+    async with await house.pull(blob_path(digest)) as client:
+        try:
+            assert (await client.reply()).body == blob  # resumed
+        except Cut:
+            assert stored(house.folder) == {}
+    await house.quiet()
+    assert set(stored(house.folder)) <= {digest}
+
+
+async def test_clients_that_join_while_upstream_is_being_resumed_get_all_of_it(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    gate = asyncio.Event()
+
+    async def slow_to_answer(line: Line) -> None:
+        await gate.wait()
+        await roles.steady(line)
+
+    upstream.plays("blob", roles.ends_early(MiB), slow_to_answer)
+    async with await house.pull(blob_path(digest)) as first:
+        head = await first.head()
+        while len(upstream.requests("blob")) < 2:
+            await asyncio.sleep(0.005)
+        async with await house.pull(blob_path(digest)) as second:
+            await second.head()
+            gate.set()
+            assert await first.rest(head) == await second.rest(head) == blob
