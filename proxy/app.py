@@ -36,6 +36,8 @@ from proxy.ops.lag import LoopLag
 from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.ops.metrics import Metrics
 from proxy.registries import Registries
+from proxy.reload import Reload, lifecycle_rules
+from proxy.steward import Steward
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
@@ -81,12 +83,13 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None]) -> None:
             log.warning("the environment variable %s matches no setting", name)
         _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
-            await _run(settings, logs, stop, announce, stack)
+            await _run(loaded, logs, stop, announce, stack)
 
 
 async def _run(
-    settings: Settings, logs: LogWriter, stop: Stop, announce: Callable[[Listening], None], stack: AsyncExitStack
+    loaded: Loaded, logs: LogWriter, stop: Stop, announce: Callable[[Listening], None], stack: AsyncExitStack
 ) -> None:
+    settings = loaded.settings
     now, started = steady_clock(), time.monotonic()
     folder = stack.enter_context(cache_folder(settings.cache.path))
     store = DiskStore(folder)
@@ -98,7 +101,7 @@ async def _run(
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
     owner = await stack.enter_async_context(task_owner())
-    upstreams = Upstreams(registries.get, registries.immutable, registries.touch_period)
+    upstreams = Upstreams(registries.get, registries.immutable, registries.touch_period, registries.share)
     cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, owner, now)
     stack.push_async_callback(cache.settle)
     journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
@@ -109,7 +112,9 @@ async def _run(
     lag = LoopLag()
     observed = Observed(cache, journal, places, registries, logs, lag)
     health = Health()
-    admin = admin_app(health, Metrics(observed.families()), lambda: observed.status(door, time.monotonic() - started))
+    status = lambda: observed.status(door, time.monotonic() - started)  # noqa: E731
+    admin = admin_app(health, Metrics(observed.families()), status, Steward(cache.keeper).orders())
+    _reload_on_hangup(Reload(loaded.source, cache.keeper), owner, stack)
     lane = Lane(cache, names, journal, server, now)
     listening = await _listen(settings, lane, admin, stack)
     owner.create_task(cache.keep_house(now))
@@ -120,6 +125,12 @@ async def _run(
     await stop.politely.wait()
     health.ready = False
     await _drain(settings, stop, listening[0], lane, door)
+
+
+def _reload_on_hangup(reload: Reload, owner: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lambda: owner.create_task(reload()))
+    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
 async def _listen(
@@ -171,6 +182,8 @@ def _cache_rules(settings: Settings) -> CacheRules:
         FreeSpaceRule(free.size, free.percent / 100),
         TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
         FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=IntakeRules(transfers=transfers)),
+        lifecycle_rules(settings),
+        settings.pins,
     )
 
 

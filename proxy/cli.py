@@ -1,13 +1,9 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."""
 
 import json
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -16,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from proxy import __version__
-from proxy.config import ConfigInvalid, Loaded, effective, json_schema, load
+from proxy.commands import keeping, lifecycle
+from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, admin_json, load_or_stop, stop
+from proxy.config import effective, json_schema
 from proxy.storage.folder import FolderRefused
-
-FAILED, WRONG = 1, 2
 
 app = typer.Typer(
     help="OCI registry pull-through cache: every byte is fetched once.",
@@ -31,8 +27,9 @@ app = typer.Typer(
 config_app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file (YAML).")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+app.add_typer(lifecycle.app, name="lifecycle")
+for command in (keeping.purge, keeping.pin, keeping.unpin, keeping.verify):
+    app.command()(command)
 
 
 def main() -> None:
@@ -44,7 +41,7 @@ def serve(config: ConfigFile = None) -> None:
     """Run the proxy. Without a file: loopback, embedded store, the well-known public registries."""
     from proxy import app as server  # noqa: PLC0415 - the other commands start without all of it
 
-    loaded = _load(config)
+    loaded = load_or_stop(config)
 
     def announce(listening: server.Listening) -> None:
         print(f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}", flush=True)
@@ -52,22 +49,22 @@ def serve(config: ConfigFile = None) -> None:
     try:
         uvloop.run(server.serve(loaded, announce))
     except FolderRefused as refused:
-        _stop(WRONG, f"cache.path: {refused}")
+        stop(WRONG, f"cache.path: {refused}")
     except OSError as cause:
-        _stop(FAILED, f"cannot listen on {loaded.settings.listen} and {loaded.settings.admin}: {cause}")
+        stop(FAILED, f"cannot listen on {loaded.settings.listen} and {loaded.settings.admin}: {cause}")
 
 
 @config_app.command("check")
 def config_check(file: Path) -> None:
     """Every fault of a configuration file at once, with key and line."""
-    loaded = _load(file)
+    loaded = load_or_stop(file)
     print(f"{file}: good; {len(loaded.settings.upstreams)} upstreams")
 
 
 @config_app.command("show")
 def config_show(file: Annotated[Path | None, typer.Argument()] = None, as_json: AsJson = False) -> None:
     """The effective settings, secrets redacted."""
-    shown = effective(_load(file).settings)
+    shown = effective(load_or_stop(file).settings)
     print(json.dumps(shown, indent=2) if as_json else yaml.safe_dump(shown, sort_keys=False).rstrip())
 
 
@@ -80,7 +77,7 @@ def config_schema() -> None:
 @app.command()
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """How the running proxy does."""
-    found = _admin(_load(config), "/api/v1/status")
+    found = admin_json(load_or_stop(config), "/api/v1/status")
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -103,9 +100,9 @@ def doctor(
     from proxy.ops.doctor_steps import healthy  # noqa: PLC0415
 
     try:
-        steps = examination.look(_load(config).settings, image or [])
+        steps = examination.look(load_or_stop(config).settings, image or [])
     except ValueError as cause:
-        _stop(WRONG, f"--image: {cause}")
+        stop(WRONG, f"--image: {cause}")
     if as_json:
         print(json.dumps([step._asdict() for step in steps], indent=2))
     else:
@@ -120,35 +117,3 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(inner, f"{path} {key}".strip())
     else:
         yield path, value
-
-
-def _admin(loaded: Loaded, path: str) -> Any:
-    """JSON of the running proxy's admin listener; exits with words where there is none."""
-    address = loaded.settings.admin
-    connection = HTTPConnection(address.host, address.port, timeout=10)
-    try:
-        with _closing(connection):
-            connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
-    except (OSError, HTTPException, ValueError) as cause:
-        _stop(FAILED, f"no entrepot answers on {address} ({cause}); is it running with this configuration?")
-
-
-@contextmanager
-def _closing(connection: HTTPConnection) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-def _load(config: Path | None) -> Loaded:
-    try:
-        return load(config, os.environ)
-    except ConfigInvalid as invalid:
-        _stop(WRONG, str(invalid))
-
-
-def _stop(code: int, words: str) -> NoReturn:
-    print(words, file=sys.stderr)
-    raise typer.Exit(code)

@@ -16,6 +16,7 @@ from proxy.config import (
     UpstreamSettings,
     read_credentials,
 )
+from proxy.core.budget import Limits as ByteLimits
 from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
 from proxy.core.errors import UpstreamRefused, UpstreamUnknown
 from proxy.core.names import Repository, Tag
@@ -127,6 +128,28 @@ class Registries:
     def tokens(self) -> dict[str, Any]:
         """AWS tokens by identity: how long they last, and what went wrong last."""
         return {name: stats._asdict() for name, stats in self._ecr.stats().items()}
+
+    async def lifecycle_policy(self, wanted: str) -> str:
+        """The lifecycle policy that ``REGISTRY/REPOSITORY`` has in ECR; the registry may be left out where only one is
+        an upstream. Raises ValueError where no private ECR registry is meant, and AwsFault."""
+        registry, _, name = wanted.partition("/")
+        if parse_ecr_host(registry) is None:
+            known = [upstream for upstream in self._settings.upstreams if parse_ecr_host(upstream) is not None]
+            if len(known) != 1:
+                raise ValueError(f"{wanted}: write REGISTRY/REPOSITORY; {len(known)} upstreams are private ECR")
+            registry, name = known[0], wanted
+        host, aws = parse_ecr_host(registry), None
+        if self._names.configured(registry) is not None:
+            aws = self.aws(registry)
+        if host is None or aws is None or not name:
+            raise ValueError(f"{wanted} is no repository of a private ECR registry that is an upstream")
+        return await aws.lifecycle_policy(host.account, name)
+
+    def share(self, name: str) -> ByteLimits | None:
+        """The byte budget of an upstream of its own; of a pattern, each host that it stands for has one."""
+        key = self._names.configured(name)
+        size = self._settings.upstreams[key].max_size if key is not None else None
+        return ByteLimits(size) if size is not None else None
 
     def label(self, name: str) -> str:
         return self._names.configured(name) or ""

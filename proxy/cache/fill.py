@@ -165,10 +165,9 @@ class FillBody:
     async def _carry_on(self, proof: Hasher, position: int, end: int | None) -> FilePart | bytes:
         if self._passage is None:
             self._passage = await self._open_passage(proof.copy())
-        if position < proof.count:  # in the file, but held back: the rest is shorter still, so prove it first
-            await self._passage.proven()
-            stop = proof.count if end is None else min(proof.count, end)
-            return await stretch(self._fill.reader, position, stop, self._readers)
+        if position < proof.count:  # in the file, but held back until as much has come behind it
+            stop = min(proof.count, await self._passage.released(position))
+            return await stretch(self._fill.reader, position, stop if end is None else min(stop, end), self._readers)
         return await self._passage.part(position, end)
 
     async def discard(self) -> None:

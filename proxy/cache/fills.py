@@ -74,6 +74,8 @@ class _Run:
     fill: Fill
     ingest: Ingest
     reservation: Reservation
+    granted: int  # bytes of it
+    largest: int  # that may be granted
     transfer: Transfer = field(repr=False)
 
 
@@ -129,7 +131,7 @@ class Fills:
         upstream's faults."""
         if (repository.upstream, digest) in self._distrusted:
             raise UpstreamBroken(repository.upstream, f"sent wrong bytes for {digest} a moment ago")
-        if self._queued >= self._rules.queue:
+        if self._places.locked() and self._queued >= self._rules.queue:
             raise Overloaded(f"{self._queued} blobs wait for one of {self._rules.at_once} places")
         self._queued += 1
         try:
@@ -159,14 +161,14 @@ class Fills:
                 log.warning("%s of %s: %d bytes pass through, at most %d are cached", digest, repository,
                             transfer.size, largest)  # fmt: skip
                 return None
-            reservation = await self._room.reserve(
-                _STEP if transfer.size is None else transfer.size, repository.upstream
-            )
+            granted = min(_STEP, largest) if transfer.size is None else transfer.size
+            reservation = await self._room.reserve(granted, repository.upstream)
             if reservation is None:
                 log.warning("%s of %s passes through: no room below max_size or min_free", digest, repository)
                 return None
             ingest = await self._holdings.in_store(self._holdings.store.begin)
-            return _Run(Fill(repository, digest, transfer.size, ingest), ingest, reservation, transfer)
+            fill = Fill(repository, digest, transfer.size, ingest)
+            return _Run(fill, ingest, reservation, granted, largest, transfer)
         except (NoSpace, StoreFailed) as cause:
             log.error("%s of %s passes through: %s", digest, repository, cause)
             if reservation is not None:
@@ -207,16 +209,19 @@ class Fills:
         async def reopen(offset: int, end: int | None) -> Transfer:
             return await registry.blob(fill.repository.name, fill.digest, offset, end)
 
-        async def grant(size: int) -> bool:
-            return await self._room.extend(run.reservation, size)
+        async def grant(wanted: int) -> int:
+            more = min(wanted, run.largest - run.granted)
+            if more <= 0 or not await self._room.extend(run.reservation, more):
+                return 0
+            run.granted += more
+            return more
 
         proof = Proof(Hasher(fill.digest), fill.reader, fill.arrived_from, self._threads.provers)
         source = Source(reopen, grant, self._extras)
         intake = Intake(fill, run.ingest, proof, self._threads.movers, source)
-        granted = _STEP if fill.size is None else fill.size
-        if not await intake.run(run.transfer, granted, self._rules.intake):
+        if not await intake.run(run.transfer, run.granted, self._rules.intake):
             self.stats.spilled += 1
-            log.error("%s of %s: the disk takes no more, readers carry on uncached", fill.digest, fill.repository)
+            log.error("%s of %s: no room for more of it, readers carry on uncached", fill.digest, fill.repository)
             return
         assert fill.size is not None
         now = self._now()

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from cachetools import LRUCache
@@ -25,6 +26,7 @@ T = TypeVar("T")
 _HOT_ENTRIES = 50_000
 _HOT_BYTES = 64 << 20
 _HOT_REPOSITORIES = 64  # of one digest
+_MARKS = 500  # of last use, written at once
 
 
 class Manifest(NamedTuple):
@@ -260,10 +262,10 @@ class Holdings:
             self.used_by[content.upstream] -= content.size
 
     async def flush(self) -> None:
-        """Writes the marks of last use in one batch."""
-        used, self._used = self._used, {}
-        if used:
-            await self.catalog.touch(used)
+        """Writes the marks of last use, in batches between which others have their turn."""
+        used, self._used = iter(self._used.items()), {}
+        while batch := dict(islice(used, _MARKS)):
+            await self.catalog.touch(batch)
 
 
 def _remove_all(store: BlobStore, digests: Sequence[Digest]) -> list[Digest]:

@@ -36,7 +36,7 @@ class Source(NamedTuple):
     """Where bytes and room come from."""
 
     reopen: Open  # the blob from a byte on, up to another where that is given
-    grant: Callable[[int], Awaitable[bool]]  # so many bytes that were not reserved yet
+    grant: Callable[[int], Awaitable[int]]  # asked for so many bytes more, gives what may be had of them
     extras: Extras
 
 
@@ -112,8 +112,8 @@ class Intake:
         while not await self._in_thread(movers, partial(self._move, leg, transfer, known), transfer.interrupt):
             if self._fill.size is not None:
                 return
-            known, more = 0, leg.end
-            if not await self._source.grant(more):
+            known, more = 0, await self._source.grant(leg.end)
+            if not more:
                 raise NoSpace(f"no room for more than {leg.position} bytes of {self._fill.digest}")
             leg.end += more
         if self._fill.size is not None and not leg.done:
@@ -143,7 +143,7 @@ class Intake:
                 return True
             known -= count
         while room := leg.room(CHUNK):
-            count = transfer.readinto(buffer[:room])
+            count = leg.receive(transfer, buffer[:room])
             if count == 0:
                 return True
             self._take(leg, buffer[:count])

@@ -1,6 +1,9 @@
 """A part of a blob that one transfer at a time brings."""
 
 import threading
+import time
+
+from proxy.upstream.contract import Transfer
 
 
 class Leg:
@@ -10,11 +13,27 @@ class Leg:
         self.position = start  # of the next byte
         self.end = end
         self._asked = start
+        self._waited = 0.0
+        self._waiting_since: float | None = None
         self._lock = threading.Lock()
 
     @property
     def done(self) -> bool:
         return self.position >= self.end
+
+    def receive(self, transfer: Transfer, buffer: memoryview) -> int:
+        """``readinto``, with the time it takes on the leg's account."""
+        self._waiting_since = since = time.monotonic()
+        try:
+            return transfer.readinto(buffer)
+        finally:
+            self._waited += time.monotonic() - since
+            self._waiting_since = None
+
+    def waited(self, now: float) -> float:
+        """Seconds that its mover has waited for upstream; ``now`` is monotonic."""
+        since = self._waiting_since
+        return self._waited + (0.0 if since is None else now - since)
 
     def room(self, most: int) -> int:
         """How many bytes the mover may receive before it asks again."""

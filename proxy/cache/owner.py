@@ -11,10 +11,17 @@ class _Over(Exception):
 
 @asynccontextmanager
 async def task_owner() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group that does not wait for its tasks at the end but cancels them."""
+    """A task group that does not wait for its tasks at the end but cancels them. What its user raises leaves as it is:
+    only what tasks raise leaves as a group."""
+    raised: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            yield group
+            try:
+                yield group
+            except Exception as cause:
+                raised = cause
             raise _Over
     except* _Over:
         pass
+    if raised is not None:
+        raise raised

@@ -35,6 +35,7 @@ class Passage:
             if self._proven:
                 return b""
             await self._read()
+            self._forget(position)
         start = position - self._base
         stop = self._releasable() - self._base
         chunk = bytes(memoryview(self._window)[start : stop if end is None else min(stop, end - self._base)])
@@ -42,10 +43,11 @@ class Passage:
         self._base += start + len(chunk)
         return chunk
 
-    async def proven(self) -> None:
-        """Returns once the digest agrees. Only for a rest that is shorter than what is held back anyway."""
-        while not self._proven:
+    async def released(self, position: int) -> int:
+        """The end of what may be sent from ``position``, which lies before this passage: waits until there is some."""
+        while self._releasable() <= position:
             await self._read()
+        return self._releasable()
 
     async def discard(self) -> None:
         """Nothing of it is held yet."""
@@ -60,6 +62,12 @@ class Passage:
     def _ended(self, reading: asyncio.Future[bytes]) -> None:
         reading.exception()
         self._transfer.close()
+
+    def _forget(self, position: int) -> None:
+        """Nobody will ask for what is before it."""
+        passed = min(position - self._base, len(self._window))
+        del self._window[:passed]
+        self._base += passed
 
     def _releasable(self) -> int:
         received = self._base + len(self._window)

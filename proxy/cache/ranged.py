@@ -82,11 +82,11 @@ class Ranged:
     async def _watch(self, group: asyncio.TaskGroup, first: Leg) -> None:
         loop = asyncio.get_running_loop()
         while not self._tempo.settled:
-            begun, before = loop.time(), self._fill.received
+            begun, before, waited = loop.time(), self._fill.received, first.waited(loop.time())
             await asyncio.sleep(self._rules.window)
-            received = self._fill.received
-            rate = (received - before) / (loop.time() - begun)
-            wanted = self._tempo.measured(rate, self._size - received)
+            now, received = loop.time(), self._fill.received
+            rate, waiting = (received - before) / (now - begun), (first.waited(now) - waited) / (now - begun)
+            wanted = self._tempo.measured(rate, self._size - received, waiting)
             while self._working < wanted:
                 if not await self._add(group, first):
                     self._tempo.refused()

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from proxy.config import EcrAuth, EcrPublicAuth, Settings
+from proxy.core.errors import UpstreamUnknown
 from proxy.core.upstreams import UpstreamNames
 from proxy.ops.doctor import Examinee, examine
 from proxy.ops.doctor_host import Host
@@ -30,6 +31,8 @@ async def _look(settings: Settings, images: Sequence[str]) -> list[Step]:
         hosts += [name for name in wanted if name not in hosts]
         host = Host(settings.cache.path, settings.cache.max_size)
         return await examine([_examinee(settings, registries, name, wanted.get(name, "")) for name in hosts], host)
+    except UpstreamUnknown as unknown:
+        raise ValueError(str(unknown)) from None
     finally:
         await registries.close()
 

@@ -19,6 +19,7 @@ class TransferRules(NamedTuple):
     least_part: int = 8 * MIB
     largest_part: int = 32 * MIB
     window: float = 0.25  # over which a rate is measured
+    idle: float = 0.7  # of a window: a first transfer that waits less for its upstream has no need of another
     gain: float = 1.2  # more transfers stay when the rate grows at least so much
 
 
@@ -36,17 +37,18 @@ class Tempo:
         """It stays as it is."""
         return self._settled
 
-    def measured(self, rate: float, rest: int) -> int:
-        """How many from now on, after a window in which as many as wanted brought ``rate`` bytes per second and
-        ``rest`` bytes are still to come."""
-        if not self._settled:
-            if self._before is not None and rate < self._rules.gain * self._before[1]:
-                self.refused()
-            elif self.wanted >= self._rules.most or rest < self._rules.smallest or rest < rate * self._rules.soon:
-                self._settled = True
-            else:
-                self._before = (self.wanted, rate)
-                self.wanted = min(2 * self.wanted, self._rules.most)
+    def measured(self, rate: float, rest: int, waiting: float) -> int:
+        """How many from now on, after a window in which as many as wanted brought ``rate`` bytes per second, the first
+        of them spent ``waiting`` of its time waiting for upstream, and ``rest`` bytes are still to come."""
+        if self._settled:
+            return self.wanted
+        if self._before is not None and rate < self._rules.gain * self._before[1]:
+            self.refused()
+        elif self.wanted >= self._rules.most or rest < self._rules.smallest or rest < rate * self._rules.soon:
+            self._settled = True
+        elif self._before is not None or waiting >= self._rules.idle:
+            self._before = (self.wanted, rate)
+            self.wanted = min(2 * self.wanted, self._rules.most)
         return self.wanted
 
     def refused(self) -> None:

@@ -64,6 +64,24 @@ class Connections:
             log.info("malformed request from %s: a TLS handshake, or no HTTP at all", address)
 
 
+class Sent(web.StreamResponse):
+    """Tells aiohttp that the reply is out already, and whether the connection may live on."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__()
+        self._stays = keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._stays
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
 class Connection(RequestHandler):
     """aiohttp's protocol of one connection, whose place was taken by the lane that hands it over."""
 
@@ -102,9 +120,9 @@ class Connection(RequestHandler):
         self._places.malformed_from(request.remote, asyncio.get_running_loop().time())
         reply = replies.fault(RequestMalformed("this is not a well-formed HTTP/1.1 request"))
         assert isinstance(reply.content, bytes)
-        response = web.Response(status=400, body=reply.content, content_type="application/json")
-        response.force_close()
-        return response
+        if self.transport is not None:
+            self.transport.write(replies.head(reply, None, keep_alive=False, chunked=False) + reply.content)
+        return Sent(keep_alive=False)
 
     def _silent(self) -> None:
         self._first = None

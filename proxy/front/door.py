@@ -14,7 +14,7 @@ from proxy.cache.engine import Cache
 from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed
 from proxy.core.upstreams import UpstreamNames
 from proxy.front import replies
-from proxy.front.connections import Connection
+from proxy.front.connections import Connection, Sent
 from proxy.front.journal import Journal, Line, Traffic
 from proxy.front.replies import Reply, Stretch
 from proxy.front.routes import (
@@ -40,24 +40,6 @@ _KINDS: dict[type[Operation], str] = {
     ReferrersList: "referrers",
     CatalogList: "catalog",
 }
-
-
-class Sent(web.StreamResponse):
-    """Tells aiohttp that the reply is out already, and whether the connection may live on."""
-
-    def __init__(self, keep_alive: bool) -> None:
-        super().__init__()
-        self._stays = keep_alive
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._stays
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
 
 
 class Door:
@@ -86,7 +68,7 @@ class Door:
         started = asyncio.get_running_loop().time()
         asked: Asked | None = None
         fault = ""
-        keep_alive = request.keep_alive
+        keep_alive = request.keep_alive and request.version == HttpVersion11
         try:
             _admit(request)
             asked = parse(request.method, request.raw_path, request.headers, self._names)

@@ -1,12 +1,13 @@
 """The admin listener: health, readiness, metrics and the JSON API. Never on the address that clients pull from."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
 from proxy.ops.metrics import Metrics
+from proxy.ops.orders import Order, order_routes
 
 
 @dataclass(slots=True)
@@ -20,7 +21,9 @@ class Health:
 Answer = Callable[[web.Request], Awaitable[Any]]
 
 
-def admin_app(health: Health, metrics: Metrics, status: Callable[[], dict[str, Any]]) -> web.Application:
+def admin_app(
+    health: Health, metrics: Metrics, status: Callable[[], dict[str, Any]], orders: Mapping[str, Order]
+) -> web.Application:
     """Routes of the admin listener."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -45,6 +48,7 @@ def admin_app(health: Health, metrics: Metrics, status: Callable[[], dict[str, A
             web.get("/readyz", readyz),
             web.get("/metrics", scrape),
             web.get("/api/v1/status", show_status),
+            *order_routes(orders),
         ]
     )
     return app

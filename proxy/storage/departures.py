@@ -66,7 +66,7 @@ def idle(connection: sqlite3.Connection, shelf: Shelf, after: Spot, limit: int, 
 
 def images(connection: sqlite3.Connection, repository: Repository, after: str, limit: int) -> list[HeldImage]:
     rows = connection.execute(_IMAGES, (*repository, after, limit)).fetchall()
-    return [_image(connection, content_of(row), *row[7:]) for row in rows]
+    return [_image(connection, content_of(row[:7]), *row[7:]) for row in rows]
 
 
 def _image(connection: sqlite3.Connection, content: Content, cached_at: float, repository: int) -> HeldImage:

@@ -18,6 +18,7 @@ from proxy.upstream.ecr_identity import AwsIdentity
 CALL_LIMIT = 20.0  # seconds for a call with all that precedes it: clients wait 30 s for their first header
 SESSION_NAME = "entrepot"
 _PUBLIC_REGION = "us-east-1"  # ECR Public user guide: the API is there, whatever the region of the caller
+_GET_TOKEN = "get_authorization_token"
 _PASSING = (RateLimited, UpstreamTimeout, UpstreamUnreachable)
 
 
@@ -48,13 +49,13 @@ class Aws:
 
     async def ecr_token(self) -> Issued:
         """ECR GetAuthorizationToken. It is good for all registries of the region that the identity may read."""
-        answer = await self._call("ecr", "get_authorization_token")
+        answer = await self._call("ecr", _GET_TOKEN)
         data = answer.get("authorizationData") or [{}]
         return _issued(data[0], answer)
 
     async def ecr_public_token(self) -> Issued:
         """ECR Public GetAuthorizationToken, of which the answer is one object."""
-        answer = await self._call("ecr-public", "get_authorization_token")
+        answer = await self._call("ecr-public", _GET_TOKEN)
         return _issued(answer.get("authorizationData") or {}, answer)
 
     async def describe_repository(self, account: str, name: str) -> dict[str, Any]:
@@ -62,6 +63,11 @@ class Aws:
         answer = await self._call("ecr", "describe_repositories", registryId=account, repositoryNames=[name])
         found: list[dict[str, Any]] = answer.get("repositories") or [{}]
         return found[0]
+
+    async def lifecycle_policy(self, account: str, name: str) -> str:
+        """ECR GetLifecyclePolicy: the text as it is there."""
+        answer = await self._call("ecr", "get_lifecycle_policy", registryId=account, repositoryName=name)
+        return str(answer.get("lifecyclePolicyText"))
 
     async def caller(self) -> Caller:
         """STS GetCallerIdentity."""
@@ -82,7 +88,8 @@ class Aws:
             raise
         except Exception as error:
             fault = aws_fault(error, self.identity, operation)
-            if fault.kind not in _PASSING:  # credentials and settings may have been mended: look them up anew
+            if operation == _GET_TOKEN and fault.kind not in _PASSING:
+                # Credentials and settings may be mended until the next call: they are looked up anew then.
                 self._session = None
             raise fault from error
 
@@ -90,8 +97,8 @@ class Aws:
         async with self._opening:
             if self._session is None:
                 await asyncio.to_thread(importlib.import_module, "aiobotocore.session")
-                for library in ("botocore", "aiobotocore"):  # below INFO they write down requests and tokens
-                    logging.getLogger(library).setLevel(logging.INFO)
+                for library in ("botocore", "aiobotocore"):  # they write down requests, tokens and tracebacks
+                    logging.getLogger(library).setLevel(logging.CRITICAL)
                 self._session = _assuming(self.identity) if self.identity.role_arn else _plain(self.identity)
             if await self._session.get_credentials() is None:
                 self._session = None

@@ -64,31 +64,44 @@ class Source:
 
 
 class LengthBody:
-    """Of a promised length."""
+    """Of a promised length, straight from the socket into our buffer once the library's own buffer is empty."""
 
-    def __init__(self, opened: Opened, length: int) -> None:
-        self._opened = opened
-        self._source = Source(opened.response.fp)
+    def __init__(self, opened: Opened, length: int, stall: float) -> None:
+        self._connection = opened.connection
+        self._source = opened.response.fp
         self._left = length
+        self._stall = stall
+        self._buffered = True  # the library may have read on behind the headers
         self.finished = length == 0
 
     def readinto(self, buffer: memoryview) -> int:
         room = buffer[: self._left]
+        if not room:
+            return 0
+        if self._buffered or not self._connection.gathers:
+            count = self._read(room)
+            self._buffered = self._buffered and count == len(room)
+        else:
+            count = self._connection.gather(room, self._stall)
+        if count == 0:
+            raise ShortBody(f"it ended {self._left} bytes early")
+        self._left -= count
+        self.finished = self._left == 0
+        return count
+
+    def _read(self, room: memoryview) -> int:
+        """``readinto1`` reads past the library's buffer when that is empty; with TLS 16 KiB at most."""
         filled = 0
         while filled < len(room):
             try:
-                count = self._source.readinto(room[filled:])
+                count = self._source.readinto1(room[filled:])
             except OSError:
                 if filled == 0:
                     raise
                 break  # what has come is delivered first; the next read meets the fault again
-            if count == 0 and filled == 0:
-                raise ShortBody(f"it ended {self._left} bytes early")
             filled += count
-            if count == 0 or not self._opened.connection.readable():
+            if count == 0 or self._connection.gathers or not self._connection.readable():
                 break
-        self._left -= filled
-        self.finished = self._left == 0
         return filled
 
 
@@ -120,12 +133,12 @@ class OpenEndedBody:
         return self._source.readinto(buffer)
 
 
-def body_of(opened: Opened) -> Body:
+def body_of(opened: Opened, stall: float) -> Body:
     if opened.response.chunked:
         return ChunkedBody(opened)
     if opened.response.length is None:
         return OpenEndedBody(opened)
-    return LengthBody(opened, opened.response.length)
+    return LengthBody(opened, opened.response.length, stall)
 
 
 class HttpTransfer:
@@ -143,7 +156,7 @@ class HttpTransfer:
         self.offset, self.size = span
         self._upstream = upstream
         self._opened: Opened | None = opened
-        self._body = body_of(opened)
+        self._body = body_of(opened, limits.stall)
         self._limits = limits
         self._throughput = Throughput(limits.slow_window, limits.slowest)
         self._now = now

@@ -26,6 +26,10 @@ class Entrepot(NamedTuple):
     log: Path
 
     @property
+    def config(self) -> Path:
+        return self.log.with_name("entrepot.yaml")
+
+    @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
@@ -45,8 +49,14 @@ def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> Answe
 
 
 @contextmanager
-def proxying(folder: Path, upstreams: Mapping[str, Any], default_upstream: str | None = None) -> Iterator[Entrepot]:
-    """A ready Entrepot with its cache below ``folder``; it must stop cleanly and never have met an error of its own."""
+def proxying(
+    folder: Path,
+    upstreams: Mapping[str, Any],
+    default_upstream: str | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Iterator[Entrepot]:
+    """A ready Entrepot with its cache below ``folder``; it must stop cleanly and never have met an error of its own.
+    ``more`` settings replace those of the rig."""
     folder.mkdir(parents=True, exist_ok=True)
     proxy = Entrepot(free_port(), free_port(), folder / "entrepot.log")
     settings = {
@@ -56,12 +66,12 @@ def proxying(folder: Path, upstreams: Mapping[str, Any], default_upstream: str |
         "upstreams": dict(upstreams),
         "drain": {"delay": "0s", "timeout": "5s"},
         "log": {"format": "json"},
+        **(more or {}),
     }
     if default_upstream is not None:
         settings["default_upstream"] = default_upstream
-    config = folder / "entrepot.yaml"
-    config.write_text(yaml.safe_dump(settings))
-    argv = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
+    proxy.config.write_text(yaml.safe_dump(settings))
+    argv = [sys.executable, "-m", "proxy", "serve", "--config", str(proxy.config)]
     with running(argv, proxy.log, lambda: _is_ready(proxy)) as process:
         yield proxy
         assert process.stop() == 0, tail(proxy.log)

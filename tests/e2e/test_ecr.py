@@ -40,11 +40,16 @@ def ecr(behind: ExitStack, aws: str, images: Stock, tmp_path: Path) -> PrivateRe
     make_bucket(aws, "layers")
     registry = PrivateRegistry(tmp_path, aws, "layers")
     behind.enter_context(registry.running())
+    push(registry, images, IMAGE)
+    return registry
+
+
+def push(registry: PrivateRegistry, images: Stock, image: Reference) -> None:
+    """The stock's image under another name."""
     source = f"oci:{images.layout.folder}:{APP.repository.replace('/', '-')}-{APP.tag}"
-    target = f"docker://127.0.0.1:{registry.port}/{APP.repository}:{APP.tag}"
+    target = f"docker://127.0.0.1:{registry.port}/{image.repository}:{image.tag}"
     copy = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false"]
     run([*copy, "--dest-creds", f"AWS:{password_of()}", source, target])
-    return registry
 
 
 @pytest.fixture
@@ -56,26 +61,34 @@ def proxy(aws: str, ecr: PrivateRegistry, tmp_path: Path) -> Iterator[Entrepot]:
 
 @pytest.mark.parametrize(
     "pull",
-    [clients.skopeo_by_path, clients.podman, clients.containerd],
+    [clients.docker_by_path, clients.containerd, clients.podman, clients.skopeo_by_path, clients.skopeo_by_mirror],
     ids=lambda pull: pull.__name__,
 )
-def test_a_client_without_credentials_pulls_from_ecr(
-    pull: Pull, proxy: Entrepot, new_store: Callable[[], Path]
+def test_a_client_without_credentials_pulls_from_ecr_and_again_when_ecr_and_aws_are_gone(
+    pull: Pull, behind: ExitStack, ecr: PrivateRegistry, proxy: Entrepot, new_store: Callable[[], Path]
 ) -> None:
+    assert pull(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
+    behind.close()
+    with pytest.raises(OSError, match="refused"):
+        get(ecr.port, "/v2/")
     assert pull(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
     log = proxy.log.read_text()
     assert password_of() not in log
     assert "canary-secret-key" not in log
+    assert "X-Amz-Signature" not in log
 
 
-def test_what_was_pulled_is_served_when_ecr_and_aws_are_gone(
-    behind: ExitStack, ecr: PrivateRegistry, proxy: Entrepot, new_store: Callable[[], Path]
+def test_a_token_that_is_refused_for_a_while_is_taken_again_without_a_restart(
+    ecr: PrivateRegistry, images: Stock, proxy: Entrepot, new_store: Callable[[], Path]
 ) -> None:
+    other = Reference(NAME, "team/other", "v1")
+    push(ecr, images, other)
     assert clients.skopeo_by_path(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
-    behind.close()
-    with pytest.raises(OSError, match="refused"):
-        get(ecr.port, "/v2/")
-    assert clients.skopeo_by_path(new_store(), proxy.address, IMAGE, GREETING) == greeting(APP)
+    ecr.accept("nobody-knows")
+    refused = proxy.get(f"/v2/{NAME}/{other.repository}/manifests/{other.tag}")
+    assert (refused.status, b"DENIED" in refused.body) == (403, True)
+    ecr.accept(password_of())
+    assert clients.skopeo_by_path(new_store(), proxy.address, other, GREETING) == greeting(APP)
 
 
 def test_a_profile_that_does_not_exist_is_named_to_the_client(aws: str, ecr: PrivateRegistry, tmp_path: Path) -> None:

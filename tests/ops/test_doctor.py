@@ -59,7 +59,7 @@ class SmallRegistry:
             raise ManifestUnknown(f"{name}:{reference} is not there")
         return Digest.of(INDEX)
 
-    async def blob(self, name: str, digest: Digest, offset: int = 0) -> Transfer:
+    async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         if not self.layers_reachable:
             raise UpstreamUnreachable(self.name, "storage did not answer")
         if digest != CONFIG:
@@ -67,6 +67,9 @@ class SmallRegistry:
         return self.transfer
 
     async def has_blob(self, name: str, digest: Digest) -> bool:
+        raise NotImplementedError
+
+    async def blob_size(self, name: str, digest: Digest) -> int | None:
         raise NotImplementedError
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:

@@ -47,7 +47,11 @@ class Client:
         sock.setblocking(False)
         if buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        except BaseException:
+            sock.close()
+            raise
         return cls(*await asyncio.open_connection(sock=sock, limit=buffer or 1 << 20))
 
     async def __aenter__(self) -> Self:
@@ -114,7 +118,7 @@ class Client:
         if head.status == 304:
             return b""
         if head.headers.get("transfer-encoding") == "chunked":
-            return await self._chunks()
+            return await self.chunks()
         if head.length is not None:
             return await self._exactly(head.length)
         return await self.until_closed()
@@ -163,14 +167,17 @@ class Client:
                 raise Cut(bytes(received)) from ended
         return bytes(received)
 
-    async def _chunks(self) -> bytes:
+    async def chunks(self, least: int | None = None) -> bytes:
+        """Of a chunked body whole chunks, at least so many bytes where that is given, otherwise all. Raises Cut."""
         received = bytearray()
         async with asyncio.timeout(_PATIENCE):
             try:
-                while size := int(await self._reader.readuntil(b"\r\n"), 16):
+                while least is None or len(received) < least:
+                    size = int(await self._reader.readuntil(b"\r\n"), 16)
                     received += await self._reader.readexactly(size)
                     assert await self._reader.readexactly(2) == b"\r\n"
-                assert await self._reader.readexactly(2) == b"\r\n"
+                    if size == 0:
+                        break
             except (asyncio.IncompleteReadError, ConnectionError) as ended:
                 raise Cut(bytes(received)) from ended
         return bytes(received)

@@ -53,7 +53,7 @@ async def nothing_stays() -> AsyncIterator[None]:
 
 
 def _others(before: set[asyncio.Task[object]]) -> set[asyncio.Task[object]]:
-    return asyncio.all_tasks() - before - {asyncio.current_task()}  # type: ignore[arg-type]
+    return asyncio.all_tasks() - before - {asyncio.current_task()}
 
 
 @pytest.fixture

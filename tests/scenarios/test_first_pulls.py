@@ -113,7 +113,6 @@ async def test_a_fill_that_everybody_left_is_finished_where_little_is_left(
     client = await house.pull(blob_path(digest))
     await client.head()
     client.leave()
-    await _unread(house)
     gate.set()
     await house.quiet()
     assert stored(house.folder) == {digest: len(blob)}
@@ -221,9 +220,3 @@ async def test_the_size_learned_by_head_does_not_stand_in_for_a_blob_that_is_gon
     upstream.remove(f"/v2/{APP}/blobs/{digest}")
     assert (await house.get(blob_path(digest))).status == 404
     assert (await house.get(blob_path(digest), method="HEAD")).status == 404
-
-
-async def _unread(house: House) -> None:
-    """Until the server knows that its clients left."""
-    while house.door.active:
-        await asyncio.sleep(0.005)

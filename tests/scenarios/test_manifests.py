@@ -1,5 +1,6 @@
 """Manifests: bytes as received, and nothing kept or passed on that is not one."""
 
+import asyncio
 import json
 
 import pytest
@@ -107,8 +108,6 @@ async def test_a_tag_that_points_to_rubbish_now_is_not_served_from_memory_as_if_
 
 
 async def test_concurrent_pulls_of_a_cold_manifest_cost_one_request(house: House, upstream: FaultUpstream) -> None:
-    import asyncio
-
     upstream.manifest(APP, "v1", RAW)
     gate = asyncio.Event()
 

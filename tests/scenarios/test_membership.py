@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from tests.cast import FaultUpstream, Seen, roles
+from tests.cast import FaultUpstream, Line, Seen, roles
 from tests.scenarios.house import APP, House, MiB, blob_path, manifest_path
 from tests.scenarios.invariants import fetches
 
@@ -46,7 +46,7 @@ async def test_a_blob_that_is_being_opened_for_one_repository_is_not_given_to_an
     digest = upstream.blob(APP, blob := some_bytes(MiB))
     gate = asyncio.Event()
 
-    async def hesitates(line: roles.Line) -> None:
+    async def hesitates(line: Line) -> None:
         await gate.wait()
         await roles.steady(line)
 
@@ -112,9 +112,7 @@ async def test_a_check_that_upstream_does_not_answer_is_an_outage_and_not_an_abs
     assert (await house.get(blob_path(digest, OTHER))).body == blob
 
 
-async def test_a_manifest_of_one_repository_is_fetched_again_for_another(
-    house: House, upstream: FaultUpstream
-) -> None:
+async def test_a_manifest_of_one_repository_is_fetched_again_for_another(house: House, upstream: FaultUpstream) -> None:
     raw = b'{"schemaVersion":2,"config":{},"layers":[]}'
     digest = upstream.manifest(APP, "v1", raw)
     await house.get(manifest_path(digest))

@@ -10,7 +10,9 @@ import pytest
 
 from proxy.cache.fills import FillRules
 from proxy.cache.room import FreeSpaceRule
-from tests.cast import FaultUpstream, ManualClock, roles
+from tests.cast import FaultUpstream, Line, ManualClock, roles
+from tests.cast.line import Act
+from tests.scenarios.client import Cut
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, House, HouseRules, MiB, blob_path
 from tests.scenarios.invariants import disk_bound, fetches, index_is_disk, stored
@@ -61,8 +63,8 @@ async def test_a_reader_of_an_evicted_blob_finishes(house: House, upstream: Faul
     async with await house.pull(blob_path(digest), buffer=4096) as reader:
         head = await reader.head()
         assert head.headers["cache-status"] == "entrepot; hit"
-        await house.cache.holdings.evict(await house.catalog.oldest(10))
-        (house.folder / "blobs" / "sha256" / digest.encoded[:2] / digest.encoded).unlink()  # even by force
+        await house.cache.room.evict(MiB)
+        (house.folder / "blobs" / "sha256" / digest.encoded[:2] / digest.encoded).unlink()  # whoever else removes it
         assert await reader.rest(head) == blob
         await reader.still_framed()
     await house.quiet()
@@ -107,8 +109,6 @@ async def test_a_blob_above_the_largest_share_passes_through_whole_even_where_a_
 
 @under(soft=4 * MiB)
 async def test_what_passes_through_is_proven_too(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> None:
-    from tests.scenarios.client import Cut
-
     digest = upstream.blob(APP, some_bytes(3 * MiB))
     upstream.plays("blob", roles.lies(3 * MiB - 1))
     async with await house.pull(blob_path(digest)) as client:
@@ -216,12 +216,31 @@ async def test_a_disk_that_fills_up_during_a_fill_costs_no_reader_a_byte(
     assert stored(cramped.folder) == {digest: len(blob)}
 
 
-def _chunks_behind(gate: asyncio.Event) -> roles.Act:
-    async def act(line: roles.Line) -> None:
+async def test_readers_of_a_spilled_fill_of_unknown_length_get_what_has_come(
+    cramped: House, small_disk: Path, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And do not wait for the end, with the rest of the blob in memory."""
+    monkeypatch.setattr("proxy.cache.fills._STEP", 16 * MiB)
+    digest = upstream.blob(APP, blob := some_bytes(8 * MiB))
+    gate, end = asyncio.Event(), asyncio.Event()
+    upstream.plays("blob", _chunks_behind(gate), _chunks_behind(end, 70))
+    async with await cramped.pull(blob_path(digest)) as client:
+        head = await client.head()
+        while (fill := cramped.cache.fills.get(digest)) is None or fill.received < MiB:
+            await asyncio.sleep(0.005)
+        _fill_up(small_disk, MiB)
+        gate.set()
+        received = await client.chunks(6 * MiB)  # upstream has sent 7 MB, and holds the rest
+        end.set()
+        assert received + await client.rest(head) == blob
+
+
+def _chunks_behind(gate: asyncio.Event, count: int = 20) -> Act:
+    async def act(line: Line) -> None:
         body = line.content.body
         await line.head(200, {**line.content.headers, "Transfer-Encoding": "chunked"})
         for number, start in enumerate(range(0, len(body), 100_000)):
-            if number == 20:
+            if number == count:
                 await gate.wait()
             piece = body[start : start + 100_000]
             await line.body(b"%x\r\n%s\r\n" % (len(piece), piece))

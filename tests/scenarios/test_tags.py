@@ -6,7 +6,8 @@ import json
 import pytest
 
 from proxy.core.freshness import TagRules
-from tests.cast import FaultUpstream, roles
+from tests.cast import FaultUpstream, Line, roles
+from tests.cast.line import Act
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, House, manifest_path
 
@@ -71,7 +72,7 @@ OUTAGES = {
 
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES.keys())
 async def test_a_known_tag_is_served_stale_while_upstream_does_not_answer(
-    house: House, upstream: FaultUpstream, outage: roles.Act
+    house: House, upstream: FaultUpstream, outage: Act
 ) -> None:
     upstream.manifest(APP, "latest", V1)
     await house.get(TAG)
@@ -95,7 +96,7 @@ async def test_a_slow_upstream_does_not_make_a_known_tag_slow(house: House, upst
     await house.get(TAG)
     gate = asyncio.Event()
 
-    async def slow(line: roles.Line) -> None:
+    async def slow(line: Line) -> None:
         await gate.wait()
         await roles.steady(line)
 
@@ -116,7 +117,7 @@ async def test_many_clients_of_an_aged_tag_cost_one_check(house: House, upstream
     house.clock.advance(TTL + 1)
     gate = asyncio.Event()
 
-    async def slow(line: roles.Line) -> None:
+    async def slow(line: Line) -> None:
         await gate.wait()
         await roles.steady(line)
 

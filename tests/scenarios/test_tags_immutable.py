@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.core.names import Digest
-from tests.cast import FaultUpstream, roles
+from tests.cast import Act, FaultUpstream, roles
 from tests.scenarios.ecr.stage import DAY, App, Clock, image, running
 
 NAME = "registry.test"
@@ -84,7 +84,7 @@ async def test_a_tag_that_moved_back_is_reported_no_more(app: App, upstream: Fau
     "answer", [roles.fails(500), roles.answers(404), roles.refuses(403)], ids=["broken", "gone", "refused"]
 )
 async def test_an_upstream_that_cannot_be_looked_at_changes_nothing_and_is_not_asked_with_every_pull(
-    app: App, upstream: FaultUpstream, answer: roles.Act
+    app: App, upstream: FaultUpstream, answer: Act
 ) -> None:
     first, _ = image(upstream, "team/app", "v1", b"1")
     await pulled(app, "v1")

@@ -154,6 +154,7 @@ class AwsDoor:
         self.expires_at: float | None = None  # seconds since the epoch, instead of moto's
         self.date = ""  # of the answer, instead of the true one
         self.failure: tuple[int, str] | None = None  # (status, error type) of every answer
+        self.failing = ""  # the only operation that ``failure`` is for, where there is one
         self.url = ""
 
     async def __aenter__(self) -> "AwsDoor":
@@ -188,7 +189,7 @@ class AwsDoor:
         _, _, credential = request.headers.get("Authorization", "").partition("Credential=")
         self.signers.add(credential.partition("/")[0])
         await self.gate.wait()
-        if self.failure is not None:
+        if self.failure is not None and self.failing in ("", operation):
             status, kind = self.failure
             if "X-Amz-Target" not in request.headers:  # STS speaks XML
                 error = f"<ErrorResponse><Error><Code>{kind}</Code></Error></ErrorResponse>"

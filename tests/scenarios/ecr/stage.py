@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from proxy import app
-from proxy.config import Loaded, load
+from proxy.config import load
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest
 from proxy.ops.logs import LogHandler, LogWriter, as_json
@@ -86,11 +86,13 @@ async def running(folder: Path, document: Mapping[str, Any], clock: Clock) -> As
     places = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drain": {"delay": "0s", "timeout": "5s"}}
     cache = {"path": str(folder / "cache"), "max_size": "1GiB", "min_free": 0}
     config.write_text(yaml.safe_dump({**places, "cache": cache, **document}))
-    stop = app.Stop()
-    with log.open("ab") as output, LogWriter(output.fileno(), as_json) as logs, _clocked(clock), _logging(logs):
+    with log.open("ab") as output, _under_watch(LogWriter(output.fileno(), as_json), clock) as stop:
         begun: asyncio.Future[app.Listening] = asyncio.get_running_loop().create_future()
-        life = asyncio.create_task(_live(load(config, {}), logs, stop, begun))
-        await asyncio.wait([begun, life], return_when=asyncio.FIRST_COMPLETED)
+        life = asyncio.create_task(app.serve(load(config, {}), begun.set_result))
+        ready = asyncio.Event()
+        begun.add_done_callback(lambda _: ready.set())
+        life.add_done_callback(lambda _: ready.set())
+        await ready.wait()
         try:
             if life.done():
                 life.result()
@@ -102,29 +104,20 @@ async def running(folder: Path, document: Mapping[str, Any], clock: Clock) -> As
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-async def _live(loaded: Loaded, logs: LogWriter, stop: app.Stop, begun: "asyncio.Future[app.Listening]") -> None:
-    async with AsyncExitStack() as stack:
-        await app._run(loaded.settings, logs, stop, begun.set_result, stack)
-
-
 @contextmanager
-def _clocked(clock: Clock) -> Iterator[None]:
-    timing = Timing(clock.monotonic, clock.wall, jitter=lambda: 0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "Registries", partial(Registries, timing=timing))
-        patch.setattr(app, "steady_clock", lambda: clock.wall)
-        yield
-
-
-@contextmanager
-def _logging(logs: LogWriter) -> Iterator[None]:
-    """Everything that anybody logs, as with the level debug."""
-    root, handler = logging.getLogger(), LogHandler(logs)
-    level = root.level
+def _under_watch(logs: LogWriter, clock: Clock) -> Iterator[app.Stop]:
+    """The scene has the clock, reads all that anybody logs, as with the level debug, and says when to stop."""
+    stop, root, handler = app.Stop(), logging.getLogger(), LogHandler(logs)
+    level, timing = root.level, Timing(clock.monotonic, clock.wall, jitter=lambda: 0.0)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app, "Registries", partial(Registries, timing=timing))
+            patch.setattr(app, "steady_clock", lambda: clock.wall)
+            patch.setattr(app, "Stop", lambda: stop)
+            patch.setattr(app, "_logs", lambda settings: logs)
+            yield stop
     finally:
         root.removeHandler(handler)
         root.setLevel(level)

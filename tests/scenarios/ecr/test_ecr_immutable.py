@@ -1,11 +1,12 @@
 """Tags of immutable ECR repositories are not asked for again, where the role may see that they are immutable."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scenarios.ecr.stage import HOST, App, Clock, Ecr, image
-from tests.upstream.ecr_rig import REGION, AwsDoor
+from tests.scenarios.ecr.stage import HOST, App, Clock, Ecr, image, running, upstream_of
+from tests.upstream.ecr_rig import OTHER_ACCOUNT, REGION, AwsDoor, password_of
 
 HOUR = 3600.0
 FILTERS = [{"filterType": "WILDCARD", "filter": "latest*"}]
@@ -55,14 +56,16 @@ async def test_what_ecr_says_of_a_repository_decides_whether_its_tags_are_asked_
 
 
 async def test_a_role_that_may_not_describe_repositories_pulls_as_ever(
-    app: App, ecr: Ecr, aws: AwsDoor, ahead: Clock
+    ecr: Ecr, aws: AwsDoor, ahead: Clock, tmp_path: Path
 ) -> None:
-    image(ecr.up, "team/other", "v1", b"the first token")
-    assert (await app.manifest("team/other:v1")).status == 200
-    aws.failure = (400, "AccessDeniedException")
-    assert await revalidations(app, ecr, "team/app", "v1", ahead) == 5
-    assert aws.calls["DescribeRepositories"] == 1
-    said = await app.everything_said()
+    aws.failure, aws.failing = (400, "AccessDeniedException"), "DescribeRepositories"
+    ecr.accepted.add(password_of(OTHER_ACCOUNT))
+    upstream = upstream_of(ecr.up.url, aws.url)
+    upstream["auth"]["role_arn"] = f"arn:aws:iam::{OTHER_ACCOUNT}:role/pull"
+    async with running(tmp_path / "app", {"upstreams": {HOST: upstream}}, ahead) as app:
+        for name in ("team/app", "team/other"):
+            assert await revalidations(app, ecr, name, "v1", ahead) == 5
+        said = await app.everything_said()
+    assert aws.calls == {"AssumeRole": 1, "GetAuthorizationToken": 1, "DescribeRepositories": 2}
     assert '"level": "error"' not in said
     assert '"level": "warning"' not in said
-    assert f"{HOST}/team/app" not in (await app.status())["immutable_tags_moved"]

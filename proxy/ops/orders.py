@@ -1,0 +1,72 @@
+"""Orders on the admin listener: each is a POST of a JSON object, answered line by line as it is carried out.
+
+A body is demanded to be ``application/json``: a web page that a browser shows cannot send that to another origin
+without asking first, so no page can give orders to an Entrepot on the reader's machine.
+"""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from aiohttp import web
+
+from proxy.core.errors import Fault, RequestFault
+
+log = logging.getLogger("entrepot.orders")
+
+Event = dict[str, Any]
+Order = Callable[[Event], AsyncGenerator[Event, None]]
+"""Yields what it does while it does it. Raises RequestFault where the wish is wrong."""
+
+_LARGEST = 1 << 20  # bytes of a wish
+_LINES = "application/x-ndjson"
+
+
+def order_routes(orders: Mapping[str, Order]) -> list[web.RouteDef]:
+    """``POST /api/v1/NAME`` for each; the last line is ``{"error": …}`` where an order could not be carried out."""
+    return [web.post(f"/api/v1/{name}", _handler(order)) for name, order in orders.items()]
+
+
+def _handler(order: Order) -> Callable[[web.Request], Any]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            wish = await _wish(request)
+            async with aclosing(order(wish)) as events:
+                return await _answer(request, events)
+        except RequestFault as fault:
+            return web.json_response({"error": str(fault)}, status=400)
+        except Fault as fault:
+            return web.json_response({"error": str(fault)}, status=503)
+
+    return handle
+
+
+async def _wish(request: web.Request) -> Event:
+    if request.content_type != "application/json":
+        raise RequestFault("send a JSON object, as Content-Type: application/json")
+    if (request.content_length or 0) > _LARGEST:
+        raise RequestFault(f"more than {_LARGEST} bytes")
+    try:
+        wish = json.loads(await request.text() or "{}")
+    except (ValueError, RecursionError) as cause:
+        raise RequestFault(f"not JSON: {cause}") from None
+    if not isinstance(wish, dict):
+        raise RequestFault("not a JSON object")
+    return wish
+
+
+async def _answer(request: web.Request, events: AsyncGenerator[Event, None]) -> web.StreamResponse:
+    """The first event is waited for, so that a wrong wish gets a status of its own."""
+    event = await anext(events, None)
+    answer = web.StreamResponse(headers={"Content-Type": _LINES})
+    await answer.prepare(request)
+    try:
+        while event is not None:
+            await answer.write(json.dumps(event).encode() + b"\n")
+            event = await anext(events, None)
+    except Fault as fault:
+        await answer.write(json.dumps({"error": str(fault)}).encode() + b"\n")
+    await answer.write_eof()
+    return answer

@@ -1,0 +1,303 @@
+"""Any order of pulls, moved tags, expiries, evictions, pins, damages, crashes and restarts, over the real homes.
+
+After each step: catalog and disk and budget agree, nothing is left in parts that a kept image needs, nothing pinned is
+gone, and finishing, evicting or scrubbing again changes nothing.
+"""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from proxy.cache.holdings import Holdings, Membership
+from proxy.cache.keeper import Keeper
+from proxy.cache.lifecycle import Lifecycle, LifecycleRules
+from proxy.cache.pins import Pins
+from proxy.cache.reconcile import reconcile
+from proxy.cache.retention import Retention
+from proxy.cache.room import FreeSpaceRule, Room
+from proxy.cache.scrub import Scrub
+from proxy.core.budget import Budget, Limits
+from proxy.core.graph import Seat
+from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
+from proxy.core.names import Digest, Repository, Tag
+from proxy.storage.catalog import SqliteCatalog
+from proxy.storage.contract import FIRST_SPOT, Content, Shelf, TagRecord
+from proxy.storage.disk import DiskStore
+
+T = TypeVar("T")
+REPOSITORIES = [Repository("one.test", "a"), Repository("one.test", "b"), Repository("two.test", "a")]
+TAGS = [Tag("v1"), Tag("v2")]
+SOFT = 4000
+LAYERS = [bytes([number]) * (100 + 40 * number) for number in range(6)]
+repositories, tags = st.sampled_from(REPOSITORIES), st.sampled_from(TAGS)
+some_layers = st.lists(st.sampled_from(LAYERS), min_size=1, max_size=3, unique=True)
+
+
+def manifest(layers: list[bytes], salt: int) -> tuple[bytes, list[Digest]]:
+    parts = [Digest.of(layer) for layer in layers]
+    return json.dumps(
+        {"mediaType": OCI_MANIFEST, "layers": [{"digest": part} for part in parts], "n": salt}
+    ).encode(), parts
+
+
+class Story(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="letting-go-"))
+        self.loop = asyncio.new_event_loop()
+        self.threads = ThreadPoolExecutor(2)
+        self.clock = 1000.0
+        self.pulled: dict[Digest, tuple[bytes, list[bytes]]] = {}
+        self._open()
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.run(self.catalog.close())
+            self.store.close()
+            self.threads.shutdown()
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        async def within() -> T:
+            async with asyncio.TaskGroup() as owner:
+                self.retention._steps._owner = owner
+                return await work
+
+        return self.loop.run_until_complete(within())
+
+    def _open(self) -> None:
+        self.store, self.catalog = DiskStore(self.folder), SqliteCatalog(self.folder)
+        used = self.loop.run_until_complete(self.catalog.usage_by_upstream())
+        budget = Budget(Limits(SOFT), sum(each.size for each in used.values()))
+        self.holdings = Holdings(self.store, self.catalog, budget, self.threads, lambda: self.clock)
+        self.holdings.used_by.update({name: each.size for name, each in used.items()})
+        self.pins = Pins(self.catalog, ())
+        self.loop.run_until_complete(self.pins.load())
+        owner: Any = None  # each run brings its own
+        self.retention = Retention(self.holdings, self.pins, lambda digest: False, owner)
+        self.room = Room(self.holdings, self.retention, FreeSpaceRule(0, 0.0), lambda upstream: None, owner)
+        lifecycle = Lifecycle(self.holdings, self.retention, LifecycleRules(), lambda: self.clock)
+        self.scrub = Scrub(self.holdings, lambda: self.clock)
+        self.keeper = Keeper(self.holdings, self.room, self.retention, lifecycle, self.scrub)
+
+    # ------------------------------------------------ what happens
+
+    @rule(repository=repositories, tag=st.none() | tags, layers=some_layers, salt=st.integers(0, 3))
+    def pull(self, repository: Repository, tag: Tag | None, layers: list[bytes], salt: int) -> None:
+        self.clock += 1
+        self.run(self._pull(repository, tag, *manifest(layers, salt), OCI_MANIFEST, layers))
+
+    @rule(repository=repositories, tag=tags, first=some_layers, second=some_layers)
+    def pull_index(self, repository: Repository, tag: Tag, first: list[bytes], second: list[bytes]) -> None:
+        self.clock += 1
+        children = [manifest(first, 8), manifest(second, 9)]
+        digests = [Digest.of(raw) for raw, _ in children]
+        raw = json.dumps({"mediaType": OCI_INDEX, "manifests": [{"digest": digest} for digest in digests]}).encode()
+
+        async def all_of_it() -> None:
+            await self._pull(repository, tag, raw, digests, OCI_INDEX, [])
+            for (child, parts), layers in zip(children, (first, second), strict=True):
+                await self._pull(repository, None, child, parts, OCI_MANIFEST, layers)
+
+        self.run(all_of_it())
+
+    async def _pull(
+        self,
+        repository: Repository,
+        tag: Tag | None,
+        raw: bytes,
+        children: list[Digest],
+        kind: str,
+        layers: list[bytes],
+    ) -> None:
+        if not await self._get(repository, raw, kind, children):
+            return  # no room: it passed through
+        if tag is not None:
+            await self.catalog.set_tag(repository, tag, TagRecord(Digest.of(raw), self.clock))
+        for layer in layers:
+            await self._get(repository, layer, "", [])
+
+    async def _get(self, repository: Repository, raw: bytes, kind: str, children: list[Digest]) -> bool:
+        digest = Digest.of(raw)
+        content = await self.holdings.find(repository, digest)
+        if content is not None:
+            read = await self.holdings.read(content)
+            if read is not None:
+                assert read == raw, "no wrong byte is ever given out"
+                return True
+        budget = self.holdings.budget
+        if budget.used + len(raw) > budget.limits.hard:
+            await self.room.evict(budget.excess(len(raw)))
+        reservation = budget.reserve(len(raw))
+        if reservation is None:
+            return False
+        ingest = self.store.begin()
+        ingest.write(0, raw)
+        fresh = Content(digest, len(raw), kind, self.clock, self.clock, repository.upstream)
+        await self.holdings.commit(ingest, fresh, Membership(repository, children), reservation)
+        return True
+
+    @rule(repository=repositories)
+    def expire_the_oldest(self, repository: Repository) -> None:
+        async def expire() -> None:
+            images = await self.catalog.images(repository, "", 100)
+            oldest = sorted(images, key=lambda image: image.cached_at)[:2]
+            await self.retention.expire([Seat(repository, image.content.digest) for image in oldest])
+
+        self.run(expire())
+
+    @rule(wanted=st.integers(1, 3000))
+    def evict(self, wanted: int) -> None:
+        """The shortest run of the order that suffices; nothing later than what stayed ahead of it."""
+
+        async def evict() -> None:
+            await self.holdings.flush()
+            before = await self.catalog.idle(Shelf.IMAGES, FIRST_SPOT, 1000)
+            freed = await self.room.evict(wanted)
+            after = {content.digest for content in await self.catalog.idle(Shelf.IMAGES, FIRST_SPOT, 1000)}
+            gone = [content.digest not in after for content in before if not await self._pinned(content.digest)]
+            assert gone == sorted(gone, reverse=True)
+            orphans = await self.catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 1000)
+            images_left = [content for content in before if content.digest in after]
+            pinned = [await self._pinned(content.digest) for content in images_left]
+            assert freed >= wanted or (all(pinned) and not orphans)
+
+        self.run(evict())
+
+    @rule(repository=repositories, tag=tags)
+    def pin(self, repository: Repository, tag: Tag) -> None:
+        self.run(self.pins.add(f"{repository}:{tag}"))
+
+    @rule(repository=repositories, tag=tags)
+    def unpin(self, repository: Repository, tag: Tag) -> None:
+        self.run(self.pins.remove(f"{repository}:{tag}"))
+
+    @precondition(lambda self: any((self.folder / "blobs").glob("*/*/*")))
+    @rule(choice=st.integers(0, 99), how=st.sampled_from(["gone", "short", "longer"]))
+    def damage(self, choice: int, how: str) -> None:
+        """One file; the next pull of it must heal, a scrub must find it."""
+        files = sorted((self.folder / "blobs").glob("*/*/*"))
+        path = files[choice % len(files)]
+        if how == "gone":
+            path.unlink()
+        else:
+            content = path.read_bytes()
+            path.chmod(0o644)
+            path.write_bytes(content[:-1] if how == "short" else content + b"x")
+
+        async def find() -> None:
+            self.holdings._bytes.clear()
+            found = [checked.good async for checked in self.scrub.verify(1e12)]
+            assert found.count(False) == 1
+            assert all([checked.good async for checked in self.scrub.verify(1e12)])
+
+        self.run(find())
+
+    @rule(settle=st.booleans())
+    def restart(self, settle: bool) -> None:
+        """Politely, or as a process that is killed: what was only in memory is lost."""
+        if settle:
+            self.run(self.holdings.flush())
+        self.run(self.catalog.close())
+        self.store.close()
+        self._open()
+        self.run(self._recover())
+
+    @rule(repository=repositories, unlinked=st.integers(0, 2))
+    def crash_in_the_middle_of_letting_go(self, repository: Repository, unlinked: int) -> None:
+        """The catalog knows, some files are gone, the rest is not; then the next start."""
+        store, rest = self.store, unlinked
+
+        class Dying:
+            def remove(self, digest: Digest) -> None:
+                nonlocal rest
+                if rest > 0:
+                    rest -= 1
+                    store.remove(digest)
+                    return
+                raise Killed
+
+        class Killed(BaseException):
+            pass
+
+        async def die() -> None:
+            images = await self.catalog.images(repository, "", 3)
+            seats = [Seat(repository, image.content.digest) for image in images]
+            departures = await self.catalog.kin([seat.digest for seat in seats])
+            departure, _ = self.retention._graph(departures).expire(seats)
+            await self.catalog.release(sorted(departure.seats), [node.digest for node in departure.freed])
+            dying = Dying()
+            try:
+                for node in departure.freed:
+                    dying.remove(node.digest)
+            except Killed:
+                pass
+
+        self.run(die())
+        self.run(self.catalog.close())
+        self.store.close()
+        self._open()
+        self.run(self._recover())
+
+    async def _recover(self) -> None:
+        await self.holdings.finish_leaving()
+        first = await reconcile(self.holdings, lambda digest: False, self.clock)
+        assert (first.adopted, first.forgotten, first.quarantined) == (0, 0, 0), "the books were finished, not guessed"
+        assert await self.holdings.finish_leaving() == 0
+
+    async def _pinned(self, digest: Digest) -> bool:
+        return any(self.pins.keep(node, place) for node in await self.catalog.kin([digest]) for place in node.places)
+
+    # ------------------------------------------------ what holds
+
+    @invariant()
+    def the_books_are_the_disk(self) -> None:
+        if not hasattr(self, "folder"):
+            return
+        files = {
+            Digest.parse(f"{path.parent.parent.name}:{path.name}"): path.stat().st_size
+            for path in (self.folder / "blobs").glob("*/*/*")
+        }
+        held = self.run(self.catalog.between("", "t"))
+        assert {content.digest: content.size for content in held} == files
+        budget = self.holdings.budget
+        assert (budget.committed, budget.reserved) == (sum(files.values()), 0)
+        assert budget.used <= budget.limits.hard
+        usage = self.run(self.catalog.usage_by_upstream())
+        assert {name: each.size for name, each in usage.items() if each.size} == +self.holdings.used_by
+
+    @invariant()
+    def counts_and_marks_are_what_they_count_and_mark(self) -> None:
+        if not hasattr(self, "folder"):
+            return
+
+        async def look() -> None:
+            held = {content.digest: content for content in await self.catalog.between("", "t")}
+            nodes = {node.digest: node for node in await self.catalog.kin(sorted(held))}
+            assert set(nodes) == set(held)
+            for digest, node in nodes.items():
+                assert node.parents == sum(digest in other.children for other in nodes.values())
+            for repository in REPOSITORIES:
+                images = {image.content.digest for image in await self.catalog.images(repository, "", 1000)}
+                seated = {
+                    d for d, n in nodes.items() if n.is_manifest and any(p.repository == repository for p in n.places)
+                }
+                assert images == seated
+
+        self.run(look())
+
+
+TestStory = Story.TestCase
+TestStory.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
