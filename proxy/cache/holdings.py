@@ -178,8 +178,11 @@ class Holdings:
                 del self._committing[content.digest]
 
     async def adopt(self, content: Content, children: Sequence[Digest]) -> None:
-        """What lies in the store under its digest, unknown to the catalog, is held from now on."""
+        """What lies in the store under its digest, unknown to the catalog, is held from now on; but not what is there
+        only because its removal is under way or has failed."""
         async with self._changing:
+            if content.digest in self._leaving or content.digest in self._stuck:
+                return
             if await self.catalog.content(content.digest) is None:
                 await self.catalog.add(content, None, children)
                 self.budget.adopt(content.size)

@@ -44,7 +44,7 @@ class Keeper:
 
     async def purge(self, target: str) -> AsyncGenerator[Purge, None]:
         """``target`` is a digest, or a pattern over REGISTRY/REPOSITORY, with :TAG or @DIGEST behind it or nothing."""
-        digest = _digest(target)
+        digest = await self._single(target)
         if digest is not None:
             yield await self._purge(digest)
             return
@@ -56,7 +56,7 @@ class Keeper:
 
     async def preview_purge(self, target: str) -> AsyncGenerator[Purge, None]:
         """What ``purge`` would let go. Changes nothing."""
-        digest = _digest(target)
+        digest = await self._single(target)
         if digest is not None:
             content = await self._holdings.catalog.content(digest)
             if content is not None:
@@ -66,6 +66,19 @@ class Keeper:
         async for repository, meant in self._meant(ContentPattern.parse(target)):
             departure, stays = await self.retention.weigh(list(meant), parting)
             yield _portion(repository, meant, departure, stays)
+
+    async def _single(self, target: str) -> Digest | None:
+        """The one content that is meant: by its digest alone, or a blob by repository and digest."""
+        names, at, written = target.rpartition("@")
+        upstream, _, name = names.partition("/")
+        try:
+            digest = Digest.parse(written)
+        except DigestInvalid:
+            return None
+        if not at:
+            return digest
+        held = await self._holdings.catalog.held(Repository(upstream, name), digest)
+        return digest if held is not None and not held.media_type else None
 
     async def _purge(self, digest: Digest) -> Purge:
         if await self._holdings.catalog.content(digest) is None:
@@ -86,13 +99,6 @@ class Keeper:
                     meant = {}
             if meant:
                 yield repository, meant
-
-
-def _digest(target: str) -> Digest | None:
-    try:
-        return Digest.parse(target)
-    except DigestInvalid:
-        return None
 
 
 def _portion(

@@ -5,6 +5,7 @@ ranges, or wants no more connections, costs nothing.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from proxy.upstream.contract import Transfer
 
 _RESPECT = 60.0  # seconds without further transfers from an upstream after it answered 429
 _LIMITED_TRIES = 3  # of a lone transfer, when upstream answers 429 between two parts
+
+log = logging.getLogger("entrepot.fill")
 
 Bring = Callable[[Leg, Transfer, Executor], Awaitable[None]]
 Open = Callable[[int, int | None], Awaitable[Transfer]]
@@ -74,10 +77,12 @@ class Ranged:
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(group, first))
-                await self._work(first, transfer, movers)
+                await self._work(Assignment(first, transfer), movers)
                 watching.cancel()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
+        self._working += 1
+        await self._work(await self._following(), movers)  # a part that was meant for one who could not be had
 
     async def _watch(self, group: asyncio.TaskGroup, first: Leg) -> None:
         loop = asyncio.get_running_loop()
@@ -105,8 +110,8 @@ class Ranged:
         if added is None:
             return False
         self._working += 1
-        leg, transfer = added
-        work = group.create_task(self._work(leg, transfer, self._extras.movers))
+        transfer = added.transfer
+        work = group.create_task(self._work(added, self._extras.movers))
         work.add_done_callback(lambda _: self._extras.give_back())
         work.add_done_callback(lambda _: transfer.close())  # a task may be cancelled before it begins
         return True
@@ -127,24 +132,26 @@ class Ranged:
         part = parts.take(self._tempo.wanted)
         if part is None:
             return None
+        added: Assignment | None = None
         try:
             transfer = await self._open(part)
-        except Fault:
-            parts.give_back(part)
-            return None
-        if transfer.offset != part[0]:  # upstream knows no ranges
-            transfer.close()
-            parts.give_back(part)
-            return None
-        return Assignment(Leg(*part), transfer)
+            if transfer.offset == part[0]:
+                added = Assignment(Leg(*part), transfer)
+            else:
+                transfer.close()  # upstream knows no ranges
+        except Fault as fault:
+            log.info("%s of %s: no further transfer: %s", self._fill.digest, self._fill.repository, fault)
+        finally:
+            if added is None:
+                parts.give_back(part)
+        return added
 
-    async def _work(self, leg: Leg, transfer: Transfer, movers: Executor) -> None:
+    async def _work(self, assignment: Assignment | None, movers: Executor) -> None:
         """One part after the other, until there are none or fewer transfers do."""
         try:
-            following: Assignment | None = Assignment(leg, transfer)
-            while following is not None:
-                await self._bring(following.leg, following.transfer, movers)
-                following = await self._following()
+            while assignment is not None:
+                await self._bring(assignment.leg, assignment.transfer, movers)
+                assignment = await self._following()
         finally:
             self._working -= 1
 

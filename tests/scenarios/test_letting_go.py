@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cache.holdings import Membership
+from proxy.core.budget import Limits
 from proxy.core.errors import StoreFailed
 from proxy.core.graph import Seat
 from proxy.core.lifecycle import parse_extended_policy
 from proxy.core.names import Digest, Repository, Tag
 from proxy.core.policies import Assignment
+from proxy.storage.contract import Content
 from tests.cast import FaultUpstream, ManualClock
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, NAME, House, MiB, blob_path, manifest_path
@@ -305,3 +308,29 @@ def _spoil(folder: Path, digest: Digest, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o444)
     os.utime(path, ns=(found.st_mtime_ns, found.st_mtime_ns))
+
+
+async def test_an_upstream_above_its_own_budget_makes_room_among_its_own(
+    house: House, upstream: FaultUpstream, clock: ManualClock, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = some_bytes(MiB)
+    other = Repository("other.test", APP)
+    ingest = house.cache.holdings.store.begin()
+    ingest.write(0, elsewhere)
+    reservation = house.cache.holdings.budget.reserve(MiB)
+    assert reservation is not None
+    content = Content(Digest.of(elsewhere), MiB, "", 1.0, 1.0, other.upstream)
+    await house.cache.holdings.commit(ingest, content, Membership(other), reservation)
+    monkeypatch.setattr(house.cache.room, "_shares", {NAME: Limits(10 * MiB)}.get)
+    images = []
+    for number in range(6):
+        clock.advance(1)
+        images.append(put_image(upstream, f"v{number}", some_bytes(3 * MiB)))
+        await pull(house, images[-1], f"v{number}")
+    await house.cache.room.shrink()
+    held = stored(house.folder)
+    assert content.digest in held, "the oldest of all, but of another upstream"
+    assert 6 * MiB < sum(held.values()) - MiB <= 10 * MiB
+    assert images[-1].all <= set(held)
+    too_large = upstream.blob(APP, some_bytes(6 * MiB))
+    assert (await house.get(blob_path(too_large))).headers["cache-status"] == "entrepot; fwd=bypass"

@@ -268,3 +268,16 @@ def test_nobody_without_ecr_pays_for_the_aws_library() -> None:
     code = f"import sys, json, {rooms}; print(json.dumps([m for m in sys.modules if 'boto' in m]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+async def test_the_lifecycle_policy_of_a_repository_comes_as_it_is_there(door: AwsDoor) -> None:
+    aws = Aws(at(door))
+    selection = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14}
+    rule = {"rulePriority": 1, "description": "old", "selection": selection, "action": {"type": "expire"}}
+    await aws._call("ecr", "create_repository", registryId=ACCOUNT, repositoryName="team/kept")
+    with pytest.raises(AwsFault, match="LifecyclePolicyNotFoundException"):
+        await aws.lifecycle_policy(ACCOUNT, "team/kept")
+    await aws._call(
+        "ecr", "put_lifecycle_policy", repositoryName="team/kept", lifecyclePolicyText=json.dumps({"rules": [rule]})
+    )
+    assert json.loads(await aws.lifecycle_policy(ACCOUNT, "team/kept")) == {"rules": [rule]}
