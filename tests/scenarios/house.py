@@ -78,6 +78,7 @@ class House:
         self.clock = clock
         self._life: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
+        self._clients: list[Client] = []
 
     async def start(self) -> None:
         begun = asyncio.get_running_loop().create_future()
@@ -98,10 +99,22 @@ class House:
         await self.stop()
         await self.start()
 
+    async def end(self) -> None:
+        """All clients leave, what is under way ends by itself, and what must always hold is held against it."""
+        for client in self._clients:
+            client.leave()
+        try:
+            await self.quiet()
+            await index_is_disk(self)
+        finally:
+            await self.stop()
+
     # ------------------------------------------------------------ clients
 
     async def connect(self, buffer: int | None = None) -> Client:
-        return await Client.connect(self.port, buffer)
+        client = await Client.connect(self.port, buffer)
+        self._clients.append(client)
+        return client
 
     async def pull(self, path: str, headers: Mapping[str, str] | None = None, buffer: int | None = None) -> Client:
         """A client that has asked, and reads when the scene says so."""
