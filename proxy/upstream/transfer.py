@@ -51,6 +51,11 @@ class Source:
         self._buffered = buffered
         self._ahead: bytes | None = None
 
+    @property
+    def ahead(self) -> bool:
+        """The library may hold bytes that it read on behind the headers."""
+        return self._ahead is None or bool(self._ahead)
+
     def readinto(self, room: memoryview) -> int:
         """Waits for at least one byte; 0 at the end."""
         if self._ahead is None:
@@ -68,19 +73,17 @@ class LengthBody:
 
     def __init__(self, opened: Opened, length: int, stall: float) -> None:
         self._connection = opened.connection
-        self._source = opened.response.fp
+        self._source = Source(opened.response.fp)
         self._left = length
         self._stall = stall
-        self._buffered = True  # the library may have read on behind the headers
         self.finished = length == 0
 
     def readinto(self, buffer: memoryview) -> int:
         room = buffer[: self._left]
         if not room:
             return 0
-        if self._buffered or not self._connection.gathers:
+        if self._source.ahead or not self._connection.gathers:
             count = self._read(room)
-            self._buffered = self._buffered and count == len(room)
         else:
             count = self._connection.gather(room, self._stall)
         if count == 0:
@@ -90,11 +93,11 @@ class LengthBody:
         return count
 
     def _read(self, room: memoryview) -> int:
-        """``readinto1`` reads past the library's buffer when that is empty; with TLS 16 KiB at most."""
+        """What has come, with TLS in steps of 16 KiB at most."""
         filled = 0
         while filled < len(room):
             try:
-                count = self._source.readinto1(room[filled:])
+                count = self._source.readinto(room[filled:])
             except OSError:
                 if filled == 0:
                     raise
