@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.contestants import CONTESTANTS, Launch, Server, contest, free_port, registry, running
+from tests.bench.contestants import CONTESTANTS, Launch, Server, contest, registry, running
 from tests.bench.shelf import MIB, Shelf, keys
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)

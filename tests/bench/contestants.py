@@ -7,7 +7,6 @@ answers the same paths.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.bench.clients import status_of
+from tests.ports import free_port
 
 OURS = "entrepot"
 NGINX = "nginx"
@@ -57,13 +57,6 @@ class Server:
     port: int
     pid: int
     ready_after: float  # seconds from the start of the process
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def entrepot(setup: Setup) -> Launch:

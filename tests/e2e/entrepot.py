@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tests.e2e.process import free_port, running, tail
+from tests.e2e.process import running, tail
+from tests.ports import free_port
 
 
 class Answer(NamedTuple):

@@ -90,12 +90,6 @@ def tail(log: Path, limit: int = 4000) -> str:
     return log.read_bytes()[-limit:].decode(errors="replace") if log.exists() else ""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)

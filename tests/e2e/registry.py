@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tests.e2e.process import Process, free_port, listens
+from tests.e2e.process import Process, listens
+from tests.ports import free_port
 
 
 class Fetch(NamedTuple):

@@ -18,7 +18,8 @@ from proxy.ops.doctor_steps import Step, Verdict, healthy
 from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
-from tests.upstream.ecr_rig import PublicRegistry, free_port
+from tests.ports import free_port
+from tests.upstream.ecr_rig import PublicRegistry
 from tests.upstream.test_ecr_aws import isolate_from_aws
 
 CONFIG = Digest.of(b"{}")

@@ -13,7 +13,8 @@ import yaml
 
 from tests.cast import FaultUpstream
 from tests.cast.authority import Authority
-from tests.upstream.ecr_rig import REGION, AwsDoor, PrivateRegistry, free_port, make_bucket, moto, password_of
+from tests.ports import free_port
+from tests.upstream.ecr_rig import REGION, AwsDoor, PrivateRegistry, make_bucket, moto, password_of
 from tests.upstream.test_ecr_aws import isolate_from_aws
 from tests.upstream.test_ecr_registry import Place, needs_registry, push
 

@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,8 @@ import bcrypt
 import yaml
 from aiohttp import ClientSession, web
 
+from tests.ports import free_port
+
 ACCOUNT = "123456789012"  # moto's own
 OTHER_ACCOUNT = "222222222222"
 REGION = "us-east-1"
@@ -40,13 +41,6 @@ def password_of(account: str = ACCOUNT) -> str:
 
 def basic(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _await_http(url: str, running: subprocess.Popen[bytes]) -> None:

@@ -29,7 +29,8 @@ from proxy.upstream.ecr_aws import Aws, client_options
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.ecr_tokens import EcrTokenBook
-from tests.upstream.ecr_rig import ACCOUNT, OTHER_ACCOUNT, REGION, AwsDoor, free_port, moto, password_of
+from tests.ports import free_port
+from tests.upstream.ecr_rig import ACCOUNT, OTHER_ACCOUNT, REGION, AwsDoor, moto, password_of
 
 ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/pull"
 SECRET = "canary-secret-key"
