@@ -149,6 +149,8 @@ class Fills:
             return Opened(None, transfer)
         self._arriving[digest] = run.fill
         task = self._owner.create_task(self._run(run))
+        # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
+        task.add_done_callback(lambda _: self._ended(run))
         run.fill.left = lambda: self._judge_later(run.fill, task)
         return Opened(run.fill)
 
@@ -166,7 +168,7 @@ class Fills:
             if reservation is None:
                 log.warning("%s of %s passes through: no room below max_size or min_free", digest, repository)
                 return None
-            ingest = await self._holdings.in_store(self._holdings.store.begin)
+            ingest = await self._holdings.begin()
             fill = Fill(repository, digest, transfer.size, ingest)
             return _Run(fill, ingest, reservation, granted, largest, transfer)
         except (NoSpace, StoreFailed) as cause:
@@ -188,20 +190,27 @@ class Fills:
             await self._fill(run)
         except Fault as fault:
             self._failed(fill, fault)
-        except asyncio.CancelledError:
-            fill.fail(Overloaded("the fill was stopped"))
-            raise
         except Exception:
             log.exception("%s of %s", fill.digest, fill.repository)
             self._failed(fill, StoreFailed("an unforeseen failure; see the log"))
         finally:
-            if self._arriving.get(fill.digest) is fill:
-                del self._arriving[fill.digest]
-            fill.end()
-            run.reservation.release()
-            self._places.release()
-            # In the pool's own time: nothing waits for it, and a cancelled task could not.
-            self._threads.store.submit(run.ingest.abort)
+            self._forget(fill)
+
+    def _ended(self, run: _Run) -> None:
+        """However it ended, and even if it never began."""
+        self._forget(run.fill)
+        if not run.fill.settled:
+            run.fill.fail(Overloaded("the fill was stopped"))
+        run.fill.end()
+        run.transfer.close()
+        run.reservation.release()
+        self._places.release()
+        # In the pool's own time: nothing waits for it.
+        self._threads.store.submit(run.ingest.abort)
+
+    def _forget(self, fill: Fill) -> None:
+        if self._arriving.get(fill.digest) is fill:
+            del self._arriving[fill.digest]
 
     async def _fill(self, run: _Run) -> None:
         fill, registry = run.fill, self._registry(run.fill.repository.upstream)
@@ -246,6 +255,5 @@ class Fills:
             return
         self.stats.abandoned += 1
         log.info("%s of %s: nobody reads it any more, dropped at %d bytes", fill.digest, fill.repository, fill.received)
-        if self._arriving.get(fill.digest) is fill:
-            del self._arriving[fill.digest]
+        self._forget(fill)
         task.cancel()

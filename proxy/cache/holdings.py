@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -157,6 +157,15 @@ class Holdings:
 
     # ------------------------------------------------------------ changing
 
+    async def begin(self) -> Ingest:
+        """An ingest; aborted by itself where nobody waits for it any more. Raises NoSpace or StoreFailed."""
+        beginning = self._threads.submit(self.store.begin)
+        try:
+            return await asyncio.wrap_future(beginning)
+        except asyncio.CancelledError:
+            beginning.add_done_callback(_abort)
+            raise
+
     async def commit(self, ingest: Ingest, content: Content, member: Membership, reservation: Reservation) -> None:
         """Makes an ingest durable and known, and its reservation committed bytes. Raises NoSpace or StoreFailed; the
         reservation is then still the caller's."""
@@ -281,6 +290,11 @@ def _remove_all(store: BlobStore, digests: Sequence[Digest]) -> list[Digest]:
         else:
             removed.append(digest)
     return removed
+
+
+def _abort(beginning: "Future[Ingest]") -> None:
+    if not beginning.cancelled() and beginning.exception() is None:
+        beginning.result().abort()
 
 
 class _Counted:

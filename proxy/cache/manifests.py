@@ -181,7 +181,7 @@ class Manifests:
         size, upstream = len(fetched.raw), repository.upstream
         content = Content(fetched.digest, size, fetched.media_type, now, now, upstream, facts.subject)
         try:
-            ingest = await self._holdings.in_store(self._holdings.store.begin)
+            ingest = await self._holdings.begin()
             try:
                 await self._holdings.in_store(ingest.write, 0, fetched.raw)
                 await self._holdings.commit(ingest, content, Membership(repository, facts.children), reservation)

@@ -37,4 +37,4 @@ def start_threads(fills: int, per_blob: int = 4) -> Iterator[Threads]:
     finally:
         for pool in pools:
             if isinstance(pool, ThreadPoolExecutor):
-                pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(wait=True)  # after what is queued: the ingests of the last fills are aborted there

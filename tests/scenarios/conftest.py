@@ -11,7 +11,7 @@ import uvloop
 
 from tests.cast import FaultUpstream, ManualClock
 from tests.scenarios.house import House, HouseRules
-from tests.scenarios.invariants import index_is_disk, open_files
+from tests.scenarios.invariants import ends_well, open_files
 
 
 def pytest_asyncio_loop_factories(
@@ -67,10 +67,8 @@ async def house(tmp_path: Path, upstream: FaultUpstream, rules: HouseRules, cloc
     house = House(tmp_path / "cache", upstream, rules, clock)
     await house.start()
     yield house
-    await house.quiet()
-    await index_is_disk(house)
+    await ends_well(house)
     assert upstream.unplayed == 0, "the scene has not shown its fault"
-    await house.stop()
 
 
 @pytest.fixture

@@ -99,17 +99,12 @@ class House:
         await self.stop()
         await self.start()
 
-    async def end(self) -> None:
-        """All clients leave, what is under way ends by itself, and what must always hold is held against it."""
+    # ------------------------------------------------------------ clients
+
+    def dismiss(self) -> None:
+        """Every client leaves that has not left yet."""
         for client in self._clients:
             client.leave()
-        try:
-            await self.quiet()
-            await index_is_disk(self)
-        finally:
-            await self.stop()
-
-    # ------------------------------------------------------------ clients
 
     async def connect(self, buffer: int | None = None) -> Client:
         client = await Client.connect(self.port, buffer)

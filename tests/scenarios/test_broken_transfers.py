@@ -29,11 +29,15 @@ async def test_nobody_completes_a_blob_with_a_wrong_byte(
     digest = upstream.blob(APP, blob := some_bytes(SIZE))
     upstream.plays("blob", roles.lies(wrong))
     clients = [await house.pull(blob_path(digest)) for _ in range(5)]
+    cut = 0
     for client in clients:
-        with pytest.raises(Cut) as cut:
-            await client.reply()
-        assert len(cut.value.body) < SIZE
+        try:
+            assert (await client.reply()).status == 502  # it came when the lie was known already
+        except Cut as broken:
+            assert len(broken.body) < SIZE
+            cut += 1
         client.leave()
+    assert cut > 0
     await house.quiet()
     assert stored(house.folder) == {}
     assert house.cache.fills.stats.wrong_digests == 1

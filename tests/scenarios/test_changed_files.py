@@ -1,4 +1,4 @@
-"""The disk changes under us, running or down: wrong bytes are never served, lost ones are fetched."""
+"""The disk changes under us, while we run or are down: wrong bytes are never served, lost ones are fetched."""
 
 import asyncio
 import os

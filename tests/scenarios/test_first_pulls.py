@@ -141,8 +141,9 @@ async def test_a_slow_reader_does_not_slow_the_fill(house: House, upstream: Faul
     digest = upstream.blob(APP, blob := some_bytes(16 * MiB))
     async with await house.pull(blob_path(digest), buffer=4096) as slow:
         head = await slow.head()
-        while digest not in stored(house.folder):  # whole and committed, while the reader has not begun
+        while len(house.cache.fills):  # until it is whole and committed, while the reader has not begun
             await asyncio.sleep(0.01)
+        assert stored(house.folder) == {digest: len(blob)}
         assert (await house.get(blob_path(digest))).headers["cache-status"] == "entrepot; hit"
         assert await slow.rest(head) == blob
         await slow.still_framed()

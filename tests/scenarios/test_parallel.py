@@ -20,7 +20,7 @@ from tests.cast import Act, FaultUpstream, ManualClock, Seen, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, House, HouseRules, MiB, blob_path
-from tests.scenarios.invariants import index_is_disk, stored
+from tests.scenarios.invariants import ends_well, stored
 
 Bytes = Callable[[int], bytes]
 SIZE = 16 * MiB
@@ -204,10 +204,10 @@ async def cramped(tmp_path: Path, upstream: FaultUpstream, clock: ManualClock) -
     house = House(disk / "cache", upstream, HouseRules(fills=PARALLEL["fills"]), clock)
     await house.start()
     yield house
-    await house.quiet()
-    await index_is_disk(house)
-    await house.stop()
-    subprocess.run(["umount", str(disk)], check=True)
+    try:
+        await ends_well(house)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 async def test_a_disk_that_fills_up_costs_no_reader_a_byte(

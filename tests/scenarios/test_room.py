@@ -15,7 +15,7 @@ from tests.cast.line import Act
 from tests.scenarios.client import Cut
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, House, HouseRules, MiB, blob_path
-from tests.scenarios.invariants import disk_bound, fetches, index_is_disk, stored
+from tests.scenarios.invariants import disk_bound, ends_well, fetches, stored
 
 Bytes = Callable[[int], bytes]
 
@@ -174,9 +174,7 @@ async def cramped(small_disk: Path, upstream: FaultUpstream, clock: ManualClock)
     await house.start()
     yield house
     (small_disk / "other").unlink(missing_ok=True)
-    await house.quiet()
-    await index_is_disk(house)
-    await house.stop()
+    await ends_well(house)
 
 
 def _fill_up(disk: Path, leave: int) -> None:
