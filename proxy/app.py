@@ -101,7 +101,9 @@ async def _run(
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
     owner = await stack.enter_async_context(task_owner())
-    upstreams = Upstreams(registries.get, registries.immutable, registries.touch_period, registries.share)
+    upstreams = Upstreams(
+        registries.get, registries.immutable, registries.touch_period, registries.share, registries.push_times
+    )
     cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, owner, now)
     stack.push_async_callback(cache.settle)
     journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)

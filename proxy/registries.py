@@ -1,9 +1,11 @@
 """The registries behind us, made when first asked for: a pattern of the configuration may stand for many hosts."""
 
 import asyncio
+import logging
 import os
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -24,6 +26,7 @@ from proxy.core.upstreams import UpstreamNames
 from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource, no_credentials
 from proxy.upstream.ecr_authorization import EcrAuthorizer, EcrPublicAuthorizer, ecr_public_credentials
 from proxy.upstream.ecr_aws import Aws
+from proxy.upstream.ecr_faults import AwsFault
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.ecr_repositories import EcrRepositories
 from proxy.upstream.ecr_tokens import EcrTokenBook
@@ -32,6 +35,8 @@ from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import Limits, RegistrySettings, Timing, trust_of
 from proxy.upstream.token_server import TokenServer
+
+log = logging.getLogger("entrepot.registries")
 
 _HOSTS = 1000  # registries at once; more than a pattern should ever bring
 
@@ -144,6 +149,18 @@ class Registries:
         if host is None or aws is None or not name:
             raise ValueError(f"{wanted} is no repository of a private ECR registry that is an upstream")
         return await aws.lifecycle_policy(host.account, name)
+
+    async def push_times(self, repository: Repository) -> Mapping[str, float]:
+        """When upstream's images were pushed, by digest; empty where that is not asked for or not to be had."""
+        host, upstream = parse_ecr_host(repository.upstream), self.settings_of(repository.upstream)
+        aws = self.aws(repository.upstream)
+        if not upstream.push_times or host is None or aws is None:
+            return {}
+        try:
+            return await aws.push_times(host.account, repository.name)
+        except AwsFault as fault:
+            log.warning("%s: lifecycle rules count from when images were cached: %s", repository, fault.why)
+            return {}
 
     def share(self, name: str) -> ByteLimits | None:
         """The byte budget of an upstream of its own; of a pattern, each host that it stands for has one."""

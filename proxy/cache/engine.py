@@ -12,7 +12,7 @@ from proxy.cache.blobs import Blobs
 from proxy.cache.fills import FillRules, Fills
 from proxy.cache.holdings import Holdings
 from proxy.cache.keeper import Keeper
-from proxy.cache.lifecycle import Lifecycle, LifecycleRules
+from proxy.cache.lifecycle import Lifecycle, LifecycleRules, PushTimes, no_push_times
 from proxy.cache.listings import Listings
 from proxy.cache.manifests import Manifests
 from proxy.cache.pins import Pins
@@ -52,6 +52,7 @@ class Upstreams(NamedTuple):
     immutable: IsImmutable
     touch_period: Callable[[str], float | None]  # seconds, None for never
     share: Shares = lambda _: None
+    push_times: PushTimes = no_push_times
 
 
 class Cache:
@@ -142,5 +143,11 @@ async def start_cache(
         Manifests(holdings, room, tags, registry, touches.served, owner, now),
         Listings(holdings, registry, rules.tags, owner, now),
         touches,
-        Keeper(holdings, room, retention, Lifecycle(holdings, retention, rules.lifecycle, now), Scrub(holdings, now)),
+        Keeper(
+            holdings,
+            room,
+            retention,
+            Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times),
+            Scrub(holdings, now),
+        ),
     )

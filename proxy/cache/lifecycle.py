@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -22,6 +22,9 @@ from proxy.core.names import Digest, Repository
 from proxy.core.patterns import fits
 from proxy.core.policies import Assignment, policy_of
 from proxy.storage.contract import HeldImage
+
+PushTimes = Callable[[Repository], Awaitable[Mapping[str, float]]]
+"""When upstream's images were pushed, by digest."""
 
 log = logging.getLogger("entrepot.lifecycle")
 
@@ -62,7 +65,12 @@ class Lifecycle:
     """``rules`` may be replaced at any time; a run under way ends under those it began with."""
 
     def __init__(
-        self, holdings: Holdings, retention: Retention, rules: LifecycleRules, now: Callable[[], float]
+        self,
+        holdings: Holdings,
+        retention: Retention,
+        rules: LifecycleRules,
+        now: Callable[[], float],
+        push_times: PushTimes,
     ) -> None:
         self.rules = rules
         self.last = LastRun()
@@ -72,6 +80,7 @@ class Lifecycle:
         self._holdings = holdings
         self._retention = retention
         self._now = now
+        self._push_times = push_times
 
     async def run(self) -> None:
         """Applies the policies every interval, over restarts too. Runs until cancelled."""
@@ -126,7 +135,8 @@ class Lifecycle:
             policy = policy_of(assignments, repository)
             if policy is None:
                 continue
-            images = [image_of(repository, image) async for image in self.images(repository)]
+            pushed = await self._push_times(repository)
+            images = [image_of(repository, image, pushed) async for image in self.images(repository)]
             if len(images) > _MANY:
                 decisions = await self._holdings.in_store(evaluate, policy, images, self._now())
             else:
@@ -160,13 +170,19 @@ class Lifecycle:
             log.warning("when the lifecycle policies were last applied is not known: %s", cause)
 
 
-def image_of(repository: Repository, held: HeldImage) -> Image:
+async def no_push_times(_: Repository) -> Mapping[str, float]:
+    """Of registries that do not tell."""
+    return {}
+
+
+def image_of(repository: Repository, held: HeldImage, pushed: Mapping[str, float]) -> Image:
+    """``pushed`` has the times that upstream knows; any other image was pushed when it was first cached."""
     content = held.content
     return Image(
         str(repository),
         content.digest,
         held.tags,
-        held.cached_at,
+        pushed.get(content.digest, held.cached_at),
         content.used_at,
         held.size,
         content.media_type,

@@ -65,6 +65,9 @@ class UpstreamSettings(Section):
     realms: Realms = ()
     """Further hosts that credentials may be sent to when the registry names them as its token realm: host, host:port,
     or with http:// before it; https is meant otherwise."""
+    push_times: bool = False
+    """Let lifecycle rules count an image's age from its push to Amazon ECR (ecr:DescribeImages). Without it an image
+    counts as pushed when it was first cached."""
     touch_upstream: OptionalDuration = None
     """How often a manifest in use is fetched anew, so that the registry's own records show it as pulled."""
 
@@ -94,7 +97,7 @@ class UpstreamSettings(Section):
         if isinstance(self.auth, EcrPublicAuth) and not (is_ecr_public(name) or is_ecr_public(target)):
             return [(("auth", "type"), "is only for public.ecr.aws and ecr-public.aws.com")]
         if not isinstance(self.auth, EcrAuth):
-            return []
+            return [(("push_times",), "is only to be had from Amazon ECR")] if self.push_times else []
         if lookalike:
             return [((), _LOOKALIKE)]
         if looks_like_ecr(target) and not _is_endpoint(target):

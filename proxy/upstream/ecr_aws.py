@@ -15,6 +15,8 @@ from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamTimeout, Upst
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials, answered_at, aws_fault
 from proxy.upstream.ecr_identity import AwsIdentity
 
+_IMAGES_ASKED = 1000  # in one call, the most that ECR gives
+_IMAGE_PAGES = 100
 CALL_LIMIT = 20.0  # seconds for a call with all that precedes it: clients wait 30 s for their first header
 SESSION_NAME = "entrepot"
 _PUBLIC_REGION = "us-east-1"  # ECR Public user guide: the API is there, whatever the region of the caller
@@ -63,6 +65,21 @@ class Aws:
         answer = await self._call("ecr", "describe_repositories", registryId=account, repositoryNames=[name])
         found: list[dict[str, Any]] = answer.get("repositories") or [{}]
         return found[0]
+
+    async def push_times(self, account: str, name: str) -> dict[str, float]:
+        """ECR DescribeImages: digests and when they were pushed, in seconds since the epoch; of the first 100,000
+        images, which is ECR's own quota for a repository."""
+        pushed: dict[str, float] = {}
+        page: dict[str, Any] = {"registryId": account, "repositoryName": name, "maxResults": _IMAGES_ASKED}
+        for _ in range(_IMAGE_PAGES):
+            answer = await self._call("ecr", "describe_images", **page)
+            for image in answer.get("imageDetails") or []:
+                if (at := image.get("imagePushedAt")) is not None:
+                    pushed[str(image.get("imageDigest"))] = at.timestamp()
+            if not (following := answer.get("nextToken")):
+                break
+            page["nextToken"] = following
+        return pushed
 
     async def lifecycle_policy(self, account: str, name: str) -> str:
         """ECR GetLifecyclePolicy: the text as it is there."""

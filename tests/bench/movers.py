@@ -211,8 +211,7 @@ class _Receiver(asyncio.BufferedProtocol):
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        cast(asyncio.Transport, transport).write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from proxy.cache.holdings import Holdings, Membership
 from proxy.cache.keeper import Keeper
-from proxy.cache.lifecycle import Lifecycle, LifecycleRules
+from proxy.cache.lifecycle import Lifecycle, LifecycleRules, no_push_times
 from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
@@ -86,7 +86,7 @@ class Story(RuleBasedStateMachine):
         owner: Any = None  # each run brings its own
         self.retention = Retention(self.holdings, self.pins, lambda digest: False, owner)
         self.room = Room(self.holdings, self.retention, FreeSpaceRule(0, 0.0), lambda upstream: None, owner)
-        lifecycle = Lifecycle(self.holdings, self.retention, LifecycleRules(), lambda: self.clock)
+        lifecycle = Lifecycle(self.holdings, self.retention, LifecycleRules(), lambda: self.clock, no_push_times)
         self.scrub = Scrub(self.holdings, lambda: self.clock)
         self.keeper = Keeper(self.holdings, self.room, self.retention, lifecycle, self.scrub)
 

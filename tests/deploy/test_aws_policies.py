@@ -20,6 +20,7 @@ ALLOWED = {
     "iam-pull.json": {"ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
     "iam-optional-tags-list.json": {"ecr:ListImages"},
     "iam-optional-tag-immutability.json": {"ecr:DescribeRepositories"},
+    "iam-optional-push-times.json": {"ecr:DescribeImages"},
     "iam-optional-ecr-public.json": {"ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"},
     "iam-optional-pull-through-rules.json": {"ecr:BatchImportUpstreamImage", "ecr:CreateRepository"},
     "iam-optional-assume-role.json": {"sts:AssumeRole"},

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from email.utils import formatdate
@@ -282,3 +283,16 @@ async def test_the_lifecycle_policy_of_a_repository_comes_as_it_is_there(door: A
         "ecr", "put_lifecycle_policy", repositoryName="team/kept", lifecyclePolicyText=json.dumps({"rules": [rule]})
     )
     assert json.loads(await aws.lifecycle_policy(ACCOUNT, "team/kept")) == {"rules": [rule]}
+
+
+async def test_push_times_are_those_of_ecr(door: AwsDoor) -> None:
+    aws = Aws(at(door))
+    await aws._call("ecr", "create_repository", registryId=ACCOUNT, repositoryName="team/pushed")
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    config = {"digest": f"sha256:{'a' * 64}", "size": 2, "mediaType": "application/vnd.oci.image.config.v1+json"}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": []})
+    before = time.time()
+    await aws._call("ecr", "put_image", repositoryName="team/pushed", imageTag="v1", imageManifest=manifest)
+    [(digest, at_time)] = (await aws.push_times(ACCOUNT, "team/pushed")).items()
+    assert digest.startswith("sha256:")
+    assert before - 2 <= at_time <= time.time()
