@@ -65,7 +65,7 @@ class Passage:
 
     def _forget(self, position: int) -> None:
         """Nobody will ask for what is before it."""
-        passed = min(position - self._base, len(self._window))
+        passed = max(0, min(position - self._base, len(self._window)))
         del self._window[:passed]
         self._base += passed
 

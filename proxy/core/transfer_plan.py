@@ -19,7 +19,7 @@ class TransferRules(NamedTuple):
     least_part: int = 8 * MIB
     largest_part: int = 32 * MIB
     window: float = 0.25  # over which a rate is measured
-    idle: float = 0.7  # of a window: a first transfer that waits less for its upstream has no need of another
+    idle: float = 0.8  # of a window: a first transfer that waits less for its upstream has no need of another
     gain: float = 1.2  # more transfers stay when the rate grows at least so much
 
 
