@@ -78,9 +78,11 @@ def _fill(cache: Path, entries: int) -> None:
     with closing(sqlite3.connect(cache / NAME)) as connection, connection:
         (repository,) = connection.execute("SELECT repository FROM member WHERE digest = ?", (first,)).fetchone()
         others = [f"sha256:{encoded}" for encoded in digests[1:]]
-        contents = ((digest, _SIZE, "", 1.0, 1.0) for digest in others)
-        connection.executemany("INSERT INTO content VALUES (?, ?, ?, ?, ?)", contents)
-        connection.executemany("INSERT INTO member VALUES (?, ?)", ((repository, digest) for digest in others))
+        columns = "digest, size, media_type, created_at, used_at, upstream"
+        known = f"INSERT INTO content ({columns}) VALUES (?, ?, '', 1, 1, '')"
+        connection.executemany(known, ((digest, _SIZE) for digest in others))
+        belongs = "INSERT INTO member (repository, digest, image) VALUES (?, ?, 0)"
+        connection.executemany(belongs, ((repository, digest) for digest in others))
     _link(cache / "blobs/sha256", digests)
 
 
