@@ -178,8 +178,11 @@ async def cramped(small_disk: Path, upstream: FaultUpstream, clock: ManualClock)
 
 
 def _fill_up(disk: Path, leave: int) -> None:
-    free = os.statvfs(disk)
-    (disk / "other").write_bytes(bytes(free.f_bavail * free.f_frsize - leave))
+    """Piece by piece, since the fill may still take some of the room meanwhile."""
+    piece = bytes(64 << 10)
+    with (disk / "other").open("ab", buffering=0) as other:
+        while (free := os.statvfs(disk)).f_bavail * free.f_frsize > leave + len(piece):
+            other.write(piece)
 
 
 @pytest.mark.parametrize("measured", [True, False], ids=["of known length", "of unknown length"])
