@@ -6,7 +6,6 @@ import os
 import ssl
 from collections import Counter
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from proxy.config import (
@@ -22,6 +21,7 @@ from proxy.core.budget import Limits as ByteLimits
 from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
 from proxy.core.errors import UpstreamRefused, UpstreamUnknown
 from proxy.core.names import Repository, Tag
+from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
 from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource, no_credentials
 from proxy.upstream.ecr_authorization import EcrAuthorizer, EcrPublicAuthorizer, ecr_public_credentials
@@ -82,7 +82,7 @@ class Registries:
     def immutable(self, repository: Repository, tag: Tag) -> bool:
         """By the configuration's patterns, or because its ECR repository does not let the tag be overwritten."""
         written = f"{repository}:{tag}"
-        if any(fnmatchcase(written, pattern) for pattern in self._settings.tags.immutable):
+        if any(fits(pattern, written) for pattern in self._settings.tags.immutable):
             return True
         host = parse_ecr_host(repository.upstream)
         auth = self.settings_of(repository.upstream).auth

@@ -29,14 +29,6 @@ _HOT_REPOSITORIES = 64  # of one digest
 _MARKS = 500  # of last use, written at once
 
 
-class Manifest(NamedTuple):
-    """A manifest ready to serve: the bytes as received."""
-
-    digest: Digest
-    media_type: str
-    raw: bytes
-
-
 class Membership(NamedTuple):
     """Through which repository content came, and what it refers to if it is a manifest."""
 

@@ -81,11 +81,3 @@ def looks_like_ecr(host: str) -> bool:
     folded = host.lower().rstrip(".")
     of_aws = any(folded.endswith(f".{domain}") for domain in _AWS_DOMAINS)
     return _ECR_WORD.search(folded) is not None and (of_aws or _DKR_WORD.search(folded) is not None)
-
-
-def matches(pattern: str, host: str) -> bool:
-    """Whether ``host`` is of the pattern, in which a star stands for exactly one label, as in TLS certificates."""
-    wanted, given = pattern.split("."), host.split(".")
-    return len(wanted) == len(given) and all(
-        label == word or (word == "*" and label != "") for word, label in zip(wanted, given, strict=True)
-    )

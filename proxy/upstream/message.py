@@ -42,12 +42,6 @@ class Answer(Protocol):
         """Gives the connection back where the body was read to its end. Idempotent."""
 
 
-class Sender(Protocol):
-    async def send(self, request: Request) -> Answer:
-        """Follows nothing, retries nothing that reached the host. Raises UpstreamUnreachable, UpstreamTimeout or
-        UpstreamBroken."""
-
-
 class Kind(Enum):
     """What is asked for; a label of the counters."""
 

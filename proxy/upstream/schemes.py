@@ -17,24 +17,6 @@ MOST_REPOSITORIES = 10_000
 _BEARER = "Bearer "
 
 
-class BasicAuthorizer:
-    """User and password on every request, from the first."""
-
-    def __init__(self, credentials: CredentialSource) -> None:
-        self._credentials = credentials
-
-    async def authorization(self, name: str) -> str | None:
-        credentials = await self._credentials()
-        return None if credentials is None else basic(credentials)
-
-    async def renew(self, name: str, refusal: Refusal, used: str | None) -> bool:
-        """Only where the credentials are others now."""
-        return refusal.status == 401 and await self.authorization(name) != used
-
-    async def close(self) -> None:
-        """Nothing runs in the background."""
-
-
 class _Scheme(NamedTuple):
     """What a repository's last challenge asked for; Basic where there is no realm."""
 
