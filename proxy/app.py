@@ -25,11 +25,13 @@ from proxy.core.budget import Limits
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.core.upstreams import UpstreamNames
+from proxy.front.client import WireRules
 from proxy.front.connections import ConnectionRules, Connections, Server
 from proxy.front.door import Door
 from proxy.front.journal import Journal, Line
 from proxy.front.lane import Lane
-from proxy.front.wire import Wire, WireRules
+from proxy.front.slow import slow_readers
+from proxy.front.wire import Wire
 from proxy.observed import Observed
 from proxy.ops.admin import Health, admin_app
 from proxy.ops.lag import LoopLag
@@ -98,6 +100,7 @@ async def _run(
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(settings.limits.fills, settings.transfers.per_blob))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
+    slow = stack.enter_context(slow_readers())
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
     owner = await stack.enter_async_context(task_owner())
@@ -109,7 +112,7 @@ async def _run(
     journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
     places = Connections(_connection_rules(settings))
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    door = Door(cache, names, Wire(senders, WireRules(settings.limits.write_stall)), journal, now)
+    door = Door(cache, names, Wire(senders, slow, WireRules(settings.limits.write_stall)), journal, now)
     server = Server(door, places)
     lag = LoopLag()
     observed = Observed(cache, journal, places, registries, logs, lag)

@@ -14,6 +14,7 @@ from proxy.cache.engine import Cache
 from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed
 from proxy.core.upstreams import UpstreamNames
 from proxy.front import replies
+from proxy.front.client import ClientGone
 from proxy.front.connections import Connection, Sent
 from proxy.front.journal import Journal, Line, Traffic
 from proxy.front.replies import Reply, Stretch
@@ -28,7 +29,7 @@ from proxy.front.routes import (
     TagList,
     parse,
 )
-from proxy.front.wire import ClientGone, Wire
+from proxy.front.wire import Wire
 
 log = logging.getLogger("entrepot.front")
 

@@ -1,46 +1,36 @@
 """The one writer of bodies: exactly the length that the head promised, or the connection is cut.
 
 The head and a file go out on the socket under the transport, once the transport's own buffer is empty: ``sendfile`` in
-a thread until the socket takes no more. A fast reader keeps its thread through a short poll; a slow one is parked in
-the loop and holds no thread.
+a thread until the socket takes no more. A fast reader keeps its thread through a short poll, or is parked in the loop;
+slow ones share a thread of their own.
 """
 
 import asyncio
-import errno
 import os
 import select
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
 
 from proxy.cache.body import FilePart
 from proxy.core.errors import StoreFailed
+from proxy.front.client import ClientGone, Pace, WireRules, send_file
 from proxy.front.replies import Stretch
+from proxy.front.slow import SlowReaders
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
 _PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
 _FAST = 4 << 20  # bytes that a fast reader takes in one turn
 _AT_LEISURE = 12  # turns; below that there are threads to spare
 _IDLE_POLL = 0.005  # seconds
-_CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
-
-
-class ClientGone(ConnectionError):
-    """The client left, or reads too slowly to be worth its connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class WireRules:
-    stall: float = 60.0  # seconds without progress before a client is cut off
-    slowest: int = 16 << 10  # bytes per second on average, looked at once ``stall`` has passed
 
 
 class Wire:
     """``threads`` runs the turns, as many at once as it has threads."""
 
-    def __init__(self, threads: ThreadPoolExecutor, rules: WireRules) -> None:
+    def __init__(self, threads: ThreadPoolExecutor, slow: SlowReaders, rules: WireRules) -> None:
         self._threads = threads
+        self._slow = slow
         self._rules = rules
         self._turns = 0  # running and waiting for a thread
 
@@ -57,7 +47,7 @@ class Wire:
             await self._drained(transport)
             with closing(_duplicate(transport)) as sock:
                 more = socket.MSG_MORE if stretch.body.ready(stretch.start) else 0
-                pace = _Pace(self._rules)
+                pace = Pace(self._rules)
                 await self._send_bytes(sock, head, more, pace)
                 sent = await self._send_body(transport, sock, stretch, chunked, pace)
         except BaseException as cause:
@@ -68,7 +58,7 @@ class Wire:
         return sent
 
     async def _send_body(
-        self, transport: asyncio.Transport, sock: socket.socket, stretch: Stretch, chunked: bool, pace: "_Pace"
+        self, transport: asyncio.Transport, sock: socket.socket, stretch: Stretch, chunked: bool, pace: Pace
     ) -> int:
         position = stretch.start
         while stretch.end is None or position < stretch.end:
@@ -87,7 +77,7 @@ class Wire:
             await self._send_bytes(sock, b"0\r\n\r\n", 0, pace)
         return position - stretch.start
 
-    async def _send_file(self, sock: socket.socket, part: FilePart, chunked: bool, pace: "_Pace") -> None:
+    async def _send_file(self, sock: socket.socket, part: FilePart, chunked: bool, pace: Pace) -> None:
         if chunked:
             await self._send_bytes(sock, f"{part.end - part.start:x}\r\n".encode(), socket.MSG_MORE, pace)
         position = part.start
@@ -95,16 +85,16 @@ class Wire:
             before = position
             position, blocked = await self._turn(sock, part, position, pace)
             pace.sent(position - before)
-            if blocked:
-                pace.fast = position - before >= _FAST
+            if blocked and position - before >= _FAST:
                 await self._writable(sock, pace)
+            elif blocked:
+                position = await self._slow.send(sock, part, position, pace)
         if chunked:
             await self._send_bytes(sock, b"\r\n", 0, pace)
 
-    async def _turn(self, sock: socket.socket, part: FilePart, position: int, pace: "_Pace") -> tuple[int, bool]:
-        """One turn in a thread. Patience is for fast readers in quiet times: with others waiting, or a reader that is
-        known to be slow, a thread does not wait itself."""
-        patience = _PATIENCE if pace.fast and self._turns < _AT_LEISURE else 0
+    async def _turn(self, sock: socket.socket, part: FilePart, position: int, pace: Pace) -> tuple[int, bool]:
+        """One turn in a thread. Patience is for quiet times: with others waiting, a thread does not wait itself."""
+        patience = _PATIENCE if self._turns < _AT_LEISURE else 0
         self._turns += 1
         turn = asyncio.get_running_loop().run_in_executor(
             self._threads, _push, sock.fileno(), part.descriptor, position, part.end, patience
@@ -121,7 +111,7 @@ class Wire:
         finally:
             self._turns -= 1
 
-    async def _send_bytes(self, sock: socket.socket, content: bytes, flags: int, pace: "_Pace") -> None:
+    async def _send_bytes(self, sock: socket.socket, content: bytes, flags: int, pace: Pace) -> None:
         rest = memoryview(content)
         while rest:
             try:
@@ -133,7 +123,7 @@ class Wire:
             except OSError as cause:
                 raise ClientGone(str(cause)) from cause
 
-    async def _writable(self, sock: socket.socket, pace: "_Pace") -> None:
+    async def _writable(self, sock: socket.socket, pace: Pace) -> None:
         """Parked in the loop. Raises ClientGone when the client takes nothing for too long."""
         loop = asyncio.get_running_loop()
         writable = loop.create_future()
@@ -157,25 +147,6 @@ class Wire:
                 transport.abort()
                 raise ClientGone("the client takes no replies")
             await asyncio.sleep(_IDLE_POLL)
-
-
-class _Pace:
-    """How fast one client takes its reply; time that we wait for upstream is not held against it."""
-
-    def __init__(self, rules: WireRules) -> None:
-        self._rules = rules
-        self._sent = 0
-        self._waited = 0.0
-        self.fast = True  # until it blocks a turn that took little
-
-    def sent(self, count: int) -> None:
-        self._sent += count
-
-    def waited(self, seconds: float) -> None:
-        """Raises ClientGone for a client that is slower than the rules allow."""
-        self._waited += seconds
-        if self._waited > self._rules.stall and self._sent < self._waited * self._rules.slowest:
-            raise ClientGone(f"the client took {self._sent} bytes in {self._waited:.0f} s")
 
 
 def _resolve(writable: "asyncio.Future[None]") -> None:
@@ -203,18 +174,10 @@ def _push(sock: int, file: int, position: int, end: int, patience: int) -> tuple
     stop = min(end, position + _QUANTUM)
     while position < stop:
         try:
-            count = os.sendfile(sock, file, position, stop - position)
+            position += send_file(sock, file, position, stop - position)
         except BlockingIOError:
             poller = select.poll()
             poller.register(sock, select.POLLOUT)
             if not patience or not poller.poll(patience):
                 return position, True
-            continue
-        except OSError as cause:
-            if cause.errno in _CLIENT_LEFT:
-                raise ClientGone(str(cause)) from cause
-            raise StoreFailed(f"reading the store: {cause}") from cause
-        if count == 0:
-            raise StoreFailed("a file of the store ended before its time")
-        position += count
     return position, False

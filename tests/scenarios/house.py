@@ -22,11 +22,13 @@ from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.core.upstreams import UpstreamNames
+from proxy.front.client import WireRules
 from proxy.front.connections import ConnectionRules, Connections, Server
 from proxy.front.door import Door
 from proxy.front.journal import Journal
 from proxy.front.lane import Lane
-from proxy.front.wire import Wire, WireRules
+from proxy.front.slow import slow_readers
+from proxy.front.wire import Wire
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
@@ -164,6 +166,7 @@ class House:
         stack.push_async_callback(self.catalog.close)
         threads = stack.enter_context(start_threads(rules.fills.at_once))
         senders = stack.enter_context(ThreadPoolExecutor(8, thread_name_prefix="sender"))
+        slow = stack.enter_context(slow_readers())
         registry = self._registry()
         stack.push_async_callback(registry.close)
 
@@ -180,7 +183,7 @@ class House:
         self.journal = Journal(None)
         self.places = Connections(rules.connections)
         names = UpstreamNames.of({NAME}, None)
-        self.door = Door(self.cache, names, Wire(senders, rules.wire), self.journal, self.clock)
+        self.door = Door(self.cache, names, Wire(senders, slow, rules.wire), self.journal, self.clock)
         self.lane = lane = Lane(self.cache, names, self.journal, Server(self.door, self.places), self.clock)
         listener = await asyncio.get_running_loop().create_server(lane, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
