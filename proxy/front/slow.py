@@ -18,10 +18,14 @@ from proxy.cache.body import FilePart
 from proxy.core.errors import StoreFailed
 from proxy.front.client import ClientGone, Pace, send_file
 
-_SHARE = 1 << 20  # bytes that one reader gets at its turn: the others wait meanwhile
-_FAST = 4 << 20  # bytes taken without a pause, after which a reader is no longer slow
 _BEAT = 1.0  # seconds between two looks at who takes too little
 _EVENTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRules:
+    share: int = 1 << 20  # bytes that one reader gets at its turn: the others wait meanwhile
+    fast: int = 4 << 20  # bytes taken without a pause, after which a reader is no longer slow
 
 
 @dataclass(slots=True, eq=False)
@@ -34,11 +38,17 @@ class _Reader:
     out: "asyncio.Future[int]"
     streak: int = 0  # bytes since the socket was last full
 
+    def look(self, now: float) -> None:
+        """Raises ClientGone for one that is slower than the rules allow."""
+        self.pace.waited(now - self.looked)
+        self.looked = now
+
 
 class SlowReaders:
     """What a reader's descriptors and pace are to the thread, they are until its future is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: SlowRules) -> None:
+        self._rules = rules
         self._epoll = select.epoll()
         self._closing = os.eventfd(0, os.EFD_NONBLOCK)
         self._epoll.register(self._closing, select.EPOLLIN)
@@ -74,11 +84,12 @@ class SlowReaders:
         """In the thread, until ``stop``."""
         while True:
             ready = self._epoll.poll(_BEAT, _EVENTS)
+            now = time.monotonic()
             for descriptor, _ in ready:
                 if descriptor == self._closing:
                     return
-                self._serve(self._readers[descriptor])
-            self._judge(time.monotonic())
+                self._serve(self._readers[descriptor], now)
+            self._judge(now)
 
     def stop(self) -> None:
         os.eventfd_write(self._closing, 1)
@@ -88,10 +99,11 @@ class SlowReaders:
         self._epoll.close()
         os.close(self._closing)
 
-    def _serve(self, reader: _Reader) -> None:
-        asked = min(_SHARE, reader.part.end - reader.position)
+    def _serve(self, reader: _Reader, now: float) -> None:
+        asked = min(self._rules.share, reader.part.end - reader.position)
         try:
             count = send_file(reader.sock, reader.part.descriptor, reader.position, asked)
+            reader.look(now)
         except BlockingIOError:
             return
         except (ClientGone, StoreFailed) as cause:
@@ -100,7 +112,7 @@ class SlowReaders:
         reader.position += count
         reader.pace.sent(count)
         reader.streak = reader.streak + count if count == asked else 0
-        if reader.position == reader.part.end or reader.streak >= _FAST:
+        if reader.position == reader.part.end or reader.streak >= self._rules.fast:
             self._finish(reader, None)
 
     def _judge(self, now: float) -> None:
@@ -109,8 +121,7 @@ class SlowReaders:
         self._judged = now
         for reader in list(self._readers.values()):
             try:
-                reader.pace.waited(now - reader.looked)
-                reader.looked = now
+                reader.look(now)
             except ClientGone as cause:
                 self._finish(reader, cause)
 
@@ -128,9 +139,9 @@ def _settle(reader: _Reader, cause: Exception | None) -> None:
 
 
 @contextmanager
-def slow_readers() -> Iterator[SlowReaders]:
+def slow_readers(rules: SlowRules = SlowRules()) -> Iterator[SlowReaders]:
     """Whoever still reads when this ends waits in vain: it ends after all connections."""
-    readers = SlowReaders()
+    readers = SlowReaders(rules)
     thread = threading.Thread(target=readers.run, name="slow-readers")
     thread.start()
     try:

@@ -1,8 +1,8 @@
 """The one writer of bodies: exactly the length that the head promised, or the connection is cut.
 
 The head and a file go out on the socket under the transport, once the transport's own buffer is empty: ``sendfile`` in
-a thread until the socket takes no more. A fast reader keeps its thread through a short poll, or is parked in the loop;
-slow ones share a thread of their own.
+a thread until the socket takes no more. A fast reader keeps its thread through a short poll; slow ones share a thread
+of their own.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ from proxy.front.slow import SlowReaders
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
 _PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
-_FAST = 4 << 20  # bytes that a fast reader takes in one turn
 _AT_LEISURE = 12  # turns; below that there are threads to spare
 _IDLE_POLL = 0.005  # seconds
 
@@ -83,16 +82,14 @@ class Wire:
         position = part.start
         while position < part.end:
             before = position
-            position, blocked = await self._turn(sock, part, position, pace)
+            position, full = await self._turn(sock, part, position)
             pace.sent(position - before)
-            if blocked and position - before >= _FAST:
-                await self._writable(sock, pace)
-            elif blocked:
+            if full:
                 position = await self._slow.send(sock, part, position, pace)
         if chunked:
             await self._send_bytes(sock, b"\r\n", 0, pace)
 
-    async def _turn(self, sock: socket.socket, part: FilePart, position: int, pace: Pace) -> tuple[int, bool]:
+    async def _turn(self, sock: socket.socket, part: FilePart, position: int) -> tuple[int, bool]:
         """One turn in a thread. Patience is for quiet times: with others waiting, a thread does not wait itself."""
         patience = _PATIENCE if self._turns < _AT_LEISURE else 0
         self._turns += 1
