@@ -23,8 +23,8 @@ from tests.bench import colds, hits, start
 from tests.bench.bench import LONG, SHORT, Bench, opened
 from tests.bench.clients import WrongAnswer
 from tests.bench.contestants import NotStarted
-from tests.bench.measure import Row
-from tests.bench.report import MET, judged, table, write
+from tests.bench.measure import CoreTime, Row
+from tests.bench.report import MET, Outcome, judged, table, write
 
 Work = Callable[[Bench], list[Row]]
 
@@ -62,28 +62,30 @@ def main(
     _raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the exits that stop the servers
     with _temporary(folder) as own, opened(own, scale) as bench:
-        rows, failures = _run(bench, {name: work for name, work in WORKS.items() if not only or name in only})
+        outcome = _run(bench, {name: work for name, work in WORKS.items() if not only or name in only})
+    rows = outcome.rows
     if short:
         rows = [replace(row, targets=[target.eased() for target in row.targets]) for row in rows]
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table(rows))
-    write(_OUT, rows, failures, {"short": short, **asdict(scale)})
+    write(_OUT, replace(outcome, rows=rows), {"short": short, **asdict(scale)})
     collapsed = short and any(each.verdict != MET for _, each in judged(rows))
-    raise typer.Exit(1 if failures or collapsed else 0)
+    raise typer.Exit(1 if outcome.failures or collapsed else 0)
 
 
-def _run(bench: Bench, works: Mapping[str, Work]) -> tuple[list[Row], dict[str, str]]:
-    """The rows, and for each work that failed, why."""
-    rows: list[Row] = []
-    failures: dict[str, str] = {}
+def _run(bench: Bench, works: Mapping[str, Work]) -> Outcome:
+    outcome = Outcome()
     for name, work in works.items():
         print(f"{name}: {(work.__doc__ or '').strip()}", flush=True)
+        begun = CoreTime.now()
         try:
-            rows += work(bench)
+            outcome.rows.extend(work(bench))
         except (WrongAnswer, NotStarted, OSError) as failure:
-            failures[name] = str(failure)
+            outcome.failures[name] = str(failure)
             print(f"{name}: failed: {failure}", flush=True)
-    return rows, failures
+        outcome.stolen[name] = CoreTime.now().stolen_since(begun)
+        print(f"{name}: the host kept {outcome.stolen[name]:.0%} of the cores to itself", flush=True)
+    return outcome
 
 
 def _raise_descriptors() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tests.bench.bench import Bench, counts, url
 from tests.bench.clients import check, pull, pull_together, timed
 from tests.bench.contestants import DISTRIBUTION, OURS, Server
-from tests.bench.measure import Row, Sample, Spread, Target, alternate, cpu_seconds, settle
+from tests.bench.measure import Row, Sample, Spread, Target, alternate, cpu_seconds, settle, warm_memory
 from tests.bench.shelf import MIB
 
 _GIGABIT = 125e6  # bytes per second
@@ -105,7 +105,8 @@ def _cold(bench: Bench, servers: Sequence[Server], size: int = 0) -> dict[str, d
         settle(server.pid)
         return {"seconds": seconds, "cpu": (cpu_seconds(server.pid) - before) * 1e3}
 
-    return alternate(bench.scale.rounds, servers, sample)
+    with warm_memory((bench.scale.rounds + 1) * len(servers) * size * 3 // 2):
+        return alternate(bench.scale.rounds, servers, sample)
 
 
 def _check(bench: Bench, servers: Sequence[Server]) -> None:

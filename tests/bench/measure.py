@@ -4,10 +4,12 @@ CPU is user + system time of a process and everything below it (nginx's workers)
 measurement last long enough.
 """
 
+import mmap
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ from tests.bench.contestants import Server
 _TICK = os.sysconf("SC_CLK_TCK")
 _QUIET = 0.4  # seconds without CPU use that count as settled
 _SETTLE_LIMIT = 20.0  # seconds
+_BLOCK = 2 << 20
 
 Sample = Mapping[str, float]  # metric → value
 
@@ -103,6 +106,38 @@ def settle(pid: int) -> None:
         if now - before <= 1 / _TICK:
             return
         before = now
+
+
+class CoreTime(NamedTuple):
+    """Ticks of all cores since the machine started."""
+
+    all: int
+    stolen: int  # by the host of this virtual machine, for others
+
+    @classmethod
+    def now(cls) -> "CoreTime":
+        user, nice, system, idle, waiting, irq, softirq, stolen = map(
+            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        )
+        return cls(user + nice + system + idle + waiting + irq + softirq + stolen, stolen)
+
+    def stolen_since(self, earlier: "CoreTime") -> float:
+        """A share of 1."""
+        return (self.stolen - earlier.stolen) / max(1, self.all - earlier.all)
+
+
+@contextmanager
+def warm_memory(size: int) -> Iterator[None]:
+    """So many bytes of free memory are really there. A virtual machine gives its free blocks of 2 MiB back to its host,
+    whose next touch then costs seven times as much (0.74 s for 256 MiB, measured) and would fall on whoever is measured
+    next. A block of which one page is taken stays."""
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for start in range(0, size, _BLOCK):
+            memory[start : start + _BLOCK] = bytes(_BLOCK)
+        for start in range(0, size, _BLOCK):
+            memory.madvise(mmap.MADV_DONTNEED, start + mmap.PAGESIZE, _BLOCK - mmap.PAGESIZE)
+        yield
 
 
 def alternate(

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -15,6 +15,15 @@ from tests.bench.measure import Row, Spread, Target
 
 MET, MISSED, NOT_MEASURED = "met", "missed", "not measured"
 _COLOURS = {MET: "green", MISSED: "red", NOT_MEASURED: "yellow"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a run."""
+
+    rows: list[Row] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # work → why
+    stolen: dict[str, float] = field(default_factory=dict)  # work → share of the cores that the machine's host kept
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def machine() -> dict[str, object]:
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
 
 
-def write(folder: Path, rows: Sequence[Row], failures: Mapping[str, str], settings: Mapping[str, object]) -> None:
+def write(folder: Path, outcome: Outcome, settings: Mapping[str, object]) -> None:
     """``results.json`` and ``results.svg``."""
     folder.mkdir(parents=True, exist_ok=True)
     results = [
@@ -85,11 +94,16 @@ def write(folder: Path, rows: Sequence[Row], failures: Mapping[str, str], settin
             "values": {name: value._asdict() for name, value in row.values.items()},
             "targets": [asdict(judge(row, target)) for target in row.targets],
         }
-        for row in rows
+        for row in outcome.rows
     ]
-    whole = {"machine": machine(), "settings": settings, "failures": failures, "results": results}
+    whole = {
+        "machine": {**machine(), "stolen": outcome.stolen},
+        "settings": settings,
+        "failures": outcome.failures,
+        "results": results,
+    }
     (folder / "results.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-    (folder / "results.svg").write_text(picture(rows))
+    (folder / "results.svg").write_text(picture(outcome.rows))
 
 
 def picture(rows: Sequence[Row]) -> str:
