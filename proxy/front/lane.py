@@ -150,8 +150,11 @@ class Lane:
         if block is None:
             return None
         method, target, lines = block.groups()
-        fields = [(name.lower(), value.strip()) for name, _, value in (f.partition(b":") for f in lines.split(b"\r\n"))]
+        parted = [line.partition(b":") for line in lines.split(b"\r\n")[:-1]]
+        fields = [(name.lower(), value.strip()) for name, _, value in parted]
         hosts = [value for name, value in fields if name == b"host"]
+        if len(fields) > self.places.rules.headers:
+            return None
         if len(hosts) != 1 or not _PLAIN_HOST.fullmatch(hosts[0]) or any(name in _NOT_HERE for name, _ in fields):
             return None
         try:

@@ -19,11 +19,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.bench import colds, hits, start
+from tests.bench import colds, hits, letting_go, start
 from tests.bench.bench import LONG, SHORT, Bench, opened
 from tests.bench.clients import WrongAnswer
-from tests.bench.contestants import NotStarted
-from tests.bench.measure import CoreTime, Row
+from tests.bench.contestants import OURS, NotStarted
+from tests.bench.measure import CoreTime, Row, Spread, Target
 from tests.bench.report import MET, Outcome, judged, table, write
 
 Work = Callable[[Bench], list[Row]]
@@ -38,9 +38,11 @@ WORKS: Mapping[str, Work] = MappingProxyType(
         "cold-overhead": colds.overhead,
         "parallel": colds.parallel,
         "crowd": hits.crowd,
+        "letting-go": letting_go.under_hits,
         "start": start.large_catalog,
     }
 )
+_LAG = 100.0  # milliseconds
 _OUT = Path(__file__).parent / "out"
 
 
@@ -83,9 +85,19 @@ def _run(bench: Bench, works: Mapping[str, Work]) -> Outcome:
         except (WrongAnswer, NotStarted, OSError) as failure:
             outcome.failures[name] = str(failure)
             print(f"{name}: failed: {failure}", flush=True)
+        outcome.rows.extend(_lag(name, bench))
         outcome.stolen[name] = CoreTime.now().stolen_since(begun)
         print(f"{name}: the host kept {outcome.stolen[name]:.0%} of the cores to itself", flush=True)
     return outcome
+
+
+def _lag(name: str, bench: Bench) -> list[Row]:
+    """How late the event loop was under the work."""
+    if not bench.lags:
+        return []
+    values = {OURS: Spread.of([lag * 1e3 for lag in bench.lags])}
+    bench.lags.clear()
+    return [Row(f"event loop under {name}", "p99 of its lag, ms", values, [Target("≤", _LAG)])]
 
 
 def _raise_descriptors() -> None:

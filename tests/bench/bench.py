@@ -6,10 +6,11 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.contestants import CONTESTANTS, Launch, Server, contest, registry, running
+from tests.bench.scrape import metric
 from tests.bench.shelf import MIB, Shelf, keys
 from tests.ports import free_port
 
@@ -27,10 +28,11 @@ class Scale:
     idle: int  # idle connections
     samples: int  # manifest hits for a percentile
     entries: int  # of the large catalog
+    expiring: int  # images that expire under hits, in each round
 
 
-LONG = Scale(5, 256 * MIB, 512 * MIB, 16, 3, 1000, 10_000, 2000, 1_000_000)
-SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000)
+LONG = Scale(5, 256 * MIB, 512 * MIB, 16, 3, 1000, 10_000, 2000, 1_000_000, 4000)
+SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000, 800)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Bench:
     shelf: Shelf
     scale: Scale
     numbers: Iterator[int]
+    lags: list[float] = field(default_factory=list)  # seconds; p99 of Entrepot's event loop at the end of a contest
 
     @contextmanager
     def contest(
@@ -49,6 +52,12 @@ class Bench:
         """All contestants, or the named, on empty caches in a folder of this contest."""
         with contest(self.new_folder(), names or tuple(CONTESTANTS), upstream or self.origin, ca_file) as servers:
             yield servers
+            self.note_lag(servers)
+
+    def note_lag(self, servers: Sequence[Server]) -> None:
+        """The last minute of those that tell."""
+        told = [server for server in servers if server.admin]
+        self.lags.extend(metric(server.admin, "entrepot_loop_lag_seconds", quantile="0.99") for server in told)
 
     @contextmanager
     def limited(self, per_connection: float = 0, total: float = 0) -> Iterator[Server]:

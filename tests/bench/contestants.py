@@ -32,11 +32,13 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Setup:
-    """What a contestant is to cache, and where. ``ca_file`` is set where the upstream speaks TLS."""
+    """What a contestant is to cache, and where. ``ca_file`` is set where the upstream speaks TLS; ``more`` is added to
+    the configuration of Entrepot."""
 
     folder: Path
     upstream: str
     ca_file: Path | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Launch:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: tuple[int, str] | None = None  # (port, path) that answers 200 when the server is ready; else /v2/
+    admin: int = 0  # Entrepot's other port
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Server:
     port: int
     pid: int
     ready_after: float  # seconds from the start of the process
+    admin: int = 0  # Entrepot's other port
 
 
 def entrepot(setup: Setup) -> Launch:
@@ -70,9 +74,10 @@ def entrepot(setup: Setup) -> Launch:
         "default_upstream": "registry.test",
         "limits": {"connections": _DESCRIPTORS, "connections_per_address": _DESCRIPTORS},
         "log": {"level": "warning"},
+        **setup.more,
     }
     command = [sys.executable, "-m", "proxy", "serve", "--config", _written(setup.folder / "entrepot.yaml", config)]
-    return Launch(OURS, port, command, setup.folder, ready=(admin, "/readyz"))
+    return Launch(OURS, port, command, setup.folder, ready=(admin, "/readyz"), admin=admin)
 
 
 def distribution(setup: Setup) -> Launch:
@@ -158,7 +163,7 @@ def running(launch: Launch) -> Iterator[Server]:
         process = subprocess.Popen(launch.command, stdout=output, stderr=output, env=environment)
     try:
         _wait_ready(launch, process, log)
-        yield Server(launch.name, launch.port, process.pid, time.monotonic() - begun)
+        yield Server(launch.name, launch.port, process.pid, time.monotonic() - begun, launch.admin)
     finally:
         _stop(process)
 

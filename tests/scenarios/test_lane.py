@@ -158,6 +158,13 @@ async def test_an_odd_request_gets_one_orderly_answer_split_at_whatever_byte(hou
         assert await answer(house, [raw[:at], raw[at:]]) == whole, f"split at {at}"
 
 
+@pytest.mark.parametrize(("headers", "status"), [(99, 200), (100, 200), (101, 400), (400, 400)])
+async def test_both_roads_bear_as_many_headers(house: House, headers: int, status: int) -> None:
+    block = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n" + (headers - 1) * b"A: b\r\n" + b"\r\n"
+    express, whole = await answer(house, [block]), await answer(house, [block[:10], block[10:]])
+    assert int(express.split(b" ", 2)[1]) == int(whole.split(b" ", 2)[1]) == status
+
+
 async def test_requests_sent_at_once_are_answered_in_order(
     house: House, upstream: FaultUpstream, some_bytes: Bytes
 ) -> None:
