@@ -1,6 +1,7 @@
 """The composition: built bottom-up on an exit stack, run under one owner of tasks, stopped top-down."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -125,6 +126,9 @@ async def _run(
     owner.create_task(cache.keep_house(now))
     owner.create_task(lane.keep_sweeping())
     owner.create_task(lag.run())
+    # What was built lives as long as the process: the collector need not walk through it time and again.
+    gc.collect()
+    gc.freeze()
     health.ready = True
     announce(listening[1])
     await stop.politely.wait()
