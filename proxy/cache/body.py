@@ -41,15 +41,22 @@ class Body(Protocol):
 
 
 class HeldBody:
-    """Bytes that are committed."""
+    """Bytes that are committed. ``closed`` is called once."""
 
     def __init__(
-        self, reader: BlobReader, size: int, readers: Executor, discard: Callable[[], Awaitable[None]]
+        self,
+        reader: BlobReader,
+        size: int,
+        readers: Executor,
+        discard: Callable[[], Awaitable[None]],
+        closed: Callable[[], None],
     ) -> None:
         self.size: int | None = size
         self.reader = reader
         self._readers = readers
         self._discard = discard
+        self._closed = closed
+        self._is_open = True
 
     def ready(self, position: int) -> bool:
         return True
@@ -62,7 +69,10 @@ class HeldBody:
         await self._discard()
 
     def close(self) -> None:
-        self.reader.close()
+        if self._is_open:
+            self._is_open = False
+            self.reader.close()
+            self._closed()
 
 
 class BytesBody:

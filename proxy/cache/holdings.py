@@ -1,24 +1,28 @@
 """What we hold: the store, the catalog, the budget and the hot part of them in memory, kept in step.
 
-Invariant: the budget's committed bytes are the catalog's, and every way to add or drop content leads through here.
+Invariant: the budget's committed bytes are those of the catalog and of ``removals``, and every way to add or drop
+content leads through here.
 """
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
 from proxy.cache.body import HeldBody
+from proxy.cache.removals import Removals
+from proxy.cache.threads import acquire
 from proxy.core.budget import Budget, Reservation
-from proxy.core.errors import ContentMissing, StoreFailed
+from proxy.core.errors import ContentMissing
 from proxy.core.graph import Departure, Node
 from proxy.core.names import Digest, Repository, Tag
-from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Ingest
+from proxy.storage.contract import BlobStore, Catalog, Content, Ingest
 
 log = logging.getLogger("entrepot.holdings")
 
@@ -37,7 +41,7 @@ class Membership(NamedTuple):
 
 
 class Holdings:
-    """``used_now`` marks of last use stay in memory until ``flush``; content that is open is never a victim."""
+    """Marks of last use stay in memory until ``flush``; content that is open is never a victim."""
 
     def __init__(
         self, store: BlobStore, catalog: Catalog, budget: Budget, threads: Executor, now: Callable[[], float]
@@ -55,8 +59,7 @@ class Holdings:
         self._used: dict[Digest, float] = {}
         self._open: Counter[Digest] = Counter()
         self._committing: Counter[Digest] = Counter()
-        self._leaving: dict[Digest, asyncio.Event] = {}  # bytes that are being removed
-        self._stuck: dict[Digest, Content | Node] = {}  # released, but the disk does not let go of the bytes
+        self._removals = Removals(store, catalog, threads, self._gone)
         self._changing = asyncio.Lock()
 
     async def in_store(self, work: Callable[..., T], *arguments: object) -> T:
@@ -92,7 +95,7 @@ class Holdings:
         """A body of held content. None where the store does not have it, or has another size: it is forgotten then,
         which makes it a miss."""
         try:
-            reader = await self.in_store(self.store.open, content.digest)
+            reader = await acquire(self._threads, lambda: self.store.open(content.digest), lambda late: late.close())
         except ContentMissing:
             await self.forget([content])
             return None
@@ -101,8 +104,9 @@ class Holdings:
             await self.discard(content)
             return None
         self._open[content.digest] += 1
-        counted = _Counted(reader, lambda: self._closed(content.digest))
-        return HeldBody(counted, content.size, self._threads, lambda: self.discard(content))
+        return HeldBody(
+            reader, content.size, self._threads, lambda: self.discard(content), lambda: self._closed(content.digest)
+        )
 
     async def read(self, content: Content) -> bytes | None:
         """All bytes of something small; None as for ``open``, and where they are not those of the digest."""
@@ -151,26 +155,21 @@ class Holdings:
 
     async def begin(self) -> Ingest:
         """An ingest; aborted by itself where nobody waits for it any more. Raises NoSpace or StoreFailed."""
-        beginning = self._threads.submit(self.store.begin)
-        try:
-            return await asyncio.wrap_future(beginning)
-        except asyncio.CancelledError:
-            beginning.add_done_callback(_abort)
-            raise
+        return await acquire(self._threads, self.store.begin, lambda ingest: ingest.abort())
 
     async def commit(self, ingest: Ingest, content: Content, member: Membership, reservation: Reservation) -> None:
         """Makes an ingest durable and known, and its reservation committed bytes. Raises NoSpace or StoreFailed; the
         reservation is then still the caller's."""
-        while (leaving := self._leaving.get(content.digest)) is not None:
-            await leaving.wait()
+        await self._removals.passed(content.digest)
         self._committing[content.digest] += 1
         try:
             await self.in_store(ingest.commit, content.digest, content.size)
             async with self._changing:
                 before = await self.catalog.content(content.digest)
                 await self.catalog.add(content, member.repository, member.children)
-                self._replaced(before)
-                self._replaced(self._stuck.pop(content.digest, None))
+                if before is not None:
+                    self._gone(before)
+                self._removals.uncount(content.digest)
                 reservation.commit(content.size)
                 self.used_by[before.upstream if before and before.upstream else content.upstream] += content.size
         finally:
@@ -182,15 +181,12 @@ class Holdings:
         """What lies in the store under its digest, unknown to the catalog, is held from now on; but not what is there
         only because its removal is under way or has failed."""
         async with self._changing:
-            if content.digest in self._leaving or content.digest in self._stuck:
+            if content.digest in self._removals:
                 return
             if await self.catalog.content(content.digest) is None:
                 await self.catalog.add(content, None, children)
                 self.budget.adopt(content.size)
                 self.used_by[content.upstream] += content.size
-
-    async def allow(self, repository: Repository, digest: Digest) -> None:
-        await self.catalog.allow(repository, digest)
 
     async def forget(self, contents: Sequence[Content]) -> None:
         """No longer held. Known to the catalog first: bytes without an entry are found again, an entry without bytes
@@ -199,59 +195,35 @@ class Holdings:
             held = [found for content in contents if (found := await self.catalog.content(content.digest))]
             await self.catalog.forget([content.digest for content in held])
             for content in held:
-                self._replaced(content)
+                self._gone(content)
         self._forget_hot(content.digest for content in contents)
 
     async def release(self, digests: Sequence[Digest], decide: Callable[[Sequence[Node]], Departure]) -> Departure:
         """Lets go what ``decide`` says of these and all that hangs on them; nothing changes between look and deed.
         Known to the catalog first, so that a crash in between leaves bytes without an entry and a note to remove them;
         the budget has the bytes back once they are gone. Not to be cancelled."""
-        async with self._changing:
-            departure = decide(await self.catalog.kin(digests))
-            if not departure.seats and not departure.freed:
-                return departure
-            freed = {node.digest: node for node in departure.freed}
-            gone = self._begin_leaving(freed)
-            try:
-                for repository, tag in await self.catalog.release(sorted(departure.seats), list(freed)):
+        with ExitStack() as removal:
+            async with self._changing:
+                departure = decide(await self.catalog.kin(digests))
+                if not departure.seats and not departure.freed:
+                    return departure
+                freed = [node.digest for node in departure.freed]
+                removal.enter_context(self._removals.under_way(freed))
+                for repository, tag in await self.catalog.release(sorted(departure.seats), freed):
                     self.untagged(repository, tag)
-            except BaseException:
-                self._end_leaving(freed, gone)
-                raise
-            self._stuck.update(freed)
-            self._forget_hot([*freed, *(seat.digest for seat in departure.seats)])
-        await self._remove(freed, gone)
+                self._removals.let_go(departure.freed)
+                self._forget_hot([*freed, *(seat.digest for seat in departure.seats)])
+            await self._removals.remove(freed)
         return departure
 
     async def finish_leaving(self) -> int:
         """Removes bytes that a crash or a failing disk left behind a release; returns of how many contents."""
-        async with self._changing:
-            found = [digest for digest in await self.catalog.leaving(1000) if not self._is_moving(digest)]
-            gone = self._begin_leaving(found)
-        await self._remove(found, gone)
+        with ExitStack() as removal:
+            async with self._changing:
+                found = await self._removals.left_over(self._committing)
+                removal.enter_context(self._removals.under_way(found))
+            await self._removals.remove(found)
         return len(found)
-
-    async def _remove(self, digests: Iterable[Digest], gone: asyncio.Event) -> None:
-        try:
-            removed = await self.in_store(_remove_all, self.store, list(digests))
-            for digest in removed:
-                self._replaced(self._stuck.pop(digest, None))
-            await self.catalog.left(removed)
-        finally:
-            self._end_leaving(digests, gone)
-
-    def _is_moving(self, digest: Digest) -> bool:
-        return digest in self._leaving or digest in self._committing
-
-    def _begin_leaving(self, digests: Iterable[Digest]) -> asyncio.Event:
-        gone = asyncio.Event()
-        self._leaving.update(dict.fromkeys(digests, gone))
-        return gone
-
-    def _end_leaving(self, digests: Iterable[Digest], gone: asyncio.Event) -> None:
-        for digest in digests:
-            del self._leaving[digest]
-        gone.set()
 
     def _forget_hot(self, digests: Iterable[Digest]) -> None:
         self.changed()
@@ -259,54 +231,13 @@ class Holdings:
             self._bytes.pop(digest, None)
             self._hot.pop(digest, None)
 
-    def _replaced(self, content: Content | Node | None) -> None:
+    def _gone(self, content: Content | Node) -> None:
         """Its bytes are no longer there."""
-        if content is not None:
-            self.budget.forget(content.size)
-            self.used_by[content.upstream] -= content.size
+        self.budget.forget(content.size)
+        self.used_by[content.upstream] -= content.size
 
     async def flush(self) -> None:
         """Writes the marks of last use, in batches between which others have their turn."""
         used, self._used = iter(self._used.items()), {}
         while batch := dict(islice(used, _MARKS)):
             await self.catalog.touch(batch)
-
-
-def _remove_all(store: BlobStore, digests: Sequence[Digest]) -> list[Digest]:
-    removed = []
-    for digest in digests:
-        try:
-            store.remove(digest)
-        except StoreFailed as cause:
-            log.error("%s is let go and its bytes stay for now: %s", digest, cause)
-        else:
-            removed.append(digest)
-    return removed
-
-
-def _abort(beginning: "Future[Ingest]") -> None:
-    if not beginning.cancelled() and beginning.exception() is None:
-        beginning.result().abort()
-
-
-class _Counted:
-    """A reader that is known to be open."""
-
-    def __init__(self, reader: BlobReader, closed: Callable[[], None]) -> None:
-        self._reader = reader
-        self._closed: Callable[[], None] | None = closed
-
-    def fileno(self) -> int | None:
-        return self._reader.fileno()
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self._reader.read(offset, length)
-
-    def size(self) -> int:
-        return self._reader.size()
-
-    def close(self) -> None:
-        if self._closed is not None:
-            self._reader.close()
-            closed, self._closed = self._closed, None
-            closed()

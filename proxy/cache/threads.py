@@ -1,11 +1,13 @@
 """The threads that blocking calls run in. Several pools, so that one kind of work cannot starve another."""
 
+import asyncio
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+T = TypeVar("T")
 _MOST_EXTRA = 64
 
 
@@ -38,3 +40,18 @@ def start_threads(fills: int, per_blob: int = 4) -> Iterator[Threads]:
         for pool in pools:
             if isinstance(pool, ThreadPoolExecutor):
                 pool.shutdown(wait=True)  # after what is queued: the ingests of the last fills are aborted there
+
+
+async def acquire(threads: Executor, work: Callable[[], T], give_back: Callable[[T], None]) -> T:
+    """What a blocking call brings and somebody must end; given back where nobody waits for it any more."""
+    coming = threads.submit(work)
+    try:
+        return await asyncio.wrap_future(coming)
+    except asyncio.CancelledError:
+        coming.add_done_callback(lambda come: _give_back(come, give_back))
+        raise
+
+
+def _give_back(come: "Future[T]", give_back: Callable[[T], None]) -> None:
+    if not come.cancelled() and come.exception() is None:
+        give_back(come.result())

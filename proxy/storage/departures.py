@@ -6,17 +6,11 @@ Every query is bounded by what it is asked about, never by what is held; the par
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from proxy.core.graph import Node, Place, Seat
 from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.contract import Content, HeldImage, Shelf, Spot
-
-COLUMNS = (
-    "content.digest, content.size, content.media_type, content.created_at, content.used_at, content.upstream,"
-    " content.subject"
-)
-ID = "(SELECT id FROM repository WHERE upstream = ? AND name = ?)"
+from proxy.storage.rows import COLUMNS, ID, content_of
 
 _SHELVES = {
     Shelf.IMAGES: """media_type <> '' AND parents = 0
@@ -48,13 +42,6 @@ _TAGS = "SELECT tag FROM tag WHERE repository = ? AND digest = ? ORDER BY tag"
 _INDEXES = """
     SELECT parent FROM child JOIN member ON member.digest = child.parent AND member.repository = ?
     WHERE child.child = ?"""
-
-
-def content_of(row: tuple[Any, ...]) -> Content:
-    """Of a row of ``COLUMNS``."""
-    digest, size, media_type, created_at, used_at, upstream, subject = row
-    about = Digest(subject) if subject is not None else None
-    return Content(Digest(digest), size, media_type, created_at, used_at, upstream, about)
 
 
 def idle(connection: sqlite3.Connection, shelf: Shelf, after: Spot, limit: int, upstream: str | None) -> list[Content]:
@@ -121,6 +108,14 @@ def release(
     connection.executemany("DELETE FROM child WHERE parent = ?", gone)
     connection.executemany("DELETE FROM member WHERE digest = ?", gone)
     return untagged
+
+
+def leaving(connection: sqlite3.Connection, limit: int) -> list[Digest]:
+    return [Digest(found) for (found,) in connection.execute("SELECT digest FROM leaving LIMIT ?", (limit,))]
+
+
+def left(connection: sqlite3.Connection, digests: Sequence[Digest]) -> None:
+    connection.executemany("DELETE FROM leaving WHERE digest = ?", [(digest,) for digest in digests])
 
 
 def compact(connection: sqlite3.Connection, size: int) -> int:

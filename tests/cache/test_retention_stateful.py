@@ -6,6 +6,7 @@ gone, and finishing, evicting or scrubbing again changes nothing.
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Coroutine
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -37,6 +39,7 @@ T = TypeVar("T")
 REPOSITORIES = [Repository("one.test", "a"), Repository("one.test", "b"), Repository("two.test", "a")]
 TAGS = [Tag("v1"), Tag("v2")]
 SOFT = 4000
+STORIES = int(os.environ.get("ENTREPOT_TEST_STORIES", "200"))  # a night's run takes thousands
 LAYERS = [bytes([number]) * (100 + 40 * number) for number in range(6)]
 repositories, tags = st.sampled_from(REPOSITORIES), st.sampled_from(TAGS)
 some_layers = st.lists(st.sampled_from(LAYERS), min_size=1, max_size=3, unique=True)
@@ -297,7 +300,7 @@ class Story(RuleBasedStateMachine):
         self.run(look())
 
 
-TestStory = Story.TestCase
+TestStory = pytest.mark.timeout(STORIES * 5)(Story.TestCase)
 TestStory.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=STORIES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

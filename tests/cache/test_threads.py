@@ -1,0 +1,49 @@
+"""What a thread brings when nobody waits for it any more."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from proxy.cache.holdings import Holdings, Membership
+from proxy.core.budget import Budget, Limits
+from proxy.core.names import Digest, Repository
+from proxy.storage.contract import BlobReader, Content
+from proxy.storage.disk import DiskStore
+from proxy.storage.memory_catalog import MemoryCatalog
+
+RAW = b"held"
+HELD = Content(Digest.of(RAW), len(RAW), "", 1.0, 1.0, "docker.io")
+
+
+async def test_a_caller_who_leaves_while_content_is_opened_leaves_no_reader_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, opening, gate, opened = DiskStore(tmp_path), threading.Event(), threading.Event(), list[BlobReader]()
+    open_at_once = store.open
+
+    def open_late(digest: Digest) -> BlobReader:
+        opening.set()
+        assert gate.wait(10)
+        opened.append(open_at_once(digest))
+        return opened[0]
+
+    with ThreadPoolExecutor(1) as threads:
+        holdings = Holdings(store, MemoryCatalog(), Budget(Limits(1000)), threads, lambda: 1.0)
+        ingest, reservation = await holdings.begin(), holdings.budget.reserve(HELD.size)
+        assert reservation is not None
+        ingest.write(0, RAW)
+        await holdings.commit(ingest, HELD, Membership(Repository("docker.io", "library/nginx")), reservation)
+        monkeypatch.setattr(store, "open", open_late)
+        caller = asyncio.create_task(holdings.open(HELD))
+        assert await asyncio.to_thread(opening.wait, 10)
+        caller.cancel()
+        with suppress(asyncio.CancelledError):
+            await caller
+        assert caller.cancelled()
+        gate.set()
+    assert [reader.fileno() for reader in opened] == [-1], "closed by itself"
+    assert not holdings.is_open(HELD.digest)
