@@ -7,6 +7,7 @@ import ssl
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from proxy.config import (
     BasicAuth,
@@ -26,8 +27,8 @@ from proxy.core.upstreams import UpstreamNames
 from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource, no_credentials
 from proxy.upstream.ecr_authorization import EcrAuthorizer, EcrPublicAuthorizer, ecr_public_credentials
 from proxy.upstream.ecr_aws import Aws
-from proxy.upstream.ecr_faults import AwsFault
 from proxy.upstream.ecr_identity import AwsIdentity
+from proxy.upstream.ecr_push_times import PushTimes
 from proxy.upstream.ecr_repositories import EcrRepositories
 from proxy.upstream.ecr_tokens import EcrTokenBook
 from proxy.upstream.network import Network
@@ -51,6 +52,7 @@ class Registries:
         self._made: dict[str, HttpRegistry] = {}
         self._ecr = EcrTokenBook(self._timing)
         self._repositories: dict[AwsIdentity, EcrRepositories] = {}
+        self._push_times = PushTimes(self._timing.now)
 
     def get(self, name: str) -> HttpRegistry:
         """Raises UpstreamUnknown for what is not configured."""
@@ -72,7 +74,7 @@ class Registries:
         """The AWS side of an upstream that signs in with AWS credentials."""
         auth = self.settings_of(name).auth
         return (
-            self._ecr.aws(_identity(auth, parse_ecr_host(name))) if isinstance(auth, EcrAuth | EcrPublicAuth) else None
+            self._ecr.aws(_identity(auth, self._ecr_host(name))) if isinstance(auth, EcrAuth | EcrPublicAuth) else None
         )
 
     def trust(self, name: str) -> ssl.SSLContext:
@@ -84,7 +86,7 @@ class Registries:
         written = f"{repository}:{tag}"
         if any(fits(pattern, written) for pattern in self._settings.tags.immutable):
             return True
-        host = parse_ecr_host(repository.upstream)
+        host = self._ecr_host(repository.upstream)
         auth = self.settings_of(repository.upstream).auth
         if host is None or not isinstance(auth, EcrAuth):
             return False
@@ -152,15 +154,12 @@ class Registries:
 
     async def push_times(self, repository: Repository) -> Mapping[str, float]:
         """When upstream's images were pushed, by digest; empty where that is not asked for or not to be had."""
-        host, upstream = parse_ecr_host(repository.upstream), self.settings_of(repository.upstream)
-        aws = self.aws(repository.upstream)
-        if not upstream.push_times or host is None or aws is None:
+        name = repository.upstream  # of content that is held: it need not be configured any more
+        host = self._ecr_host(name) if self._names.configured(name) is not None else None
+        aws = self.aws(name) if host is not None and self.settings_of(name).push_times else None
+        if host is None or aws is None:
             return {}
-        try:
-            return await aws.push_times(host.account, repository.name)
-        except AwsFault as fault:
-            log.warning("%s: lifecycle rules count from when images were cached: %s", repository, fault.why)
-            return {}
+        return await self._push_times.of(repository, aws, host.account)
 
     def share(self, name: str) -> ByteLimits | None:
         """The byte budget of an upstream of its own; of a pattern, each host that it stands for has one."""
@@ -174,6 +173,10 @@ class Registries:
     def _make(self, name: str, upstream: UpstreamSettings) -> HttpRegistry:
         network = Network(self._registry_settings(name, upstream), self._timing)
         return HttpRegistry(network, self._authorizer(name, upstream, network))
+
+    def _ecr_host(self, name: str) -> EcrHost | None:
+        """The ECR registry that an upstream is, by its name or by where it is. Raises UpstreamUnknown."""
+        return parse_ecr_host(name) or parse_ecr_host(urlsplit(self.settings_of(name).base_url(name)).hostname or "")
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
         limits = Limits(manifest=self._settings.limits.manifest_size)

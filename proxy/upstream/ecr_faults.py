@@ -21,6 +21,14 @@ _BAD_CREDENTIALS = {
     "InvalidIdentityToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
 }  # fmt: skip
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
+_OPTIONAL_POLICIES = {
+    "DescribeImages": "iam-optional-push-times.json",
+    "DescribeRepositories": "iam-optional-tag-immutability.json",
+}
+_MISSING = {
+    "RepositoryNotFoundException": "there is no such repository",
+    "LifecyclePolicyNotFoundException": "the repository has no lifecycle policy",
+}
 _BAD_SIGNATURE = {"InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired"}
 
 
@@ -112,6 +120,8 @@ def _answered_fault(error: Any, identity: AwsIdentity) -> AwsFault:
             f"AWS does not accept the signature of {action} ({code}); our clock is {skew:+.0f} s from AWS's, "
             "check the secret key, or the clock where that is minutes",
         )
+    if code in _MISSING:
+        return AwsFault(UpstreamFailed, f"AWS answered {action}: {_MISSING[code]} ({code})")
     kind = UpstreamRefused if status in {401, 403} else UpstreamFailed
     return AwsFault(kind, f"AWS answered {action} with {code} (status {status})")
 
@@ -120,4 +130,5 @@ def _denial_fix(error: Any, identity: AwsIdentity) -> str:
     if error.operation_name == "AssumeRole":
         external = " and its external id" if identity.external_id else ""
         return f"check the trust policy of {identity.role_arn}{external}, and our right to sts:AssumeRole"
-    return "allow the action in its IAM policy (deploy/aws/iam-pull.json)"
+    policy = _OPTIONAL_POLICIES.get(error.operation_name, "iam-pull.json")
+    return f"allow the action in its IAM policy (deploy/aws/{policy})"

@@ -66,6 +66,11 @@ class App(NamedTuple):
     async def metrics(self) -> str:
         return (await _exchange(self.admin, "/metrics")).body.decode()
 
+    async def order(self, name: str) -> list[dict[str, Any]]:
+        """An operator's order without further wishes, and what is said while it is carried out."""
+        reply = await _exchange(self.admin, f"/api/v1/{name}", {"Content-Type": "application/json"}, "POST")
+        return [json.loads(line) for line in reply.body.splitlines()]
+
     async def everything_said(self) -> str:
         """Log, metrics and status."""
         await asyncio.sleep(0.1)  # lines are written in batches
