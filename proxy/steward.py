@@ -12,7 +12,7 @@ from proxy.core.policies import Assignment
 from proxy.ops.orders import Event, Order
 
 _VERIFY_RATE = 100_000_000  # bytes per second
-_EVERY = 50  # contents between two signs of life of a verification
+_EVERY = 50  # contents between two signs of life of a verification, or as many bytes as it may read in a second
 
 Events = AsyncGenerator[Event, None]
 
@@ -81,7 +81,7 @@ class Steward:
             speed = parse_size(rate)
         except ValueError as cause:
             raise RequestFault(f"rate: {cause}") from None
-        contents = size = bad = 0
+        contents = size = bad = told = 0
         checks = self._keeper.scrub.verify(max(speed, 1))
         async with aclosing(checks):
             async for checked in checks:
@@ -89,7 +89,8 @@ class Steward:
                 if not checked.good:
                     bad += 1
                     yield {"bad": checked.content.digest, "size": checked.content.size}
-                if contents % _EVERY == 0:
+                if contents % _EVERY == 0 or size - told >= speed:
+                    told = size
                     yield {"progress": {"contents": contents, "bytes": size}}
         yield {"summary": {"contents": contents, "bytes": size, "bad": bad}}
 

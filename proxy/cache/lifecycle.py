@@ -25,6 +25,7 @@ from proxy.storage.contract import HeldImage
 
 PushTimes = Callable[[Repository], Awaitable[Mapping[str, float]]]
 """When upstream's images were pushed, by digest."""
+Sleep = Callable[[float], Awaitable[None]]
 
 log = logging.getLogger("entrepot.lifecycle")
 
@@ -82,18 +83,23 @@ class Lifecycle:
         self._now = now
         self._push_times = push_times
 
-    async def run(self) -> None:
+    async def run(self, sleep: Sleep = asyncio.sleep) -> None:
         """Applies the policies every interval, over restarts too. Runs until cancelled."""
-        await asyncio.sleep(_FIRST)
+        await sleep(_FIRST)
         await self._remember()
         while True:
-            await asyncio.sleep(max(0.0, (self.last.began_at or 0.0) + self.rules.interval - self._now()))
+            await sleep(self._due_in())
             try:
                 await self.apply()
             except Exception:  # the next run may do better, and pulls must go on
                 log.exception("the lifecycle policies could not be applied")
                 self.runs["failed"] += 1
-                await asyncio.sleep(self.rules.interval)
+                await sleep(self.rules.interval)
+
+    def _due_in(self) -> float:
+        """Seconds; at most the interval, since the last run may have been dated by a clock that was ahead."""
+        interval = self.rules.interval
+        return min(interval, max(0.0, (self.last.began_at or 0.0) + interval - self._now()))
 
     async def apply(self) -> LastRun:
         """One run under the rules. Raises StoreFailed."""

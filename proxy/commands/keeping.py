@@ -135,6 +135,7 @@ def verify(
                 bad.append(event)
             if "progress" in event:
                 progress.update(task, completed=event["progress"]["bytes"])
+        progress.update(task, total=summary["bytes"], completed=summary["bytes"])
     if as_json:
         print(json.dumps({"bad": bad, "summary": summary}, indent=2))
     else:

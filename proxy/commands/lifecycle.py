@@ -101,14 +101,17 @@ def import_(
     except ValueError as wrong:
         stop(WRONG, f"--from-ecr: {wrong}")
     except (Fault, AwsFault) as fault:
-        stop(FAILED, str(fault))
+        stop(FAILED, f"{from_ecr}: {fault}")
     if output is None:
         print(text)
         return
     try:
-        output.write_text(f"{text}\n", encoding="utf-8")
+        with output.open("x", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except FileExistsError:
+        stop(WRONG, f"{output} exists already, and is left as it is: name another file")
     except OSError as cause:
-        stop(FAILED, f"{output}: {cause}")
+        stop(FAILED, f"{output}: {cause.strerror or cause}")
     print(f"{output}: written; name it as a policy_file under lifecycle")
 
 
