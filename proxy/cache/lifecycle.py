@@ -111,8 +111,8 @@ class Lifecycle:
                 expired, freed = expired + len(review.departure.seats), freed + review.departure.size
         await self._retention.tidy()
         self.last = LastRun(began, self._now() - began, repositories, images, expired, freed)
-        self.runs["completed"] += 1
         await self._holdings.catalog.write_note(_NOTE, json.dumps(asdict(self.last)))
+        self.runs["completed"] += 1
         return self.last
 
     async def preview(self, assignments: Sequence[Assignment], pattern: str = "*") -> AsyncGenerator[Review, None]:

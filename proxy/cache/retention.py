@@ -4,6 +4,7 @@ Never lets go what is pinned, what is being read, and what is arriving.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +15,10 @@ from proxy.core.graph import Departure, Graph, Node, Parting, Seat
 from proxy.core.names import Digest
 from proxy.storage.contract import FIRST_SPOT, Content, Shelf, Spot
 
-_PAGE = 16  # images looked at in one step, so that no step is long
+_PAGE = 8  # images looked at in one step, so that no step is long
 _COMPACTED = 1 << 20  # bytes of the catalog given back in one step
 _PAUSE = 0.01  # seconds between two steps, in which hits have their turn
+_REST = 9.0  # times as long as the last step took: expiry is never in a hurry, and a slow disk has others to serve
 
 
 @dataclass(slots=True)
@@ -62,8 +64,9 @@ class Retention:
                 stays.extend(staying)
                 return departure
 
+            began = time.monotonic()
             departures.append(await self._step([seat.digest for seat in page], decide))
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
         departure = _joined(departures)
         self.stats.expired += len(departure.seats)
         self.stats.expired_bytes += departure.size

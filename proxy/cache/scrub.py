@@ -67,7 +67,8 @@ class Scrub:
         """Carries the pass on that a restart interrupted, or begins the next when it is due. Raises StoreFailed."""
         mark = await self._mark()
         if mark.after == "~":
-            await asyncio.sleep(max(0.0, mark.began_at + PERIOD - self._now()))
+            # At most a period: the last pass may have been dated by a clock that was ahead.
+            await asyncio.sleep(min(PERIOD, max(0.0, mark.began_at + PERIOD - self._now())))
             mark = _Mark(self._now(), "")
         for portion in _PORTIONS:
             if portion < mark.after[: len(portion)]:

@@ -93,10 +93,10 @@ class SqliteCatalog:
         return await self._read(departures.idle, shelf, after, limit, upstream)
 
     async def images(self, repository: Repository, after: str, limit: int) -> list[HeldImage]:
-        return await self._read(departures.images, repository, after, limit)
+        return await self._look(departures.images, repository, after, limit)
 
     async def kin(self, digests: Sequence[Digest]) -> list[Node]:
-        return await self._read(departures.kin, digests)
+        return await self._look(departures.kin, digests)
 
     async def release(self, seats: Sequence[Seat], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
         return await self._write(departures.release, seats, freed)
@@ -141,9 +141,18 @@ class SqliteCatalog:
 
         return await self._hop(self._thread, run)
 
+    async def _look(self, job: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
+        """Many queries on one state of the catalog, locked once."""
+
+        def run() -> T:
+            with _faults(self._folder), _transaction(self._connection, "DEFERRED"):
+                return job(self._connection, *args, **kw)
+
+        return await self._hop(self._thread, run)
+
     async def _write(self, job: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
         def run() -> T:
-            with _faults(self._folder), _transaction(self._connection):
+            with _faults(self._folder), _transaction(self._connection, "IMMEDIATE"):
                 return job(self._connection, *args, **kw)
 
         return await self._hop(self._thread, run)
@@ -172,8 +181,8 @@ class SqliteCatalog:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
+    connection.execute(f"BEGIN {kind}")
     try:
         yield
         connection.execute("COMMIT")

@@ -120,6 +120,7 @@ def left(connection: sqlite3.Connection, digests: Sequence[Digest]) -> None:
 
 def compact(connection: sqlite3.Connection, size: int) -> int:
     (page,) = connection.execute("PRAGMA page_size").fetchone()
-    connection.execute(f"PRAGMA incremental_vacuum({max(1, size // page)})").fetchall()
+    # A script, since it is stepped to its end: the pragma takes a step per page, and has no rows to be fetched.
+    connection.executescript(f"PRAGMA incremental_vacuum({max(1, size // page)})")
     (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
     return int(unused) * int(page)

@@ -10,6 +10,7 @@ the ingest is thrown away and never synced again.
 """
 
 import hashlib
+import logging
 import os
 import secrets
 import threading
@@ -23,6 +24,8 @@ from proxy.core.spans import Spans
 from proxy.storage.faults import fault_of, faults
 from proxy.storage.quarantine import Quarantine, erase
 from proxy.storage.shards import Shards, make_folder
+
+log = logging.getLogger("entrepot.storage")
 
 SEAL = 1_000_000_000_000_000_000
 """Modification time of committed files, in nanoseconds: one that no clock gives today. Whoever writes to the file
@@ -223,14 +226,19 @@ class DiskStore:
             raise fault_of(error, f"open {digest}") from error
 
     def sweep(self) -> int:
-        swept = 0
         with faults("sweep the ingest folder"):
-            for name in os.listdir(self._ingest):
-                if name not in self._arriving:
-                    with suppress(FileNotFoundError):
-                        erase(name, self._ingest)
-                        swept += 1
-        return swept
+            return sum(self._erase(name) for name in os.listdir(self._ingest) if name not in self._arriving)
+
+    def _erase(self, name: str) -> bool:
+        """One that the disk does not let go of keeps nobody from the others."""
+        try:
+            erase(name, self._ingest)
+        except FileNotFoundError:
+            return False
+        except OSError as cause:
+            log.warning("ingest/%s is left over and cannot be removed: %s", name, cause.strerror)
+            return False
+        return True
 
     def free_space(self) -> tuple[int, int]:
         with faults("ask for free space"):

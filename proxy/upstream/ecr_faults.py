@@ -23,6 +23,7 @@ _BAD_CREDENTIALS = {
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 _OPTIONAL_POLICIES = {
     "DescribeImages": "iam-optional-push-times.json",
+    "GetLifecyclePolicy": "iam-optional-lifecycle-import.json",
     "DescribeRepositories": "iam-optional-tag-immutability.json",
 }
 _MISSING = {

@@ -21,6 +21,7 @@ ALLOWED = {
     "iam-optional-tags-list.json": {"ecr:ListImages"},
     "iam-optional-tag-immutability.json": {"ecr:DescribeRepositories"},
     "iam-optional-push-times.json": {"ecr:DescribeImages"},
+    "iam-optional-lifecycle-import.json": {"ecr:GetLifecyclePolicy"},
     "iam-optional-ecr-public.json": {"ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"},
     "iam-optional-pull-through-rules.json": {"ecr:BatchImportUpstreamImage", "ecr:CreateRepository"},
     "iam-optional-assume-role.json": {"sts:AssumeRole"},

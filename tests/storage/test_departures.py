@@ -187,7 +187,7 @@ async def test_pins_and_notes_are_kept(catalog: Catalog) -> None:
     assert await catalog.note("scrub") == "two"
 
 
-async def test_compacting_ends_with_nothing_unused(catalog: Catalog) -> None:
+async def test_compacting_gives_back_as_much_as_it_is_asked_for_and_ends_with_nothing_unused(catalog: Catalog) -> None:
     held = [blob(str(number)) for number in range(2000)]
     for content in held:
         await catalog.add(content, NGINX)
@@ -196,5 +196,5 @@ async def test_compacting_ends_with_nothing_unused(catalog: Catalog) -> None:
     left = await catalog.compact(8192)
     while left:
         left, before = await catalog.compact(8192), left
-        assert left < before
+        assert left <= max(0, before - 8192)
     assert await catalog.usage() == Usage(0, 0)

@@ -176,6 +176,24 @@ def test_a_sweep_takes_what_another_life_left(disk: DiskStore, root: Path) -> No
     assert list((root / "ingest").iterdir()) == []
 
 
+@NEEDS_ROOT
+def test_a_sweep_takes_the_others_where_one_cannot_be_removed(
+    disk: DiskStore, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stubborn = root / "ingest" / "stubborn"
+    stubborn.mkdir()
+    for name in ("a", "z"):
+        (root / "ingest" / name).write_bytes(b"half")
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", stubborn], check=True)
+    try:
+        assert disk.sweep() == 2
+        assert [left.name for left in (root / "ingest").iterdir()] == ["stubborn"]
+    finally:
+        subprocess.run(["umount", stubborn], check=True)
+    assert "ingest/stubborn" in caplog.text
+    assert disk.sweep() == 1
+
+
 def test_the_quarantine_lets_the_oldest_go(tmp_path: Path) -> None:
     kept, source = tmp_path / "kept", tmp_path / "source"
     kept.mkdir()
