@@ -1,11 +1,16 @@
 """What the writers of bodies know of a client: how fast it takes its reply, that it left, and a file's way to it."""
 
+import asyncio
 import errno
 import os
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from proxy.core.errors import StoreFailed
 
+T = TypeVar("T")
 _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
 
 
@@ -40,6 +45,19 @@ class Pace:
             raise ClientGone(f"the client took nothing for {self._rules.stall:.0f} s")
         if self._waited > self._rules.stall and self._sent < self._waited * self._rules.slowest:
             raise ClientGone(f"the client took {self._sent} bytes in {self._waited:.0f} s")
+
+
+async def until_out(working: "asyncio.Future[T]", sock: socket.socket) -> T:
+    """What a thread does with the socket and a file, to its end. Both descriptors are the thread's until it is out:
+    closed before, their numbers may be somebody else's. So whoever cancels this ends the connection, and waits."""
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        await asyncio.wait([working])
+        working.exception()
+        raise
 
 
 def send_file(sock: int, file: int, position: int, count: int) -> int:

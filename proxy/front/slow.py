@@ -11,12 +11,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from proxy.cache.body import FilePart
 from proxy.core.errors import StoreFailed
-from proxy.front.client import ClientGone, Pace, send_file
+from proxy.front.client import ClientGone, Pace, send_file, until_out
 
 _BEAT = 1.0  # seconds between two looks at who takes too little
 _EVENTS = 256
@@ -70,15 +70,7 @@ class SlowReaders:
         except OSError:
             del self._readers[reader.sock]
             raise
-        try:
-            return await asyncio.shield(out)
-        except asyncio.CancelledError:
-            # Both descriptors are the thread's until it is done: closed before, their numbers may be somebody else's.
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            await asyncio.wait([out])
-            out.exception()
-            raise
+        return await until_out(out, sock)
 
     def run(self) -> None:
         """In the thread, until ``stop``."""

@@ -10,11 +10,11 @@ import os
 import select
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 
 from proxy.cache.body import FilePart
 from proxy.core.errors import StoreFailed
-from proxy.front.client import ClientGone, Pace, WireRules, send_file
+from proxy.front.client import ClientGone, Pace, WireRules, send_file, until_out
 from proxy.front.replies import Stretch
 from proxy.front.slow import SlowReaders
 
@@ -97,14 +97,7 @@ class Wire:
             self._threads, _push, sock.fileno(), part.descriptor, position, part.end, patience
         )
         try:
-            return await asyncio.shield(turn)
-        except asyncio.CancelledError:
-            # Both descriptors are the thread's until it is out: closed before, their numbers may be somebody else's.
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            await asyncio.wait([turn])
-            turn.exception()
-            raise
+            return await until_out(turn, sock)
         finally:
             self._turns -= 1
 
