@@ -5,7 +5,7 @@ Never lets go what is pinned, what is being read, and what is arriving.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.cache.flights import Flights
@@ -35,12 +35,18 @@ class Retention:
     """``arriving`` tells of content that a fill is bringing."""
 
     def __init__(
-        self, holdings: Holdings, pins: Pins, arriving: Callable[[Digest], bool], owner: asyncio.TaskGroup
+        self,
+        holdings: Holdings,
+        pins: Pins,
+        arriving: Callable[[Digest], bool],
+        owner: asyncio.TaskGroup,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.stats = RetentionStats()
         self.pins = pins
         self._holdings = holdings
         self._arriving = arriving
+        self._sleep = sleep
         self._steps: Flights[object, Departure] = Flights(owner)
 
     async def weigh(self, seats: Sequence[Seat], parting: Parting) -> tuple[Departure, list[Seat]]:
@@ -66,7 +72,7 @@ class Retention:
 
             began = time.monotonic()
             departures.append(await self._step([seat.digest for seat in page], decide))
-            await asyncio.sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
+            await self._sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
         departure = _joined(departures)
         self.stats.expired += len(departure.seats)
         self.stats.expired_bytes += departure.size
@@ -110,7 +116,7 @@ class Retention:
         await self._holdings.finish_leaving()
         unused = await self._holdings.catalog.compact(_COMPACTED)
         while unused >= _COMPACTED:
-            await asyncio.sleep(_PAUSE)
+            await self._sleep(_PAUSE)
             before, unused = unused, await self._holdings.catalog.compact(_COMPACTED)
             if unused >= before:
                 return

@@ -39,7 +39,7 @@ T = TypeVar("T")
 REPOSITORIES = [Repository("one.test", "a"), Repository("one.test", "b"), Repository("two.test", "a")]
 TAGS = [Tag("v1"), Tag("v2")]
 SOFT = 4000
-STORIES = int(os.environ.get("ENTREPOT_TEST_STORIES", "200"))  # a night's run takes thousands
+STORIES = int(os.environ.get("ENTREPOT_TEST_STORIES", "40"))  # a night's run takes thousands
 LAYERS = [bytes([number]) * (100 + 40 * number) for number in range(6)]
 repositories, tags = st.sampled_from(REPOSITORIES), st.sampled_from(TAGS)
 some_layers = st.lists(st.sampled_from(LAYERS), min_size=1, max_size=3, unique=True)
@@ -50,6 +50,11 @@ def manifest(layers: list[bytes], salt: int) -> tuple[bytes, list[Digest]]:
     return json.dumps(
         {"mediaType": OCI_MANIFEST, "layers": [{"digest": part} for part in parts], "n": salt}
     ).encode(), parts
+
+
+async def at_once(_: float) -> None:
+    """A rest between two steps."""
+    await asyncio.sleep(0)
 
 
 class Story(RuleBasedStateMachine):
@@ -87,7 +92,7 @@ class Story(RuleBasedStateMachine):
         self.pins = Pins(self.catalog, ())
         self.loop.run_until_complete(self.pins.load())
         owner: Any = None  # each run brings its own
-        self.retention = Retention(self.holdings, self.pins, lambda digest: False, owner)
+        self.retention = Retention(self.holdings, self.pins, lambda digest: False, owner, at_once)
         self.room = Room(self.holdings, self.retention, FreeSpaceRule(0, 0.0), lambda upstream: None, owner)
         lifecycle = Lifecycle(self.holdings, self.retention, LifecycleRules(), lambda: self.clock, no_push_times)
         self.scrub = Scrub(self.holdings, lambda: self.clock)
