@@ -1,7 +1,6 @@
 """The registries behind us, made when first asked for: a pattern of the configuration may stand for many hosts."""
 
 import asyncio
-import logging
 import os
 import ssl
 from collections import Counter
@@ -36,8 +35,6 @@ from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import Limits, RegistrySettings, Timing, trust_of
 from proxy.upstream.token_server import TokenServer
-
-log = logging.getLogger("entrepot.registries")
 
 _HOSTS = 1000  # registries at once; more than a pattern should ever bring
 

@@ -18,6 +18,7 @@ from proxy.cache.retention import Retention
 from proxy.core.errors import StoreFailed
 from proxy.core.graph import Departure, Parting, Seat
 from proxy.core.lifecycle import Action, Decision, Image, evaluate
+from proxy.core.moments import due_in
 from proxy.core.names import Digest, Repository
 from proxy.core.patterns import fits
 from proxy.core.policies import Assignment, policy_of
@@ -88,18 +89,13 @@ class Lifecycle:
         await sleep(_FIRST)
         await self._remember()
         while True:
-            await sleep(self._due_in())
+            await sleep(due_in(self.last.began_at or 0.0, self.rules.interval, self._now()))
             try:
                 await self.apply()
             except Exception:  # the next run may do better, and pulls must go on
                 log.exception("the lifecycle policies could not be applied")
                 self.runs["failed"] += 1
                 await sleep(self.rules.interval)
-
-    def _due_in(self) -> float:
-        """Seconds; at most the interval, since the last run may have been dated by a clock that was ahead."""
-        interval = self.rules.interval
-        return min(interval, max(0.0, (self.last.began_at or 0.0) + interval - self._now()))
 
     async def apply(self) -> LastRun:
         """One run under the rules. Raises StoreFailed."""

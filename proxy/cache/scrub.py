@@ -14,6 +14,7 @@ from proxy.cache.body import HeldBody
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import StoreFailed
 from proxy.core.hashing import Hasher
+from proxy.core.moments import due_in
 from proxy.storage.contract import Content
 
 log = logging.getLogger("entrepot.scrub")
@@ -67,8 +68,7 @@ class Scrub:
         """Carries the pass on that a restart interrupted, or begins the next when it is due. Raises StoreFailed."""
         mark = await self._mark()
         if mark.after == "~":
-            # At most a period: the last pass may have been dated by a clock that was ahead.
-            await asyncio.sleep(min(PERIOD, max(0.0, mark.began_at + PERIOD - self._now())))
+            await asyncio.sleep(due_in(mark.began_at, PERIOD, self._now()))
             mark = _Mark(self._now(), "")
         for portion in _PORTIONS:
             if portion < mark.after[: len(portion)]:

@@ -1,4 +1,4 @@
-"""Points in time as people write them."""
+"""Points in time: as people write them, and when what is done again and again is due."""
 
 import math
 from datetime import datetime
@@ -11,6 +11,12 @@ def parse_moment(text: str) -> float | None:
     except ValueError:
         seconds = _from_iso(text)
     return seconds if math.isfinite(seconds) else None
+
+
+def due_in(last: float, interval: float, now: float) -> float:
+    """Seconds until an interval has passed since ``last``; at most the interval, since the clock may have been ahead
+    when ``last`` was written down."""
+    return min(interval, max(0.0, last + interval - now))
 
 
 def _from_iso(text: str) -> float:

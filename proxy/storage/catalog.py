@@ -143,19 +143,10 @@ class SqliteCatalog:
 
     async def _look(self, job: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
         """Many queries on one state of the catalog, locked once."""
-
-        def run() -> T:
-            with _faults(self._folder), _transaction(self._connection, "DEFERRED"):
-                return job(self._connection, *args, **kw)
-
-        return await self._hop(self._thread, run)
+        return await self._read(_within, "DEFERRED", lambda connection: job(connection, *args, **kw))
 
     async def _write(self, job: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kw: P.kwargs) -> T:
-        def run() -> T:
-            with _faults(self._folder), _transaction(self._connection, "IMMEDIATE"):
-                return job(self._connection, *args, **kw)
-
-        return await self._hop(self._thread, run)
+        return await self._read(_within, "IMMEDIATE", lambda connection: job(connection, *args, **kw))
 
     async def _hop(self, thread: ThreadPoolExecutor, run: Callable[[], T]) -> T:
         try:
@@ -180,16 +171,17 @@ class SqliteCatalog:
         self._connection.close()
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
+def _within(connection: sqlite3.Connection, kind: str, job: Callable[[sqlite3.Connection], T]) -> T:
+    """The job in a transaction of that kind."""
     connection.execute(f"BEGIN {kind}")
     try:
-        yield
+        done = job(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # some errors roll back by themselves
             connection.execute("ROLLBACK")
         raise
+    return done
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from proxy.core.errors import BlobUnknown, ManifestUnknown, UpstreamUnreachable
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
@@ -98,12 +99,9 @@ class Door:
 async def door() -> AsyncIterator[Door]:
     door, app = Door(), web.Application()
     app.router.add_get("/v2/", door.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    door.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield door
-    await runner.cleanup()
+    async with TestServer(app) as server:
+        door.url = str(server.make_url(""))
+        yield door
 
 
 @pytest.fixture
@@ -225,13 +223,12 @@ class SmallSts:
     async def __aenter__(self) -> str:
         app = web.Application()
         app.router.add_post("/", self._answer)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._server = TestServer(app)
+        await self._server.start_server()
+        return str(self._server.make_url(""))
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self._server.close()
 
     async def _answer(self, _: web.Request) -> web.Response:
         arn = "arn:aws:iam::123456789012:user/me"

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from proxy.core.errors import RequestFault, StoreFailed
 from proxy.ops.orders import Event, order_routes
@@ -31,12 +32,8 @@ async def refuse(_: Event) -> AsyncGenerator[Event, None]:
 async def url() -> AsyncIterator[str]:
     app = web.Application()
     app.add_routes(order_routes({"count": count, "refuse": refuse}))
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
-    await runner.cleanup()
+    async with TestServer(app) as server:
+        yield str(server.make_url("/api/v1"))
 
 
 async def ask(url: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, list[Event]]:

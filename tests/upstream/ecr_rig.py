@@ -24,6 +24,7 @@ from typing import Any
 import bcrypt
 import yaml
 from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 
 from tests.ports import free_port
 
@@ -237,14 +238,13 @@ class PublicRegistry:
         app.router.add_post("/", self._api)
         app.router.add_get("/token/", self._token)
         app.router.add_route("*", "/v2/{tail:.*}", self._registry)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._server = TestServer(app)
+        await self._server.start_server()
+        self.url = str(self._server.make_url(""))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self._server.close()
 
     def forget_bearers(self) -> None:
         """As if they had expired."""

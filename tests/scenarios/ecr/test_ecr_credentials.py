@@ -9,6 +9,7 @@ from pathlib import Path
 import jwt
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.cast import FaultUpstream
 from tests.scenarios.ecr.conftest import SECRET
@@ -32,14 +33,13 @@ class Metadata:
         application.router.add_get("/container", self._container)
         application.router.add_put("/latest/api/token", self._session)
         application.router.add_get("/latest/meta-data/iam/security-credentials/{role:.*}", self._instance)
-        self._runner = web.AppRunner(application)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._server = TestServer(application)
+        await self._server.start_server()
+        self.url = str(self._server.make_url(""))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self._server.close()
 
     async def _container(self, request: web.Request) -> web.Response:
         self.calls["container"] += 1

@@ -11,6 +11,7 @@ from typing import Any, Self
 import pytest
 import yaml
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from proxy.config import load
 from proxy.core.manifests import OCI_MANIFEST
@@ -230,14 +231,13 @@ class Pages:
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_post("/", self._answer)
-        self._runner = web.AppRunner(application)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._server = TestServer(application)
+        await self._server.start_server()
+        self.url = str(self._server.make_url(""))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self._server.close()
 
     def add(self, digest: Digest, pushed_at: float) -> None:
         self.images.append({"imageDigest": str(digest), "imagePushedAt": pushed_at})
