@@ -59,7 +59,7 @@ class Access:
         if not await self._registry(repository.upstream).has_blob(repository.name, digest):
             self.deny(repository, digest)
             await self._holdings.catalog.disallow(repository, digest)
-            self._holdings.changed()
+            self._holdings.epochs.advance(digest)
         else:
             await self.grant(repository, digest)
         self.refuse_absent(repository, digest)

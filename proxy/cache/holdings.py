@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 from cachetools import LRUCache
 
 from proxy.cache.body import HeldBody
+from proxy.cache.epochs import Epochs
 from proxy.cache.removals import Removals
 from proxy.cache.threads import acquire
 from proxy.core.budget import Budget, Reservation
@@ -46,7 +47,7 @@ class Holdings:
     def __init__(
         self, store: BlobStore, catalog: Catalog, budget: Budget, threads: Executor, now: Callable[[], float]
     ) -> None:
-        self.epoch = 0  # as long as it stays, what was once found held and allowed still is
+        self.epochs = Epochs()  # of a digest: held, and allowed to whom; of (repository, tag): where it points
         self.catalog = catalog
         self.budget = budget
         self.store = store
@@ -86,10 +87,6 @@ class Holdings:
 
     def mark_used(self, digest: Digest, now: float) -> None:
         self._used[digest] = now
-
-    def changed(self) -> None:
-        """Something that was held, allowed or pointed to may be so no more."""
-        self.epoch += 1
 
     async def open(self, content: Content) -> HeldBody | None:
         """A body of held content. None where the store does not have it, or has another size: it is forgotten then,
@@ -137,9 +134,9 @@ class Holdings:
         return digest in self._open or digest in self._committing
 
     async def _look_up(self, repository: Repository, digest: Digest) -> Content | None:
-        epoch = self.epoch
+        epoch = self.epochs.of(digest)
         content = await self.catalog.held(repository, digest)
-        if content is not None and epoch == self.epoch:  # otherwise it may have left meanwhile
+        if content is not None and epoch == self.epochs.of(digest):  # otherwise it may have left meanwhile
             known = self._hot.setdefault(digest, {})
             if len(known) >= _HOT_REPOSITORIES:
                 known.clear()
@@ -226,8 +223,8 @@ class Holdings:
         return len(found)
 
     def _forget_hot(self, digests: Iterable[Digest]) -> None:
-        self.changed()
         for digest in digests:
+            self.epochs.advance(digest)
             self._bytes.pop(digest, None)
             self._hot.pop(digest, None)
 

@@ -30,7 +30,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 log = logging.getLogger("entrepot.lifecycle")
 
-_PAGE = 200
+_PAGE = 50  # repositories or images read in one step
 _PAUSE = 0.01  # seconds between two looks, in which hits have their turn
 _MANY = 500  # images of a repository that are judged off the loop
 _FIRST = 60.0  # seconds after a start before anything goes: the catalog may still be compared with the store

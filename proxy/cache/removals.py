@@ -5,6 +5,7 @@ They count as committed until they are gone, and nothing new is committed under 
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ def _remove(store: BlobStore, digests: Sequence[Digest]) -> list[Digest]:
     for digest in digests:
         try:
             store.remove(digest)
+            os.sched_yield()  # the event loop may wait for this core, and nothing here is in a hurry
         except StoreFailed as cause:
             log.error("%s is let go and its bytes stay for now: %s", digest, cause)
         else:

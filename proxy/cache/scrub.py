@@ -6,6 +6,7 @@ Behind everything else: one pass in seven days, slowly, with its place kept over
 import asyncio
 import json
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ log = logging.getLogger("entrepot.scrub")
 PERIOD = 7 * 86_400.0  # seconds from the beginning of one pass to that of the next
 RATE = 20_000_000  # bytes per second
 _STEP = 1 << 20  # bytes
+_TURN = 1 << 17  # bytes hashed before the core is offered to whoever waits for it, such as the event loop
 _FIRST = 120.0  # seconds after a start
 _NOTE = "scrub"
 _PORTIONS = [f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)]
@@ -139,4 +141,7 @@ class Scrub:
 
 
 def _read_on(body: HeldBody, hasher: Hasher) -> None:
-    hasher.update(body.reader.read(hasher.count, _STEP))
+    read = memoryview(body.reader.read(hasher.count, _STEP))
+    for start in range(0, len(read), _TURN):
+        hasher.update(read[start : start + _TURN])
+        os.sched_yield()

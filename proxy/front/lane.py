@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from proxy.cache.engine import Cache
 from proxy.core.errors import Fault
-from proxy.core.names import Digest
+from proxy.core.names import Digest, Tag
 from proxy.core.upstreams import UpstreamNames
 from proxy.front import replies
 from proxy.front.connections import Connections, Server, refuse
@@ -44,9 +44,10 @@ class _Understood:
         "agent",
         "asked",
         "digest",
-        "epoch",
+        "epochs",
         "fresh_until",
         "is_get",
+        "rests_on",
         "sent",
         "tally",
         "target",
@@ -61,7 +62,8 @@ class _Understood:
         self.agent = agent
         self.traffic = traffic
         self.tally = tally
-        self.epoch = -1  # of the holdings when ``wire`` was made
+        self.rests_on = (0, 0)  # places of what ``wire`` was made from: digest and tag
+        self.epochs = -1  # the sum of theirs when it was made
         self.fresh_until = 0.0
         self.digest: Digest | None = None  # of the content, for the mark of last use
         self.wire = b""
@@ -80,6 +82,7 @@ class Lane:
         self.now = now
         self._cache = cache
         self._holdings = cache.holdings
+        self._epochs = cache.holdings.epochs.at
         self._names = names
         self._journal = journal
         self._understood: dict[bytes, _Understood] = {}
@@ -95,7 +98,8 @@ class Lane:
             understood = self._understand(received)
             if understood is None:
                 return None
-        current = understood.epoch == self._holdings.epoch and now <= understood.fresh_until
+        digest, tag = understood.rests_on
+        current = self._epochs[digest] + self._epochs[tag] == understood.epochs and now <= understood.fresh_until
         if not current and not self._prepare(understood):
             return None
         if understood.digest is not None:
@@ -108,7 +112,6 @@ class Lane:
 
     def _prepare(self, understood: _Understood) -> bool:
         """Decides anew; False where the reply needs more than memory."""
-        epoch = self._holdings.epoch
         match understood.asked.operation:
             case ManifestPull() as pull:
                 found = self._cache.manifests.peek(pull.repository, pull.reference)
@@ -133,8 +136,19 @@ class Lane:
             content = b""
         self._remember(understood, replies.head(reply, understood.asked.namespace, True, False) + content)
         understood.sent = len(content)
-        understood.epoch = epoch
+        understood.rests_on = self._places(understood)
+        understood.epochs = sum(self._epochs[place] for place in understood.rests_on)
         return True
+
+    def _places(self, understood: _Understood) -> tuple[int, int]:
+        """Nothing was waited for since the decision, so the epochs that stand there now are those it was made in."""
+        place = self._holdings.epochs.place
+        digest = place(understood.digest)
+        match understood.asked.operation:
+            case ManifestPull(repository=repository, reference=Tag() as tag):
+                return digest, place((repository, tag))
+            case _:
+                return digest, digest
 
     def _remember(self, understood: _Understood, wire: bytes) -> None:
         self._remembered += len(wire) - len(understood.wire)

@@ -19,7 +19,7 @@ _SHELVES = {
 }
 _IMAGES = f"""
     SELECT {COLUMNS}, coalesce(member.created_at, content.created_at), member.repository
-    FROM member JOIN content ON content.digest = member.digest
+    FROM member INDEXED BY image JOIN content ON content.digest = member.digest
     WHERE member.repository = {ID} AND member.image = 1 AND member.digest > ? ORDER BY member.digest LIMIT ?"""
 _WHOLE = """
     WITH RECURSIVE part (digest) AS (

@@ -23,6 +23,9 @@ NAME = "catalog"
 APPLICATION = 0x656E7470  # "entp"
 VERSION = 1
 CORRUPT_KEPT = 3
+# Instructions of SQLite's machine, some 20 µs, after which the core is offered to whoever waits for it. A kernel
+# without preemption would let the event loop wait there for a whole query, even where another core is idle.
+_TURN = 500
 TABLES = ("content", "repository", "member", "tag", "child", "leaving", "pin", "note", "usage")
 
 SCHEMA = f"""
@@ -152,6 +155,7 @@ def _tune(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.set_progress_handler(os.sched_yield, _TURN)
 
 
 def _believable(folder: Path) -> bool:
