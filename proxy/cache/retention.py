@@ -18,7 +18,7 @@ from proxy.storage.contract import FIRST_SPOT, Content, Shelf, Spot
 _PAGE = 8  # images looked at in one step, so that no step is long
 _COMPACTED = 1 << 20  # bytes of the catalog given back in one step
 _PAUSE = 0.01  # seconds between two steps, in which hits have their turn
-_REST = 19.0  # times as long as the last step took: expiry is never in a hurry, and a slow disk has others to serve
+_REST = 24.0  # times as long as the last step took: expiry is never in a hurry, and a slow disk has others to serve
 
 
 @dataclass(slots=True)

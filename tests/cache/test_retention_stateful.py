@@ -1,7 +1,8 @@
-"""Any order of pulls, moved tags, expiries, evictions, pins, damages, crashes and restarts, over the real homes.
+"""Any order of pulls, moved tags, expiries, evictions, pins, reads, fills, damages, crashes and restarts, over the real
+homes.
 
-After each step: catalog and disk and budget agree, nothing is left in parts that a kept image needs, nothing pinned is
-gone, and finishing, evicting or scrubbing again changes nothing.
+After each step: catalog and disk and budget agree, the hard limit is kept, nothing is left in parts that a kept image
+needs, nothing that is pinned or being read is gone, and finishing, evicting or scrubbing again changes nothing.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ import tempfile
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from proxy.cache.body import HeldBody
 from proxy.cache.holdings import Holdings, Membership
 from proxy.cache.keeper import Keeper
 from proxy.cache.lifecycle import Lifecycle, LifecycleRules, no_push_times
@@ -27,19 +29,19 @@ from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.room import FreeSpaceRule, Room
 from proxy.cache.scrub import Scrub
-from proxy.core.budget import Budget, Limits
+from proxy.core.budget import Budget, Limits, Reservation
 from proxy.core.graph import Seat
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
 from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import FIRST_SPOT, Content, Shelf, TagRecord
+from proxy.storage.contract import FIRST_SPOT, Content, Ingest, Shelf, TagRecord
 from proxy.storage.disk import DiskStore
 
 T = TypeVar("T")
 REPOSITORIES = [Repository("one.test", "a"), Repository("one.test", "b"), Repository("two.test", "a")]
 TAGS = [Tag("v1"), Tag("v2")]
 SOFT = 4000
-STORIES = int(os.environ.get("ENTREPOT_TEST_STORIES", "40"))  # a night's run takes thousands
+STORIES = int(os.environ.get("ENTREPOT_TEST_STORIES", "200"))  # a night's run takes thousands
 LAYERS = [bytes([number]) * (100 + 40 * number) for number in range(6)]
 repositories, tags = st.sampled_from(REPOSITORIES), st.sampled_from(TAGS)
 some_layers = st.lists(st.sampled_from(LAYERS), min_size=1, max_size=3, unique=True)
@@ -57,6 +59,22 @@ async def at_once(_: float) -> None:
     await asyncio.sleep(0)
 
 
+class Known(NamedTuple):
+    """What upstream has under a digest."""
+
+    raw: bytes
+    kind: str
+    children: list[Digest]
+
+
+class Arriving(NamedTuple):
+    """A layer of which some bytes have come."""
+
+    repository: Repository
+    ingest: Ingest
+    reservation: Reservation
+
+
 class Story(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
@@ -64,13 +82,12 @@ class Story(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.threads = ThreadPoolExecutor(2)
         self.clock = 1000.0
-        self.pulled: dict[Digest, tuple[bytes, list[bytes]]] = {}
+        self.known: dict[Digest, Known] = {}
         self._open()
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
-            self.run(self.catalog.close())
-            self.store.close()
+            self._end()
             self.threads.shutdown()
             self.loop.close()
             shutil.rmtree(self.folder)
@@ -83,7 +100,16 @@ class Story(RuleBasedStateMachine):
 
         return self.loop.run_until_complete(within())
 
+    def _end(self) -> None:
+        """As far as the next start can tell, the process was killed."""
+        for _, body in self.reading:
+            body.close()
+        self.run(self.catalog.close())
+        self.store.close()
+
     def _open(self) -> None:
+        self.reading: list[tuple[Digest, HeldBody]] = []
+        self.arriving: dict[Digest, Arriving] = {}
         self.store, self.catalog = DiskStore(self.folder), SqliteCatalog(self.folder)
         used = self.loop.run_until_complete(self.catalog.usage_by_upstream())
         budget = Budget(Limits(SOFT), sum(each.size for each in used.values()))
@@ -92,7 +118,7 @@ class Story(RuleBasedStateMachine):
         self.pins = Pins(self.catalog, ())
         self.loop.run_until_complete(self.pins.load())
         owner: Any = None  # each run brings its own
-        self.retention = Retention(self.holdings, self.pins, lambda digest: False, owner, at_once)
+        self.retention = Retention(self.holdings, self.pins, lambda digest: digest in self.arriving, owner, at_once)
         self.room = Room(self.holdings, self.retention, FreeSpaceRule(0, 0.0), lambda upstream: None, owner)
         lifecycle = Lifecycle(self.holdings, self.retention, LifecycleRules(), lambda: self.clock, no_push_times)
         self.scrub = Scrub(self.holdings, lambda: self.clock)
@@ -137,16 +163,16 @@ class Story(RuleBasedStateMachine):
 
     async def _get(self, repository: Repository, raw: bytes, kind: str, children: list[Digest]) -> bool:
         digest = Digest.of(raw)
+        self.known[digest] = Known(raw, kind, children)
         content = await self.holdings.find(repository, digest)
         if content is not None:
             read = await self.holdings.read(content)
             if read is not None:
                 assert read == raw, "no wrong byte is ever given out"
                 return True
-        budget = self.holdings.budget
-        if budget.used + len(raw) > budget.limits.hard:
-            await self.room.evict(budget.excess(len(raw)))
-        reservation = budget.reserve(len(raw))
+        if digest in self.arriving:
+            return False  # it would follow that fill
+        reservation = await self._reserve(len(raw))
         if reservation is None:
             return False
         ingest = self.store.begin()
@@ -154,6 +180,65 @@ class Story(RuleBasedStateMachine):
         fresh = Content(digest, len(raw), kind, self.clock, self.clock, repository.upstream)
         await self.holdings.commit(ingest, fresh, Membership(repository, children), reservation)
         return True
+
+    async def _reserve(self, size: int) -> Reservation | None:
+        budget = self.holdings.budget
+        if budget.used + size > budget.limits.hard:
+            await self.room.evict(budget.excess(size))
+        return budget.reserve(size)
+
+    @rule(repository=repositories, layer=st.sampled_from(LAYERS))
+    def begin_a_fill(self, repository: Repository, layer: bytes) -> None:
+        digest = Digest.of(layer)
+
+        async def begin() -> None:
+            if digest in self.arriving or await self.catalog.content(digest) is not None:
+                return
+            reservation = await self._reserve(len(layer))
+            if reservation is not None:
+                ingest = self.store.begin()
+                ingest.write(0, layer[:50])
+                self.arriving[digest] = Arriving(repository, ingest, reservation)
+                self.known[digest] = Known(layer, "", [])
+
+        self.run(begin())
+
+    @precondition(lambda self: self.arriving)
+    @rule(good=st.booleans())
+    def end_a_fill(self, good: bool) -> None:
+        digest, (repository, ingest, reservation) = next(iter(self.arriving.items()))
+        raw = self.known[digest].raw
+
+        async def end() -> None:
+            if good:
+                ingest.write(50, raw[50:])
+                fresh = Content(digest, len(raw), "", self.clock, self.clock, repository.upstream)
+                await self.holdings.commit(ingest, fresh, Membership(repository), reservation)
+            else:
+                ingest.abort()
+                reservation.release()
+            del self.arriving[digest]
+
+        self.run(end())
+
+    @rule(choice=st.integers(0, 99))
+    def begin_to_read(self, choice: int) -> None:
+        async def begin() -> None:
+            held = await self.catalog.between("", "t")
+            if held:
+                content = held[choice % len(held)]
+                body = await self.holdings.open(content)
+                assert body is not None
+                self.reading.append((content.digest, body))
+
+        self.run(begin())
+
+    @precondition(lambda self: self.reading)
+    @rule()
+    def read_to_the_end(self) -> None:
+        digest, body = self.reading.pop(0)
+        assert body.reader.read(0, 10_000) == self.known[digest].raw, "whatever went in the meantime"
+        body.close()
 
     @rule(repository=repositories)
     def expire_the_oldest(self, repository: Repository) -> None:
@@ -171,16 +256,24 @@ class Story(RuleBasedStateMachine):
         async def evict() -> None:
             await self.holdings.flush()
             before = await self.catalog.idle(Shelf.IMAGES, FIRST_SPOT, 1000)
+            bound = {content.digest for content in before if await self._stays(content.digest)}
             freed = await self.room.evict(wanted)
             after = {content.digest for content in await self.catalog.idle(Shelf.IMAGES, FIRST_SPOT, 1000)}
-            gone = [content.digest not in after for content in before if not await self._pinned(content.digest)]
+            gone = [content.digest not in after for content in before if content.digest not in bound]
             assert gone == sorted(gone, reverse=True)
             orphans = await self.catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 1000)
-            images_left = [content for content in before if content.digest in after]
-            pinned = [await self._pinned(content.digest) for content in images_left]
-            assert freed >= wanted or (all(pinned) and not orphans)
+            left = [content for content in before if content.digest in after and content.digest not in bound]
+            assert freed >= wanted or not (left or [each for each in orphans if not self._in_use(each.digest)])
 
         self.run(evict())
+
+    @rule()
+    def shrink(self) -> None:
+        """Once is enough."""
+        self.run(self.room.shrink())
+        before = self._files()
+        self.run(self.room.shrink())
+        assert self._files() == before
 
     @rule(repository=repositories, tag=tags)
     def pin(self, repository: Repository, tag: Tag) -> None:
@@ -190,34 +283,50 @@ class Story(RuleBasedStateMachine):
     def unpin(self, repository: Repository, tag: Tag) -> None:
         self.run(self.pins.remove(f"{repository}:{tag}"))
 
-    @precondition(lambda self: any((self.folder / "blobs").glob("*/*/*")))
-    @rule(choice=st.integers(0, 99), how=st.sampled_from(["gone", "short", "longer"]))
-    def damage(self, choice: int, how: str) -> None:
-        """One file; the next pull of it must heal, a scrub must find it."""
-        files = sorted((self.folder / "blobs").glob("*/*/*"))
-        path = files[choice % len(files)]
-        if how == "gone":
-            path.unlink()
-        else:
-            content = path.read_bytes()
-            path.chmod(0o644)
-            path.write_bytes(content[:-1] if how == "short" else content + b"x")
+    @precondition(lambda self: self._files())
+    @rule(choice=st.integers(0, 99), how=st.sampled_from(["gone", "short", "longer", "flipped"]), scrub=st.booleans())
+    def damage(self, choice: int, how: str, scrub: bool) -> None:
+        """One file that nobody reads; a scrub must find it, or the next pull of it must heal it at once."""
+        files = sorted(digest for digest in self._files() if not self.holdings.is_open(digest))
+        if not files:
+            return
+        digest = files[choice % len(files)]
+        path = self.folder / "blobs" / digest.algorithm / digest.encoded[:2] / digest.encoded
+        content = path.read_bytes()
+        path.chmod(0o644)
+        match how:
+            case "gone":
+                path.unlink()
+            case "short":
+                path.write_bytes(content[:-1])
+            case "longer":
+                path.write_bytes(content + b"x")
+            case "flipped":
+                seal = path.stat().st_mtime_ns
+                path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+                os.utime(path, ns=(seal, seal))
+        self.holdings._bytes.clear()
+        self.run(self._scrubbed() if scrub else self._healed(digest))
 
-        async def find() -> None:
-            self.holdings._bytes.clear()
-            found = [checked.good async for checked in self.scrub.verify(1e12)]
-            assert found.count(False) == 1
-            assert all([checked.good async for checked in self.scrub.verify(1e12)])
+    async def _scrubbed(self) -> None:
+        found = [checked.good async for checked in self.scrub.verify(1e12)]
+        assert found.count(False) == 1
+        assert all([checked.good async for checked in self.scrub.verify(1e12)])
 
-        self.run(find())
+    async def _healed(self, digest: Digest) -> None:
+        places = [place for node in await self.catalog.kin([digest]) for place in node.places]
+        if not places:
+            await self._scrubbed()
+            return
+        assert await self._get(places[0].repository, *self.known[digest]), "its own bytes made room for it"
+        assert self._files()[digest] == len(self.known[digest].raw)
 
     @rule(settle=st.booleans())
     def restart(self, settle: bool) -> None:
         """Politely, or as a process that is killed: what was only in memory is lost."""
         if settle:
             self.run(self.holdings.flush())
-        self.run(self.catalog.close())
-        self.store.close()
+        self._end()
         self._open()
         self.run(self._recover())
 
@@ -252,8 +361,7 @@ class Story(RuleBasedStateMachine):
                 pass
 
         self.run(die())
-        self.run(self.catalog.close())
-        self.store.close()
+        self._end()
         self._open()
         self.run(self._recover())
 
@@ -262,9 +370,26 @@ class Story(RuleBasedStateMachine):
         first = await reconcile(self.holdings, lambda digest: False, self.clock)
         assert (first.adopted, first.forgotten, first.quarantined) == (0, 0, 0), "the books were finished, not guessed"
         assert await self.holdings.finish_leaving() == 0
+        self.store.sweep()
+        assert self.store.sweep() == 0
 
-    async def _pinned(self, digest: Digest) -> bool:
-        return any(self.pins.keep(node, place) for node in await self.catalog.kin([digest]) for place in node.places)
+    async def _stays(self, digest: Digest) -> bool:
+        """It may: it is pinned, or something that hangs on it is in use."""
+        kin = await self.catalog.kin([digest])
+        parts = {part for node in kin for part in (node.digest, *node.children)}
+        return any(map(self._in_use, parts)) or any(
+            self.pins.keep(node, place) for node in kin for place in node.places
+        )
+
+    def _in_use(self, digest: Digest) -> bool:
+        return digest in self.arriving or any(digest == each for each, _ in self.reading)
+
+    def _files(self) -> dict[Digest, int]:
+        """What lies in the store, with its size in bytes."""
+        return {
+            Digest.parse(f"{path.parent.parent.name}:{path.name}"): path.stat().st_size
+            for path in (self.folder / "blobs").glob("*/*/*")
+        }
 
     # ------------------------------------------------ what holds
 
@@ -272,14 +397,13 @@ class Story(RuleBasedStateMachine):
     def the_books_are_the_disk(self) -> None:
         if not hasattr(self, "folder"):
             return
-        files = {
-            Digest.parse(f"{path.parent.parent.name}:{path.name}"): path.stat().st_size
-            for path in (self.folder / "blobs").glob("*/*/*")
-        }
+        files = self._files()
+        assert {digest for digest, _ in self.reading} <= set(files), "what is being read stays"
         held = self.run(self.catalog.between("", "t"))
         assert {content.digest: content.size for content in held} == files
         budget = self.holdings.budget
-        assert (budget.committed, budget.reserved) == (sum(files.values()), 0)
+        arriving = sum(len(self.known[digest].raw) for digest in self.arriving)
+        assert (budget.committed, budget.reserved) == (sum(files.values()), arriving)
         assert budget.used <= budget.limits.hard
         usage = self.run(self.catalog.usage_by_upstream())
         assert {name: each.size for name, each in usage.items() if each.size} == +self.holdings.used_by
