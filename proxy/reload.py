@@ -35,7 +35,7 @@ class Reload:
             lifecycle.reloads["refused"] += 1
             log.error("the configuration is refused, policies and pins stay as they were: %s", refused)
             return
-        lifecycle.rules = rules
+        lifecycle.configure(rules)
         self.keeper.retention.pins.configure(pins)
         lifecycle.reloads["taken"] += 1
         log.info("%d lifecycle policies and %d pins are in force", len(rules.assignments), len(pins))

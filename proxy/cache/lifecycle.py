@@ -64,7 +64,7 @@ class LastRun:
 
 
 class Lifecycle:
-    """``rules`` may be replaced at any time; a run under way ends under those it began with."""
+    """A run under way ends under the rules it began with."""
 
     def __init__(
         self,
@@ -83,19 +83,38 @@ class Lifecycle:
         self._retention = retention
         self._now = now
         self._push_times = push_times
+        self._configured = asyncio.Event()
+
+    def configure(self, rules: LifecycleRules) -> None:
+        """These hold from now on; their interval counts from the last run."""
+        self.rules = rules
+        self._configured.set()
 
     async def run(self, sleep: Sleep = asyncio.sleep) -> None:
         """Applies the policies every interval, over restarts too. Runs until cancelled."""
         await sleep(_FIRST)
         await self._remember()
         while True:
-            await sleep(due_in(self.last.began_at or 0.0, self.rules.interval, self._now()))
+            await self._until_due(sleep)
             try:
                 await self.apply()
             except Exception:  # the next run may do better, and pulls must go on
                 log.exception("the lifecycle policies could not be applied")
                 self.runs["failed"] += 1
                 await sleep(self.rules.interval)
+
+    async def _until_due(self, sleep: Sleep) -> None:
+        while True:
+            self._configured.clear()
+            due = asyncio.ensure_future(sleep(due_in(self.last.began_at or 0.0, self.rules.interval, self._now())))
+            sooner = asyncio.ensure_future(self._configured.wait())
+            try:
+                await asyncio.wait([due, sooner], return_when=asyncio.FIRST_COMPLETED)
+                if due.done():
+                    return
+            finally:
+                for waiting in (due, sooner):
+                    waiting.cancel()
 
     async def apply(self) -> LastRun:
         """One run under the rules. Raises StoreFailed."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from proxy.config import ConfigInvalid, Loaded, load
 
 FAILED, WRONG = 1, 2
-_PATIENCE = 600.0  # seconds without a word from an order that is being carried out
+_PATIENCE = 60.0  # seconds without a line from an order that is being carried out, which has one every ten
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file (YAML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
@@ -58,8 +58,9 @@ def order(loaded: Loaded, name: str, wish: Event) -> Iterator[Event]:
             event = json.loads(line)
             if "error" in event:
                 stop(FAILED, str(event["error"]))
-            finished = True
-            yield event
+            if event:
+                finished = True
+                yield event
         if not finished:
             stop(FAILED, "the running entrepot gave no answer")
 

@@ -1,9 +1,11 @@
-"""Orders on the admin listener: each is a POST of a JSON object, answered line by line as it is carried out.
+"""Orders on the admin listener: each is a POST of a JSON object, answered line by line as it is carried out. An empty
+object says that it is still at work, so that nobody takes a long silence for an end.
 
 A body is demanded to be ``application/json``: a web page that a browser shows cannot send that to another origin
 without asking first, so no page can give orders to an Entrepot on the reader's machine.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -22,6 +24,7 @@ Order = Callable[[Event], AsyncGenerator[Event, None]]
 
 _LARGEST = 1 << 20  # bytes of a wish
 _LINES = "application/x-ndjson"
+_SILENCE = 10.0  # seconds between two lines at most
 
 
 def order_routes(orders: Mapping[str, Order]) -> list[web.RouteDef]:
@@ -33,8 +36,8 @@ def _handler(order: Order) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             wish = await _wish(request)
-            async with aclosing(order(wish)) as events:
-                return await _answer(request, events)
+            async with aclosing(order(wish)) as events, aclosing(_never_silent(events)) as lines:
+                return await _answer(request, lines)
         except RequestFault as fault:
             return web.json_response({"error": str(fault)}, status=400)
         except Fault as fault:
@@ -57,8 +60,25 @@ async def _wish(request: web.Request) -> Event:
     return wish
 
 
+async def _never_silent(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    coming = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            if not (await asyncio.wait([coming], timeout=_SILENCE))[0]:
+                yield {}
+                continue
+            event = coming.result()
+            if event is None:
+                return
+            yield event
+            coming = asyncio.ensure_future(anext(events, None))
+    finally:
+        coming.cancel()
+        await asyncio.wait([coming])
+
+
 async def _answer(request: web.Request, events: AsyncGenerator[Event, None]) -> web.StreamResponse:
-    """The first event is waited for, so that a wrong wish gets a status of its own."""
+    """The first line is waited for, so that a wrong wish gets a status of its own."""
     event = await anext(events, None)
     answer = web.StreamResponse(headers={"Content-Type": _LINES})
     await answer.prepare(request)

@@ -1,5 +1,6 @@
 """Orders on the admin listener."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -9,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from proxy.core.errors import RequestFault, StoreFailed
+from proxy.ops import orders
 from proxy.ops.orders import Event, order_routes
 
 JSON = {"Content-Type": "application/json"}
@@ -28,10 +30,30 @@ async def refuse(_: Event) -> AsyncGenerator[Event, None]:
     yield {}
 
 
+class Long:
+    """An order that has nothing to say until it is told to end."""
+
+    def __init__(self) -> None:
+        self.end = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def __call__(self, _: Event) -> AsyncGenerator[Event, None]:
+        try:
+            await self.end.wait()
+            yield {"done": True}
+        finally:
+            self.ended.set()
+
+
 @pytest.fixture
-async def url() -> AsyncIterator[str]:
+def long() -> Long:
+    return Long()
+
+
+@pytest.fixture
+async def url(long: Long) -> AsyncIterator[str]:
     app = web.Application()
-    app.add_routes(order_routes({"count": count, "refuse": refuse}))
+    app.add_routes(order_routes({"count": count, "refuse": refuse, "long": long}))
     async with TestServer(app) as server:
         yield str(server.make_url("/api/v1"))
 
@@ -51,6 +73,29 @@ async def test_a_failure_on_the_way_is_the_last_line(url: str) -> None:
 
 async def test_a_failure_before_the_first_line_has_a_status(url: str) -> None:
     assert await ask(f"{url}/refuse", b"") == (503, [{"error": "the disk fails"}])
+
+
+async def test_a_long_order_says_that_it_is_still_at_work(
+    url: str, long: Long, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "_SILENCE", 0.01)
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/long", data=b"", headers=JSON) as answer:
+        assert [await answer.content.readline() for _ in range(3)] == [b"{}\n"] * 3
+        long.end.set()
+        rest = [json.loads(line) async for line in answer.content]
+    assert [each for each in rest if each] == rest[-1:] == [{"done": True}]
+
+
+async def test_an_order_ends_when_nobody_listens_any_more(
+    url: str, long: Long, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "_SILENCE", 0.01)
+    async with aiohttp.ClientSession() as session:
+        answer = await session.post(f"{url}/long", data=b"", headers=JSON)
+        assert await answer.content.readline() == b"{}\n"
+        answer.close()
+    async with asyncio.timeout(20):
+        await long.ended.wait()
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"{", b'"to"', b"\xff"])

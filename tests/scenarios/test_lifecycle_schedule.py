@@ -283,6 +283,21 @@ async def test_an_order_in_the_middle_of_a_run_takes_nothing_twice(
     await index_is_disk(house)
 
 
+async def test_a_shorter_interval_counts_at_once(
+    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule
+) -> None:
+    lifecycle = under_rules(house)
+    await schedule.first_run()
+    assert await schedule.asleep() == HOUR
+    clock.advance(HOUR / 4)
+    _, new = await pull_versions(house, upstream, clock, "v1", "v2")
+    lifecycle.configure(LifecycleRules(tuple(keep_newest(1)), HOUR / 2))
+    await schedule.waits(HOUR / 4 - 2)
+    await schedule.asleep()
+    assert lifecycle.runs["completed"] == 2
+    assert set(stored(house.folder)) == new.all
+
+
 async def test_a_run_ends_under_the_rules_it_began_with(
     house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
