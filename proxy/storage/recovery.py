@@ -146,7 +146,9 @@ def primary_code(error: sqlite3.Error) -> int:
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     """``mode`` is SQLite's: ``rw`` demands the file, ``rwc`` makes it."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.set_progress_handler(os.sched_yield, _TURN)
+    return connection
 
 
 def _tune(connection: sqlite3.Connection) -> None:
@@ -155,7 +157,6 @@ def _tune(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.set_progress_handler(os.sched_yield, _TURN)
 
 
 def _believable(folder: Path) -> bool:
