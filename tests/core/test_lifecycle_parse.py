@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -18,26 +17,11 @@ from proxy.core.lifecycle import (
     parse_extended_policy,
     parse_policy,
 )
+from tests.core.bad_policies import BAD_POLICIES, read_bad_policy
 
 Parser = Callable[[str], Policy]
 PARSERS: dict[str, Parser] = {"strict": parse_policy, "extended": parse_extended_policy}
-BAD_POLICIES = sorted(Path(__file__).with_name("lifecycle_policies").glob("*.policy"))
 SHIPPED = Path(__file__).parents[2] / "config" / "lifecycle"
-
-
-class Expected(NamedTuple):
-    """A fault line of a bad policy: the index of the rule, its priority, field, a part of the reason; ``-`` is none."""
-
-    rule: str
-    priority: str
-    field: str
-    reason: str
-
-
-def read_bad_policy(path: Path) -> tuple[list[str], list[Expected], str]:
-    head, text = path.read_text().split("---\n", 1)
-    dialects, *faults = (line.split(": ", 1)[1] for line in head.splitlines())
-    return dialects.split(), [Expected(*fault.split(" | ")) for fault in faults], text.removesuffix("\n")
 
 
 def padded(document: object) -> str:
