@@ -56,7 +56,7 @@ def test_clients_of_all_kinds_at_once_cost_the_upstream_every_byte_once(
     upstream.stop()
     big = f"/v2/{BIG.repository}/blobs/{images.big_layer}"
     size = len(images.layout.read(images.big_layer))
-    # Where the rest of a transfer goes to a second connection, what the first has in its socket's buffers was sent in vain.
+    # Where the rest goes to a second connection, what the first has in its buffers was sent in vain.
     assert size <= upstream.blob_bytes()[big] < size + size // 4
     assert {count for path, count in upstream.blob_transfers().items() if path != big} == {1}
 
