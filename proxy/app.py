@@ -14,36 +14,36 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from proxy.admin_api import AdminApi
 from proxy.cache.engine import CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
-from proxy.cache.owner import task_owner
-from proxy.cache.room import FreeSpaceRule
+from proxy.cache.space import FreeSpaceRule
 from proxy.cache.threads import start_threads
 from proxy.clock import steady_clock
 from proxy.config import Loaded, Settings
-from proxy.core.budget import Limits
+from proxy.core.budget import ByteLimits
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.client import WireRules
-from proxy.front.connections import ConnectionRules, Connections, Server
-from proxy.front.door import Door
-from proxy.front.journal import Journal, Line
-from proxy.front.lane import Lane
-from proxy.front.slow import slow_readers
-from proxy.front.wire import Wire
-from proxy.observed import Observed
-from proxy.ops.admin import Health, admin_app
+from proxy.front.access_log import AccessLog, Line
+from proxy.front.client import SenderRules
+from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.fast_path import FastPath
+from proxy.front.handler import Handler
+from proxy.front.sender import PlainSender
+from proxy.front.slow_clients import slow_clients
+from proxy.ops.admin import Readiness, admin_app
 from proxy.ops.lag import LoopLag
 from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.ops.metrics import Metrics
 from proxy.registries import Registries
 from proxy.reload import Reload, lifecycle_rules
-from proxy.steward import Steward
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
+from proxy.tasks.group import task_group
+from proxy.telemetry import Telemetry
 
 log = logging.getLogger("entrepot")
 
@@ -60,7 +60,7 @@ class Listening:
 
 
 class Stop:
-    """The wish to stop: once politely, twice at once."""
+    """The request to stop: once politely, twice at once."""
 
     def __init__(self) -> None:
         self.politely = asyncio.Event()
@@ -101,31 +101,33 @@ async def _run(
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(settings.limits.fills, settings.transfers.per_blob))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
-    slow = stack.enter_context(slow_readers())
+    slow = stack.enter_context(slow_clients())
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
-    owner = await stack.enter_async_context(task_owner())
+    tasks = await stack.enter_async_context(task_group())
     upstreams = Upstreams(
         registries.get, registries.immutable, registries.touch_period, registries.share, registries.push_times
     )
-    cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, owner, now)
+    cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, tasks, now)
     stack.push_async_callback(cache.settle)
-    journal = Journal(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
-    places = Connections(_connection_rules(settings))
+    access_log = AccessLog(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
+    places = ClientConnections(_connection_rules(settings))
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    door = Door(cache, names, Wire(senders, slow, WireRules(settings.limits.write_stall)), journal, now)
-    server = Server(door, places)
+    handler = Handler(
+        cache, names, PlainSender(senders, slow, SenderRules(settings.limits.write_stall)), access_log, now
+    )
+    server = Server(handler, places)
     lag = LoopLag()
-    observed = Observed(cache, journal, places, registries, logs, lag)
-    health = Health()
-    status = lambda: observed.status(door, time.monotonic() - started)  # noqa: E731
-    admin = admin_app(health, Metrics(observed.families()), status, Steward(cache.keeper).orders())
-    _reload_on_hangup(Reload(loaded.source, cache.keeper), owner, stack)
-    lane = Lane(cache, names, journal, server, now)
-    listening = await _listen(settings, lane, admin, stack)
-    owner.create_task(cache.keep_house(now))
-    owner.create_task(lane.keep_sweeping())
-    owner.create_task(lag.run())
+    observed = Telemetry(cache, access_log, places, registries, logs, lag)
+    health = Readiness()
+    status = lambda: observed.status(handler, time.monotonic() - started)  # noqa: E731
+    admin = admin_app(health, Metrics(observed.families()), status, AdminApi(cache.maintenance).operations())
+    _reload_on_hangup(Reload(loaded.source, cache.maintenance), tasks, stack)
+    fast_path = FastPath(cache, names, access_log, server, now)
+    listening = await _listen(settings, fast_path, admin, stack)
+    tasks.create_task(cache.keep_house(now))
+    tasks.create_task(fast_path.sweep_silent())
+    tasks.create_task(lag.run())
     # What was built lives as long as the process: the collector need not walk through it time and again.
     gc.collect()
     gc.freeze()
@@ -133,17 +135,17 @@ async def _run(
     announce(listening[1])
     await stop.politely.wait()
     health.ready = False
-    await _drain(settings, stop, listening[0], lane, door)
+    await _drain(settings, stop, listening[0], fast_path, handler)
 
 
-def _reload_on_hangup(reload: Reload, owner: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
+def _reload_on_hangup(reload: Reload, tasks: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, lambda: owner.create_task(reload()))
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
     stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
 async def _listen(
-    settings: Settings, lane: Lane, admin: web.Application, stack: AsyncExitStack
+    settings: Settings, fast_path: FastPath, admin: web.Application, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, Listening]:
     runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
     await runner.setup()
@@ -151,7 +153,7 @@ async def _listen(
     site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
     await site.start()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lane, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    listener = await loop.create_server(fast_path, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
     return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
 
 
@@ -160,19 +162,21 @@ def _address(name: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, lane: Lane, door: Door) -> None:
+async def _drain(
+    settings: Settings, stop: Stop, listener: asyncio.Server, fast_path: FastPath, handler: Handler
+) -> None:
     """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
     if not stop.hurried:
         await _until(stop.at_once, settings.drain.delay)
-    log.info("stopping: %d requests under way", door.active)
+    log.info("stopping: %d requests under way", handler.active)
     listener.close()
-    lane.close_idle()
+    fast_path.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
-    while door.active and time.monotonic() < deadline and not stop.at_once.is_set():
+    while handler.active and time.monotonic() < deadline and not stop.at_once.is_set():
         await _until(stop.at_once, 0.05)
-    if door.active:
-        log.warning("%d requests are cut off", door.active)
-    await lane.server.shutdown(0.1)
+    if handler.active:
+        log.warning("%d requests are cut off", handler.active)
+    await fast_path.server.shutdown(0.1)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
@@ -187,7 +191,7 @@ def _cache_rules(settings: Settings) -> CacheRules:
     tags, limits, free = settings.tags, settings.limits, settings.cache.min_free
     transfers = TransferRules(settings.transfers.per_blob)
     return CacheRules(
-        Limits(settings.cache.max_size),
+        ByteLimits(settings.cache.max_size),
         FreeSpaceRule(free.size, free.percent / 100),
         TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
         FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=IntakeRules(transfers=transfers)),

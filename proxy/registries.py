@@ -17,7 +17,7 @@ from proxy.config import (
     UpstreamSettings,
     read_credentials,
 )
-from proxy.core.budget import Limits as ByteLimits
+from proxy.core.budget import ByteLimits
 from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
 from proxy.core.errors import UpstreamRefused, UpstreamUnknown
 from proxy.core.names import Repository, Tag
@@ -33,7 +33,7 @@ from proxy.upstream.ecr_tokens import EcrTokenBook
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import Limits, RegistrySettings, Timing, trust_of
+from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing, trust_of
 from proxy.upstream.token_server import TokenServer
 
 _HOSTS = 1000  # registries at once; more than a pattern should ever bring
@@ -176,7 +176,7 @@ class Registries:
         return parse_ecr_host(name) or parse_ecr_host(urlsplit(self.settings_of(name).base_url(name)).hostname or "")
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
-        limits = Limits(manifest=self._settings.limits.manifest_size)
+        limits = ExchangeLimits(manifest=self._settings.limits.manifest_size)
         ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
         url = upstream.base_url(name)
         return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits)
@@ -190,8 +190,8 @@ class Registries:
                     raise UpstreamUnknown(name)
                 return EcrAuthorizer(name, self._ecr.private(_identity(auth, host)))
             case EcrPublicAuth() as auth:
-                keeper = self._ecr.public(_identity(auth, None))
-                return _public(network, ecr_public_credentials(name, keeper))
+                maintenance = self._ecr.public(_identity(auth, None))
+                return _public(network, ecr_public_credentials(name, maintenance))
             case BasicAuth() as auth:
                 return ChallengeAuthorizer(network, _basic(name, auth))
             case _ if is_ecr_public(name):

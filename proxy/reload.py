@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.cache.keeper import Keeper
 from proxy.cache.lifecycle import LifecycleRules
+from proxy.cache.maintenance import Maintenance
 from proxy.config import ConfigInvalid, FileRefused, Settings, load
 from proxy.core.lifecycle import PolicyInvalid
 from proxy.core.policies import Assignment
@@ -24,11 +24,11 @@ def lifecycle_rules(settings: Settings) -> LifecycleRules:
 @dataclass(frozen=True, slots=True)
 class Reload:
     source: Path | None
-    keeper: Keeper
+    maintenance: Maintenance
 
     async def __call__(self) -> None:
         """A faulty configuration changes nothing: what held before goes on to hold. Never raises."""
-        lifecycle = self.keeper.lifecycle
+        lifecycle = self.maintenance.lifecycle
         try:
             rules, pins = await asyncio.to_thread(self._read)
         except (ConfigInvalid, FileRefused, PolicyInvalid, OSError) as refused:
@@ -36,7 +36,7 @@ class Reload:
             log.error("the configuration is refused, policies and pins stay as they were: %s", refused)
             return
         lifecycle.configure(rules)
-        self.keeper.retention.pins.configure(pins)
+        self.maintenance.retention.pins.configure(pins)
         lifecycle.reloads["taken"] += 1
         log.info("%d lifecycle policies and %d pins are in force", len(rules.assignments), len(pins))
 

@@ -10,11 +10,12 @@ ROOT = Path(__file__).parent.parent / "proxy"
 
 MAY_IMPORT = {
     "core": {"core"},
-    "storage": {"core", "storage"},
-    "upstream": {"core", "upstream"},
-    "cache": {"core", "storage.contract", "upstream.contract", "cache"},
-    "front": {"core", "cache", "front"},
-    "ops": {"core", "upstream", "ops"},
+    "tasks": {"core", "tasks"},
+    "storage": {"core", "tasks", "storage"},
+    "upstream": {"core", "tasks", "upstream"},
+    "cache": {"core", "tasks", "storage.contract", "upstream.contract", "cache"},
+    "front": {"core", "tasks", "cache", "front"},
+    "ops": {"core", "tasks", "upstream", "ops"},
     "config": {"core", "config"},
 }
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from cachetools import TTLCache
 
-from proxy.cache.flights import Flights
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import BlobUnknown
 from proxy.core.names import Digest, Repository
+from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
 
 _REMEMBERED = 10_000
@@ -26,12 +26,12 @@ class Access:
         holdings: Holdings,
         registry: Callable[[str], Registry],
         negative_ttl: float,
-        owner: asyncio.TaskGroup,
+        tasks: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
         self._holdings = holdings
         self._registry = registry
-        self._checks: Flights[tuple[Repository, Digest], None] = Flights(owner)
+        self._checks: Flights[tuple[Repository, Digest], None] = Flights(tasks)
         self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, negative_ttl, timer=now)
 
     async def require(self, repository: Repository, digest: Digest) -> None:
@@ -59,7 +59,7 @@ class Access:
         if not await self._registry(repository.upstream).has_blob(repository.name, digest):
             self.deny(repository, digest)
             await self._holdings.catalog.disallow(repository, digest)
-            self._holdings.epochs.advance(digest)
+            self._holdings.generations.advance(digest)
         else:
             await self.grant(repository, digest)
         self.refuse_absent(repository, digest)

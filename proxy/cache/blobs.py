@@ -13,12 +13,12 @@ from cachetools import LRUCache
 from proxy.cache.access import Access
 from proxy.cache.answers import BlobAnswer, Outcome, SizeAnswer
 from proxy.cache.body import BytesBody
-from proxy.cache.fills import Fills, Opened
-from proxy.cache.flights import Flights
+from proxy.cache.fills import Fills, OpenedFill
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import BlobUnknown, StoreFailed
 from proxy.core.hashing import Hasher
 from proxy.core.names import Digest, Repository
+from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")
@@ -38,15 +38,15 @@ class Blobs:
         fills: Fills,
         access: Access,
         registry: Callable[[str], Registry],
-        owner: asyncio.TaskGroup,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._holdings = holdings
         self._fills = fills
         self._access = access
         self._registry = registry
-        self._openings: Flights[Digest, Opened] = Flights(owner)
+        self._openings: Flights[Digest, OpenedFill] = Flights(tasks)
         self._opener: dict[Digest, Repository] = {}
-        self._heads: Flights[tuple[Repository, Digest], None] = Flights(owner)
+        self._heads: Flights[tuple[Repository, Digest], None] = Flights(tasks)
         self._sizes: LRUCache[tuple[Repository, Digest], int | None] = LRUCache(10_000)
 
     async def get(self, repository: Repository, digest: Digest) -> BlobAnswer:
@@ -122,16 +122,16 @@ class Blobs:
                 raise
             return None  # another repository's failure is not an answer for this one
         if opened.fill is None:
-            proof = Hasher(digest)
-            passage = await self._fills.passage(repository, proof, opened.take() if first else None)
-            return BlobAnswer(passage, passage.size, Outcome.BYPASS)
+            verifier = Hasher(digest)
+            pass_through = await self._fills.pass_through(repository, verifier, opened.take() if first else None)
+            return BlobAnswer(pass_through, pass_through.size, Outcome.BYPASS)
         if not same:
             return None  # arriving now: to be followed once upstream allows it to this repository too
         body = self._fills.follow(opened.fill)
         outcome = Outcome.MISS if first else Outcome.COLLAPSED
         return BlobAnswer(body, opened.fill.size, outcome) if body is not None else None
 
-    async def _open(self, repository: Repository, digest: Digest) -> Opened:
+    async def _open(self, repository: Repository, digest: Digest) -> OpenedFill:
         try:
             opened = await self._fills.open(repository, digest)
         except BlobUnknown:

@@ -15,7 +15,7 @@ from proxy.storage.contract import BlobReader
 CHUNK = 1 << 20
 
 
-class FilePart(NamedTuple):
+class FilePiece(NamedTuple):
     """Bytes ``start`` up to ``end`` of an open file."""
 
     descriptor: int
@@ -29,7 +29,7 @@ class Body(Protocol):
     def ready(self, position: int) -> bool:
         """Would ``part`` return without waiting for upstream?"""
 
-    async def part(self, position: int, end: int | None) -> FilePart | bytes:
+    async def part(self, position: int, end: int | None) -> FilePiece | bytes:
         """What can be sent from ``position`` now, not beyond ``end``; empty bytes at the end of a blob whose size was
         not known. Raises a Fault when the blob will never be whole: the response must then break off."""
 
@@ -61,9 +61,9 @@ class HeldBody:
     def ready(self, position: int) -> bool:
         return True
 
-    async def part(self, position: int, end: int | None) -> FilePart | bytes:
+    async def part(self, position: int, end: int | None) -> FilePiece | bytes:
         assert self.size is not None
-        return await stretch(self.reader, position, self.size if end is None else end, self._readers)
+        return await piece_of(self.reader, position, self.size if end is None else end, self._readers)
 
     async def discard(self) -> None:
         await self._discard()
@@ -95,10 +95,10 @@ class BytesBody:
         """Nothing is open."""
 
 
-async def stretch(reader: BlobReader, start: int, end: int, readers: Executor) -> FilePart | bytes:
+async def piece_of(reader: BlobReader, start: int, end: int, readers: Executor) -> FilePiece | bytes:
     """The kernel's way where the reader has a file, otherwise one chunk of bytes."""
     descriptor = reader.fileno()
     if descriptor is not None:
-        return FilePart(descriptor, start, end)
+        return FilePiece(descriptor, start, end)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(readers, reader.read, start, min(CHUNK, end - start))

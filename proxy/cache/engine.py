@@ -1,4 +1,4 @@
-"""The cache as its doors see it: one object that answers pulls and lists."""
+"""The cache as its front sees it: one object that answers pulls and lists."""
 
 import asyncio
 import logging
@@ -11,19 +11,19 @@ from proxy.cache.access import Access
 from proxy.cache.blobs import Blobs
 from proxy.cache.fills import FillRules, Fills
 from proxy.cache.holdings import Holdings
-from proxy.cache.keeper import Keeper
 from proxy.cache.lifecycle import Lifecycle, LifecycleRules, PushTimes, no_push_times
 from proxy.cache.listings import Listings
+from proxy.cache.maintenance import Maintenance
 from proxy.cache.manifests import Manifests
 from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
-from proxy.cache.room import FreeSpaceRule, Room, Shares
 from proxy.cache.scrub import Scrub
+from proxy.cache.space import FreeSpaceRule, Shares, Space
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.touches import Touches
-from proxy.core.budget import Budget, Limits
+from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import StoreFailed
 from proxy.core.freshness import TagRules
 from proxy.storage.contract import BlobStore, Catalog
@@ -37,7 +37,7 @@ _BACKUP_EVERY = 300.0
 
 @dataclass(frozen=True, slots=True)
 class CacheRules:
-    limits: Limits
+    limits: ByteLimits
     free: FreeSpaceRule
     tags: TagRules
     fills: FillRules
@@ -66,16 +66,16 @@ class Cache:
         manifests: Manifests,
         listings: Listings,
         touches: Touches,
-        keeper: Keeper,
+        maintenance: Maintenance,
     ) -> None:
         self.holdings = holdings
-        self.room = keeper.room
+        self.space = maintenance.space
         self.fills = fills
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
         self.touches = touches
-        self.keeper = keeper
+        self.maintenance = maintenance
 
     async def keep_house(self, now: Callable[[], float]) -> None:
         """Runs until cancelled: the comparison of store and catalog once, marks of last use and copies of the catalog
@@ -83,17 +83,17 @@ class Cache:
         async with asyncio.TaskGroup() as house:
             house.create_task(self._compare(now))
             house.create_task(self.touches.run())
-            house.create_task(self.keeper.lifecycle.run())
-            house.create_task(self.keeper.scrub.run())
+            house.create_task(self.maintenance.lifecycle.run())
+            house.create_task(self.maintenance.scrub.run())
             house.create_task(_every(_FLUSH_EVERY, self.holdings.flush))
             house.create_task(_every(_BACKUP_EVERY, self.holdings.catalog.backup))
 
     async def _compare(self, now: Callable[[], float]) -> None:
         try:
             await self.holdings.in_store(self.holdings.store.sweep)
-            await self.holdings.finish_leaving()
+            await self.holdings.clear_tombstones()
             await reconcile(self.holdings, lambda digest: self.fills.get(digest) is not None, now())
-            await self.room.shrink()
+            await self.space.shrink()
         except StoreFailed as cause:
             log.error("store and catalog could not be compared: %s", cause)
 
@@ -119,7 +119,7 @@ async def start_cache(
     upstreams: Upstreams,
     rules: CacheRules,
     threads: Threads,
-    owner: asyncio.TaskGroup,
+    tasks: asyncio.TaskGroup,
     now: Callable[[], float],
 ) -> Cache:
     """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
@@ -130,22 +130,22 @@ async def start_cache(
     holdings.used_by.update({upstream: each.size for upstream, each in usage.items()})
     pins = Pins(catalog, rules.pins)
     await pins.load()
-    retention = Retention(holdings, pins, lambda digest: fills.get(digest) is not None, owner)
-    room = Room(holdings, retention, rules.free, upstreams.share, owner)
-    fills = Fills(holdings, room, registry, rules.fills, threads, owner, now)
-    access = Access(holdings, registry, rules.tags.negative_ttl, owner, now)
+    retention = Retention(holdings, pins, lambda digest: fills.get(digest) is not None, tasks)
+    space = Space(holdings, retention, rules.free, upstreams.share, tasks)
+    fills = Fills(holdings, space, registry, rules.fills, threads, tasks, now)
+    access = Access(holdings, registry, rules.tags.negative_ttl, tasks, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, now)
     touches = Touches(registry, upstreams.touch_period, now)
     return Cache(
         holdings,
         fills,
-        Blobs(holdings, fills, access, registry, owner),
-        Manifests(holdings, room, tags, registry, touches.served, owner, now),
-        Listings(holdings, registry, rules.tags, owner, now),
+        Blobs(holdings, fills, access, registry, tasks),
+        Manifests(holdings, space, tags, registry, touches.served, tasks, now),
+        Listings(holdings, registry, rules.tags, tasks, now),
         touches,
-        Keeper(
+        Maintenance(
             holdings,
-            room,
+            space,
             retention,
             Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times),
             Scrub(holdings, now),

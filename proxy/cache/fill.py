@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from threading import Lock
 
-from proxy.cache.body import FilePart, stretch
-from proxy.cache.passage import Passage
+from proxy.cache.body import FilePiece, piece_of
+from proxy.cache.pass_through import PassThrough
 from proxy.core.errors import Fault
 from proxy.core.hashing import HELD_BACK, Hasher
 from proxy.core.names import Digest, Repository
@@ -21,7 +21,7 @@ from proxy.storage.contract import Ingest
 _TURN = 0.0004  # seconds that one waiting reader puts off a wake: about what its turn costs
 _LONGEST_TURN = 0.05
 
-OpenPassage = Callable[[Hasher], Awaitable[Passage]]
+OpenPassThrough = Callable[[Hasher], Awaitable[PassThrough]]
 
 
 class Fill:
@@ -100,12 +100,12 @@ class Fill:
             finally:
                 self._waiting.pop(woken, None)
 
-    def follow(self, open_passage: OpenPassage, readers: Executor) -> "FillBody | None":
+    def follow(self, open_pass_through: OpenPassThrough, readers: Executor) -> "FillBody | None":
         """A body behind this fill; None when its file is no longer open."""
         if self._ended and self.followers == 0:
             return None
         self.followers += 1
-        return FillBody(self, open_passage, readers)
+        return FillBody(self, open_pass_through, readers)
 
     def leave(self) -> None:
         self.followers -= 1
@@ -138,22 +138,22 @@ class Fill:
 class FillBody:
     """One client's view of a fill."""
 
-    def __init__(self, fill: Fill, open_passage: OpenPassage, readers: Executor) -> None:
+    def __init__(self, fill: Fill, open_pass_through: OpenPassThrough, readers: Executor) -> None:
         self.size = fill.size
         self._fill = fill
-        self._open_passage = open_passage
+        self._open_pass_through = open_pass_through
         self._readers = readers
-        self._passage: Passage | None = None
+        self._passage: PassThrough | None = None
         self._closed = False
 
     def ready(self, position: int) -> bool:
         return self._fill.readable(position) > position
 
-    async def part(self, position: int, end: int | None) -> FilePart | bytes:
+    async def part(self, position: int, end: int | None) -> FilePiece | bytes:
         await self._fill.wait(position)
         readable = self._fill.readable(position)
         if readable > position:
-            return await stretch(
+            return await piece_of(
                 self._fill.reader, position, readable if end is None else min(readable, end), self._readers
             )
         if self._fill.fault is not None:
@@ -162,12 +162,12 @@ class FillBody:
             return await self._carry_on(self._fill.spilled, position, end)
         return b""
 
-    async def _carry_on(self, proof: Hasher, position: int, end: int | None) -> FilePart | bytes:
+    async def _carry_on(self, verifier: Hasher, position: int, end: int | None) -> FilePiece | bytes:
         if self._passage is None:
-            self._passage = await self._open_passage(proof.copy())
-        if position < proof.count:  # in the file, but held back until as much has come behind it
-            stop = min(proof.count, await self._passage.released(position))
-            return await stretch(self._fill.reader, position, stop if end is None else min(stop, end), self._readers)
+            self._passage = await self._open_pass_through(verifier.copy())
+        if position < verifier.count:  # in the file, but held back until as much has come behind it
+            stop = min(verifier.count, await self._passage.released(position))
+            return await piece_of(self._fill.reader, position, stop if end is None else min(stop, end), self._readers)
         return await self._passage.part(position, end)
 
     async def discard(self) -> None:

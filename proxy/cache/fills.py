@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from cachetools import TTLCache
 
 from proxy.cache.fill import Fill, FillBody
-from proxy.cache.holdings import Holdings, Membership
+from proxy.cache.holdings import Holdings, Provenance
+from proxy.cache.in_order_verifier import InOrderVerifier
 from proxy.cache.intake import Intake, IntakeRules, Source
-from proxy.cache.passage import Passage
-from proxy.cache.proof import Proof
+from proxy.cache.pass_through import PassThrough
 from proxy.cache.ranged import Extras
-from proxy.cache.room import Room
+from proxy.cache.space import Space
 from proxy.cache.threads import Threads
 from proxy.core.budget import Reservation
 from proxy.core.errors import Fault, NoSpace, Overloaded, StoreFailed, UpstreamBroken
@@ -49,7 +49,7 @@ class FillStats:
 
 
 @dataclass(slots=True)
-class Opened:
+class OpenedFill:
     """A fill to follow, or one transfer that cannot be kept, for the first who takes it."""
 
     fill: Fill | None
@@ -85,20 +85,20 @@ class Fills:
     def __init__(
         self,
         holdings: Holdings,
-        room: Room,
+        space: Space,
         registry: Callable[[str], Registry],
         rules: FillRules,
         threads: Threads,
-        owner: asyncio.TaskGroup,
+        tasks: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
         self.stats = FillStats()
         self._holdings = holdings
-        self._room = room
+        self._space = space
         self._registry = registry
         self._rules = rules
         self._threads = threads
-        self._owner = owner
+        self._tasks = tasks
         self._now = now
         self._arriving: dict[Digest, Fill] = {}
         self._places = asyncio.Semaphore(rules.at_once)
@@ -115,18 +115,20 @@ class Fills:
     def follow(self, fill: Fill) -> FillBody | None:
         """None when it is over and its file is closed."""
 
-        async def carry_on(proof: Hasher) -> Passage:
-            return await self.passage(fill.repository, proof)
+        async def carry_on(verifier: Hasher) -> PassThrough:
+            return await self.pass_through(fill.repository, verifier)
 
         return fill.follow(carry_on, self._threads.readers)
 
-    async def passage(self, repository: Repository, proof: Hasher, transfer: Transfer | None = None) -> Passage:
+    async def pass_through(
+        self, repository: Repository, verifier: Hasher, transfer: Transfer | None = None
+    ) -> PassThrough:
         """The rest of a blob from where ``proof`` ends, for one client."""
         if transfer is None:
-            transfer = await self._registry(repository.upstream).blob(repository.name, proof.digest, proof.count)
-        return Passage(transfer, proof, self._threads.passers, repository.upstream)
+            transfer = await self._registry(repository.upstream).blob(repository.name, verifier.digest, verifier.count)
+        return PassThrough(transfer, verifier, self._threads.pass_through, repository.upstream)
 
-    async def open(self, repository: Repository, digest: Digest) -> Opened:
+    async def open(self, repository: Repository, digest: Digest) -> OpenedFill:
         """Asks upstream and starts the fill; call it in a flight. Raises BlobUnknown, NameUnknown, Overloaded, and
         upstream's faults."""
         if (repository.upstream, digest) in self._distrusted:
@@ -146,25 +148,25 @@ class Fills:
             raise
         if run is None:
             self._places.release()
-            return Opened(None, transfer)
+            return OpenedFill(None, transfer)
         self._arriving[digest] = run.fill
-        task = self._owner.create_task(self._run(run))
+        task = self._tasks.create_task(self._run(run))
         # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
         task.add_done_callback(lambda _: self._ended(run))
         run.fill.left = lambda: self._judge_later(run.fill, task)
-        return Opened(run.fill)
+        return OpenedFill(run.fill)
 
     async def _prepare(self, repository: Repository, digest: Digest, transfer: Transfer) -> _Run | None:
         """Room and an ingest; None where the blob cannot be kept."""
         reservation: Reservation | None = None
         try:
-            largest = min(self._room.largest(repository.upstream), self._rules.largest)
+            largest = min(self._space.largest(repository.upstream), self._rules.largest)
             if transfer.size is not None and transfer.size > largest:
                 log.warning("%s of %s: %d bytes pass through, at most %d are cached", digest, repository,
                             transfer.size, largest)  # fmt: skip
                 return None
             granted = min(_STEP, largest) if transfer.size is None else transfer.size
-            reservation = await self._room.reserve(granted, repository.upstream)
+            reservation = await self._space.reserve(granted, repository.upstream)
             if reservation is None:
                 log.warning("%s of %s passes through: no room below max_size or min_free", digest, repository)
                 return None
@@ -220,14 +222,14 @@ class Fills:
 
         async def grant(wanted: int) -> int:
             more = min(wanted, run.largest - run.granted)
-            if more <= 0 or not await self._room.extend(run.reservation, more):
+            if more <= 0 or not await self._space.extend(run.reservation, more):
                 return 0
             run.granted += more
             return more
 
-        proof = Proof(Hasher(fill.digest), fill.reader, fill.arrived_from, self._threads.provers)
+        verifier = InOrderVerifier(Hasher(fill.digest), fill.reader, fill.arrived_from, self._threads.provers)
         source = Source(reopen, grant, self._extras)
-        intake = Intake(fill, run.ingest, proof, self._threads.movers, source)
+        intake = Intake(fill, run.ingest, verifier, self._threads.movers, source)
         if not await intake.run(run.transfer, run.granted, self._rules.intake):
             self.stats.spilled += 1
             log.error("%s of %s: no room for more of it, readers carry on uncached", fill.digest, fill.repository)
@@ -235,7 +237,7 @@ class Fills:
         assert fill.size is not None
         now = self._now()
         content = Content(fill.digest, fill.size, "", now, now, fill.repository.upstream)
-        await self._holdings.commit(run.ingest, content, Membership(fill.repository), run.reservation)
+        await self._holdings.commit(run.ingest, content, Provenance(fill.repository), run.reservation)
         self.stats.completed += 1
 
     def _failed(self, fill: Fill, fault: Fault) -> None:

@@ -16,12 +16,12 @@ from typing import NamedTuple, TypeVar
 from cachetools import LRUCache
 
 from proxy.cache.body import HeldBody
-from proxy.cache.epochs import Epochs
-from proxy.cache.removals import Removals
+from proxy.cache.generations import Generations
 from proxy.cache.threads import acquire
+from proxy.cache.tombstones import Tombstones
 from proxy.core.budget import Budget, Reservation
 from proxy.core.errors import ContentMissing
-from proxy.core.graph import Departure, Node
+from proxy.core.graph import Node, Removal
 from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.contract import BlobStore, Catalog, Content, Ingest
 
@@ -34,7 +34,7 @@ _HOT_REPOSITORIES = 64  # of one digest
 _MARKS = 500  # of last use, written at once
 
 
-class Membership(NamedTuple):
+class Provenance(NamedTuple):
     """Through which repository content came, and what it refers to if it is a manifest."""
 
     repository: Repository
@@ -47,7 +47,9 @@ class Holdings:
     def __init__(
         self, store: BlobStore, catalog: Catalog, budget: Budget, threads: Executor, now: Callable[[], float]
     ) -> None:
-        self.epochs = Epochs()  # of a digest: held, and allowed to whom; of (repository, tag): where it points
+        self.generations = (
+            Generations()
+        )  # of a digest: held, and allowed to whom; of (repository, tag): where it points
         self.catalog = catalog
         self.budget = budget
         self.store = store
@@ -60,7 +62,7 @@ class Holdings:
         self._used: dict[Digest, float] = {}
         self._open: Counter[Digest] = Counter()
         self._committing: Counter[Digest] = Counter()
-        self._removals = Removals(store, catalog, threads, self._gone)
+        self._tombstones = Tombstones(store, catalog, threads, self._gone)
         self._changing = asyncio.Lock()
 
     async def in_store(self, work: Callable[..., T], *arguments: object) -> T:
@@ -134,9 +136,9 @@ class Holdings:
         return digest in self._open or digest in self._committing
 
     async def _look_up(self, repository: Repository, digest: Digest) -> Content | None:
-        epoch = self.epochs.of(digest)
+        generation = self.generations.of(digest)
         content = await self.catalog.held(repository, digest)
-        if content is not None and epoch == self.epochs.of(digest):  # otherwise it may have left meanwhile
+        if content is not None and generation == self.generations.of(digest):  # otherwise it may have left meanwhile
             known = self._hot.setdefault(digest, {})
             if len(known) >= _HOT_REPOSITORIES:
                 known.clear()
@@ -154,10 +156,10 @@ class Holdings:
         """An ingest; aborted by itself where nobody waits for it any more. Raises NoSpace or StoreFailed."""
         return await acquire(self._threads, self.store.begin, lambda ingest: ingest.abort())
 
-    async def commit(self, ingest: Ingest, content: Content, member: Membership, reservation: Reservation) -> None:
+    async def commit(self, ingest: Ingest, content: Content, member: Provenance, reservation: Reservation) -> None:
         """Makes an ingest durable and known, and its reservation committed bytes. Raises NoSpace or StoreFailed; the
         reservation is then still the caller's."""
-        await self._removals.passed(content.digest)
+        await self._tombstones.passed(content.digest)
         self._committing[content.digest] += 1
         try:
             await self.in_store(ingest.commit, content.digest, content.size)
@@ -166,7 +168,7 @@ class Holdings:
                 await self.catalog.add(content, member.repository, member.children)
                 if before is not None:
                     self._gone(before)
-                self._removals.uncount(content.digest)
+                self._tombstones.uncount(content.digest)
                 reservation.commit(content.size)
                 self.used_by[before.upstream if before and before.upstream else content.upstream] += content.size
         finally:
@@ -178,7 +180,7 @@ class Holdings:
         """What lies in the store under its digest, unknown to the catalog, is held from now on; but not what is there
         only because its removal is under way or has failed."""
         async with self._changing:
-            if content.digest in self._removals:
+            if content.digest in self._tombstones:
                 return
             if await self.catalog.content(content.digest) is None:
                 await self.catalog.add(content, None, children)
@@ -195,36 +197,36 @@ class Holdings:
                 self._gone(content)
         self._forget_hot(content.digest for content in contents)
 
-    async def release(self, digests: Sequence[Digest], decide: Callable[[Sequence[Node]], Departure]) -> Departure:
+    async def release(self, digests: Sequence[Digest], decide: Callable[[Sequence[Node]], Removal]) -> Removal:
         """Lets go what ``decide`` says of these and all that hangs on them; nothing changes between look and deed.
         Known to the catalog first, so that a crash in between leaves bytes without an entry and a note to remove them;
         the budget has the bytes back once they are gone. Not to be cancelled."""
-        with ExitStack() as removal:
+        with ExitStack() as under_way:
             async with self._changing:
-                departure = decide(await self.catalog.kin(digests))
-                if not departure.seats and not departure.freed:
-                    return departure
-                freed = [node.digest for node in departure.freed]
-                removal.enter_context(self._removals.under_way(freed))
-                for repository, tag in await self.catalog.release(sorted(departure.seats), freed):
+                removal = decide(await self.catalog.closure(digests))
+                if not removal.memberships and not removal.freed:
+                    return removal
+                freed = [node.digest for node in removal.freed]
+                under_way.enter_context(self._tombstones.under_way(freed))
+                for repository, tag in await self.catalog.release(sorted(removal.memberships), freed):
                     self.untagged(repository, tag)
-                self._removals.let_go(departure.freed)
-                self._forget_hot([*freed, *(seat.digest for seat in departure.seats)])
-            await self._removals.remove(freed)
-        return departure
+                self._tombstones.let_go(removal.freed)
+                self._forget_hot([*freed, *(membership.digest for membership in removal.memberships)])
+            await self._tombstones.remove(freed)
+        return removal
 
-    async def finish_leaving(self) -> int:
+    async def clear_tombstones(self) -> int:
         """Removes bytes that a crash or a failing disk left behind a release; returns of how many contents."""
-        with ExitStack() as removal:
+        with ExitStack() as under_way:
             async with self._changing:
-                found = await self._removals.left_over(self._committing)
-                removal.enter_context(self._removals.under_way(found))
-            await self._removals.remove(found)
+                found = await self._tombstones.left_over(self._committing)
+                under_way.enter_context(self._tombstones.under_way(found))
+            await self._tombstones.remove(found)
         return len(found)
 
     def _forget_hot(self, digests: Iterable[Digest]) -> None:
         for digest in digests:
-            self.epochs.advance(digest)
+            self.generations.advance(digest)
             self._bytes.pop(digest, None)
             self._hot.pop(digest, None)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
 from proxy.core.errors import StoreFailed
-from proxy.core.graph import Departure, Parting, Seat
+from proxy.core.graph import Membership, Removal, Removed
 from proxy.core.lifecycle import Action, Decision, Image, evaluate
 from proxy.core.moments import due_in
 from proxy.core.names import Digest, Repository
@@ -50,7 +50,7 @@ class Review(NamedTuple):
     images: int  # that it has
     decisions: list[Decision]
     stays: frozenset[Digest]  # to be expired by a rule, but pinned or in use
-    departure: Departure  # what goes, and the bytes that are freed by it after sharing
+    removal: Removal  # what goes, and the bytes that are freed by it after sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Lifecycle:
         async with aclosing(self.expire(self.rules.assignments)) as reviews:
             async for review in reviews:
                 repositories, images = repositories + 1, images + review.images
-                expired, freed = expired + len(review.departure.seats), freed + review.departure.size
+                expired, freed = expired + len(review.removal.memberships), freed + review.removal.size
         await self._retention.tidy()
         self.last = LastRun(began, self._now() - began, repositories, images, expired, freed)
         await self._holdings.catalog.write_note(_NOTE, json.dumps(asdict(self.last)))
@@ -132,21 +132,27 @@ class Lifecycle:
 
     async def preview(self, assignments: Sequence[Assignment], pattern: str = "*") -> AsyncGenerator[Review, None]:
         """What would go now from repositories that fit the pattern. Changes nothing."""
-        parting = Parting()
+        removed = Removed()
         async with aclosing(self._judged(assignments, pattern)) as judged:
             async for repository, images, decisions in judged:
-                departure, stays = await self._retention.weigh(_seats(repository, decisions), parting)
-                yield Review(repository, images, decisions, frozenset(seat.digest for seat in stays), departure)
+                removal, stays = await self._retention.weigh(_seats(repository, decisions), removed)
+                yield Review(
+                    repository, images, decisions, frozenset(membership.digest for membership in stays), removal
+                )
 
     async def expire(self, assignments: Sequence[Assignment], pattern: str = "*") -> AsyncGenerator[Review, None]:
         """Lets it go."""
         async with aclosing(self._judged(assignments, pattern)) as judged:
             async for repository, images, decisions in judged:
                 self.actions.update(decision.action.value for decision in decisions)
-                departure, stays = await self._retention.expire(_seats(repository, decisions))
-                if departure.seats:
-                    log.info("%s: %d images expired, %d bytes freed", repository, len(departure.seats), departure.size)
-                yield Review(repository, images, decisions, frozenset(seat.digest for seat in stays), departure)
+                removal, stays = await self._retention.expire(_seats(repository, decisions))
+                if removal.memberships:
+                    log.info(
+                        "%s: %d images expired, %d bytes freed", repository, len(removal.memberships), removal.size
+                    )
+                yield Review(
+                    repository, images, decisions, frozenset(membership.digest for membership in stays), removal
+                )
 
     async def _judged(
         self, assignments: Sequence[Assignment], pattern: str
@@ -212,6 +218,6 @@ def image_of(repository: Repository, held: HeldImage, pushed: Mapping[str, float
     )
 
 
-def _seats(repository: Repository, decisions: Sequence[Decision]) -> list[Seat]:
+def _seats(repository: Repository, decisions: Sequence[Decision]) -> list[Membership]:
     expiring = (decision.image.digest for decision in decisions if decision.action is Action.EXPIRE)
-    return [Seat(repository, Digest(digest)) for digest in expiring]
+    return [Membership(repository, Digest(digest)) for digest in expiring]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from proxy.cache.answers import Outcome
-from proxy.cache.flights import Flights
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import Outage, ReferrersUnsupported
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
 from proxy.core.paging import LARGEST_PAGE, Page, cut
+from proxy.tasks.flights import Flights
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
 _REFERRERS_BYTES = 16 << 20
@@ -42,15 +42,15 @@ class Listings:
         holdings: Holdings,
         registry: Callable[[str], Registry],
         rules: TagRules,
-        owner: asyncio.TaskGroup,
+        tasks: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
         self._holdings = holdings
         self._registry = registry
         self._rules = rules
         self._now = now
-        self._tags: Flights[tuple[Repository, int | None, str | None], TagsPage] = Flights(owner)
-        self._asking: Flights[ReferrersKey, _Kept] = Flights(owner)
+        self._tags: Flights[tuple[Repository, int | None, str | None], TagsPage] = Flights(tasks)
+        self._asking: Flights[ReferrersKey, _Kept] = Flights(tasks)
         self._referrers: LRUCache[ReferrersKey, _Kept] = LRUCache(
             _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
         )

@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable
 from cachetools import TTLCache
 
 from proxy.cache.answers import ManifestAnswer, Outcome
-from proxy.cache.flights import Flights
-from proxy.cache.holdings import Holdings, Membership
-from proxy.cache.room import Room
+from proxy.cache.holdings import Holdings, Provenance
+from proxy.cache.space import Space
 from proxy.cache.tags import Tags
 from proxy.core.errors import Absent, Fault, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamRefused
 from proxy.core.freshness import Standing, age
 from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.storage.contract import Content, TagRecord
+from proxy.tasks.flights import Flights
 from proxy.upstream.contract import FetchedManifest, Registry
 
 log = logging.getLogger("entrepot.manifest")
@@ -35,21 +35,21 @@ class Manifests:
     def __init__(
         self,
         holdings: Holdings,
-        room: Room,
+        space: Space,
         tags: Tags,
         registry: Callable[[str], Registry],
         served: Callable[[Repository, Digest], None],
-        owner: asyncio.TaskGroup,
+        tasks: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
         self.tags = tags
         self._holdings = holdings
-        self._room = room
+        self._space = space
         self._registry = registry
         self._served = served
-        self._owner = owner
+        self._tasks = tasks
         self._now = now
-        self._flights: Flights[Key, ManifestAnswer] = Flights(owner)
+        self._flights: Flights[Key, ManifestAnswer] = Flights(tasks)
         self._audited: TTLCache[Key, bool] = TTLCache(10_000, _AUDIT_AGAIN, timer=now)
         self._absent: TTLCache[Key, Absent] = TTLCache(10_000, tags.rules.negative_ttl, timer=now)
 
@@ -125,7 +125,7 @@ class Manifests:
     def _audit_behind(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         if self.tags.audit_is_due(record) and (repository, tag) not in self._audited:
             self._audited[repository, tag] = True
-            self._owner.create_task(self._audit(repository, tag, record))
+            self._tasks.create_task(self._audit(repository, tag, record))
 
     async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         try:
@@ -174,7 +174,7 @@ class Manifests:
             facts = read_manifest(fetched.raw, fetched.media_type)
         except ManifestInvalid as cause:
             raise UpstreamBroken(repository.upstream, f"{fetched.digest} is not a manifest: {cause}") from None
-        reservation = await self._room.reserve(len(fetched.raw), repository.upstream)
+        reservation = await self._space.reserve(len(fetched.raw), repository.upstream)
         if reservation is None:
             return False
         now = self._now()
@@ -184,7 +184,7 @@ class Manifests:
             ingest = await self._holdings.begin()
             try:
                 await self._holdings.in_store(ingest.write, 0, fetched.raw)
-                await self._holdings.commit(ingest, content, Membership(repository, facts.children), reservation)
+                await self._holdings.commit(ingest, content, Provenance(repository, facts.children), reservation)
             finally:
                 await self._holdings.in_store(ingest.abort)
         except (NoSpace, StoreFailed) as cause:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cachetools import TTLCache
 
 from proxy.cache.fill import Fill
-from proxy.cache.leg import Leg
+from proxy.cache.segment import Segment
 from proxy.core.errors import Fault, Outage, RateLimited
 from proxy.core.transfer_plan import Parts, Tempo, TransferRules
 from proxy.upstream.contract import Transfer
@@ -23,14 +23,14 @@ _LIMITED_TRIES = 3  # of a lone transfer, when upstream answers 429 between two 
 
 log = logging.getLogger("entrepot.fill")
 
-Bring = Callable[[Leg, Transfer, Executor], Awaitable[None]]
+Bring = Callable[[Segment, Transfer, Executor], Awaitable[None]]
 Open = Callable[[int, int | None], Awaitable[Transfer]]
 
 
-class Assignment(NamedTuple):
+class SegmentTransfer(NamedTuple):
     """A part, and the transfer that begins with it."""
 
-    leg: Leg
+    segment: Segment
     transfer: Transfer
 
 
@@ -57,7 +57,7 @@ class Extras:
 
 
 class Ranged:
-    """``bring`` brings a leg whole and closes the transfer; ``reopen`` opens another one."""
+    """``bring`` brings a segment whole and closes the transfer; ``reopen`` opens another one."""
 
     def __init__(self, fill: Fill, bring: Bring, reopen: Open, extras: Extras, rules: TransferRules) -> None:
         assert fill.size is not None
@@ -73,18 +73,18 @@ class Ranged:
 
     async def run(self, transfer: Transfer, movers: Executor) -> None:
         """Returns when every byte has come. Raises the first failure that did not heal."""
-        first = Leg(0, self._size)
+        first = Segment(0, self._size)
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(group, first))
-                await self._work(Assignment(first, transfer), movers)
+                await self._work(SegmentTransfer(first, transfer), movers)
                 watching.cancel()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         self._working += 1
         await self._work(await self._following(), movers)  # a part that was meant for one who could not be had
 
-    async def _watch(self, group: asyncio.TaskGroup, first: Leg) -> None:
+    async def _watch(self, group: asyncio.TaskGroup, first: Segment) -> None:
         loop = asyncio.get_running_loop()
         while not self._tempo.settled:
             begun, before, waited = loop.time(), self._fill.received, first.waited(loop.time())
@@ -97,11 +97,11 @@ class Ranged:
                     self._tempo.refused()
                     break
 
-    async def _add(self, group: asyncio.TaskGroup, first: Leg) -> bool:
+    async def _add(self, group: asyncio.TaskGroup, first: Segment) -> bool:
         """One more transfer; False where there can be none."""
         if not self._extras.take(self._fill.repository.upstream):
             return False
-        added: Assignment | None = None
+        added: SegmentTransfer | None = None
         try:
             added = await self._split(first) if self._parts is None else await self._further(self._parts)
         finally:
@@ -116,27 +116,27 @@ class Ranged:
         work.add_done_callback(lambda _: transfer.close())  # a task may be cancelled before it begins
         return True
 
-    async def _split(self, first: Leg) -> Assignment | None:
+    async def _split(self, first: Segment) -> SegmentTransfer | None:
         """What is far enough ahead of the first transfer is no longer its own, once somebody else brings it."""
         parts = Parts(first.position, self._size, self._rules)
         parts.take(self._tempo.wanted)
         added = await self._further(parts)
-        if added is not None and not first.cut(added.leg.position):
+        if added is not None and not first.cut(added.segment.position):
             added.transfer.close()
             return None
         if added is not None:
             self._parts = parts
         return added
 
-    async def _further(self, parts: Parts) -> Assignment | None:
+    async def _further(self, parts: Parts) -> SegmentTransfer | None:
         part = parts.take(self._tempo.wanted)
         if part is None:
             return None
-        added: Assignment | None = None
+        added: SegmentTransfer | None = None
         try:
             transfer = await self._open(part)
             if transfer.offset == part[0]:
-                added = Assignment(Leg(*part), transfer)
+                added = SegmentTransfer(Segment(*part), transfer)
             else:
                 transfer.close()  # upstream knows no ranges
         except Fault as fault:
@@ -146,23 +146,23 @@ class Ranged:
                 parts.give_back(part)
         return added
 
-    async def _work(self, assignment: Assignment | None, movers: Executor) -> None:
+    async def _work(self, assignment: SegmentTransfer | None, movers: Executor) -> None:
         """One part after the other, until there are none or fewer transfers do."""
         try:
             while assignment is not None:
-                await self._bring(assignment.leg, assignment.transfer, movers)
+                await self._bring(assignment.segment, assignment.transfer, movers)
                 assignment = await self._following()
         finally:
             self._working -= 1
 
-    async def _following(self) -> Assignment | None:
+    async def _following(self) -> SegmentTransfer | None:
         tries = 0
         while self._parts is not None and self._working <= self._tempo.wanted:
             part = self._parts.take(self._tempo.wanted)
             if part is None:
                 break
             try:
-                return Assignment(Leg(*part), await self._open(part))
+                return SegmentTransfer(Segment(*part), await self._open(part))
             except Outage as outage:
                 self._parts.give_back(part)
                 if self._working > 1:

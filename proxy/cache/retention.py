@@ -8,12 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from proxy.cache.flights import Flights
 from proxy.cache.holdings import Holdings
 from proxy.cache.pins import Pins
-from proxy.core.graph import Departure, Graph, Node, Parting, Seat
+from proxy.core.graph import Graph, Membership, Node, Removal, Removed
 from proxy.core.names import Digest
-from proxy.storage.contract import FIRST_SPOT, Content, Shelf, Spot
+from proxy.storage.contract import FIRST_CURSOR, Content, Cursor, EvictionClass
+from proxy.tasks.flights import Flights
 
 _PAGE = 8  # images looked at in one step, so that no step is long
 _COMPACTED = 1 << 20  # bytes of the catalog given back in one step
@@ -39,7 +39,7 @@ class Retention:
         holdings: Holdings,
         pins: Pins,
         arriving: Callable[[Digest], bool],
-        owner: asyncio.TaskGroup,
+        tasks: asyncio.TaskGroup,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.stats = RetentionStats()
@@ -47,36 +47,36 @@ class Retention:
         self._holdings = holdings
         self._arriving = arriving
         self._sleep = sleep
-        self._steps: Flights[object, Departure] = Flights(owner)
+        self._steps: Flights[object, Removal] = Flights(tasks)
 
-    async def weigh(self, seats: Sequence[Seat], parting: Parting) -> tuple[Departure, list[Seat]]:
-        """What ``expire`` would do, after what has left in ``parting``, which grows by it. Changes nothing."""
-        departures, stays = [], []
-        for page in _pages(seats):
-            graph = self._graph(await self._holdings.catalog.kin([seat.digest for seat in page]))
-            departure, staying = graph.expire(page, parting)
-            departures.append(departure)
+    async def weigh(self, memberships: Sequence[Membership], removed: Removed) -> tuple[Removal, list[Membership]]:
+        """What ``expire`` would do, after what has left in ``removed``, which grows by it. Changes nothing."""
+        removals, stays = [], []
+        for page in _pages(memberships):
+            graph = self._graph(await self._holdings.catalog.closure([membership.digest for membership in page]))
+            removal, staying = graph.expire(page, removed)
+            removals.append(removal)
             stays += staying
-        return _joined(departures), stays
+        return _joined(removals), stays
 
-    async def expire(self, seats: Sequence[Seat]) -> tuple[Departure, list[Seat]]:
+    async def expire(self, memberships: Sequence[Membership]) -> tuple[Removal, list[Membership]]:
         """These images leave their repositories, in small steps; and those that stay."""
-        departures: list[Departure] = []
-        stays: list[Seat] = []
-        for page in _pages(seats):
+        removals: list[Removal] = []
+        stays: list[Membership] = []
+        for page in _pages(memberships):
 
-            def decide(graph: Graph, page: Sequence[Seat] = page) -> Departure:
-                departure, staying = graph.expire(page)
+            def decide(graph: Graph, page: Sequence[Membership] = page) -> Removal:
+                removal, staying = graph.expire(page)
                 stays.extend(staying)
-                return departure
+                return removal
 
             began = time.monotonic()
-            departures.append(await self._step([seat.digest for seat in page], decide))
+            removals.append(await self._step([membership.digest for membership in page], decide))
             await self._sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
-        departure = _joined(departures)
-        self.stats.expired += len(departure.seats)
-        self.stats.expired_bytes += departure.size
-        return departure, stays
+        removal = _joined(removals)
+        self.stats.expired += len(removal.memberships)
+        self.stats.expired_bytes += removal.size
+        return removal, stays
 
     async def evict(self, wanted: int, upstream: str | None = None) -> int:
         """Least recently used first, whole images before orphans; of one upstream if that is given. Returns the bytes
@@ -86,34 +86,34 @@ class Retention:
         def weighs(node: Node) -> int:
             return node.size if upstream in (None, node.upstream) else 0
 
-        for shelf in Shelf:
-            after = FIRST_SPOT
+        for eviction_class in EvictionClass:
+            after = FIRST_CURSOR
             while freed < wanted:
-                page = await self._holdings.catalog.idle(shelf, after, _PAGE, upstream)
+                page = await self._holdings.catalog.idle(eviction_class, after, _PAGE, upstream)
                 if not page:
                     break
-                departure = await self._evict(page, wanted - freed, weighs)
-                freed += sum(map(weighs, departure.freed))
-                after = Spot(page[-1].used_at, page[-1].digest)
+                removal = await self._evict(page, wanted - freed, weighs)
+                freed += sum(map(weighs, removal.freed))
+                after = Cursor(page[-1].used_at, page[-1].digest)
         return freed
 
-    async def _evict(self, page: Sequence[Content], wanted: int, weighs: Callable[[Node], int]) -> Departure:
+    async def _evict(self, page: Sequence[Content], wanted: int, weighs: Callable[[Node], int]) -> Removal:
         order = [content.digest for content in page]
-        departure = await self._step(order, lambda graph: graph.evict(order, wanted, weighs))
-        self.stats.evicted += len(departure.freed)
-        self.stats.evicted_bytes += departure.size
-        return departure
+        removal = await self._step(order, lambda graph: graph.evict(order, wanted, weighs))
+        self.stats.evicted += len(removal.freed)
+        self.stats.evicted_bytes += removal.size
+        return removal
 
-    async def purge(self, digest: Digest) -> Departure:
+    async def purge(self, digest: Digest) -> Removal:
         """The content wherever it is held; nothing of it if it is pinned or in use."""
-        departure = await self._step([digest], lambda graph: graph.purge(digest))
-        self.stats.purged += len(departure.freed)
-        self.stats.purged_bytes += departure.size
-        return departure
+        removal = await self._step([digest], lambda graph: graph.purge(digest))
+        self.stats.purged += len(removal.freed)
+        self.stats.purged_bytes += removal.size
+        return removal
 
     async def tidy(self) -> None:
         """Finishes what a failing disk interrupted, and gives the catalog's own unused space back."""
-        await self._holdings.finish_leaving()
+        await self._holdings.clear_tombstones()
         unused = await self._holdings.catalog.compact(_COMPACTED)
         while unused >= _COMPACTED:
             await self._sleep(_PAUSE)
@@ -121,7 +121,7 @@ class Retention:
             if unused >= before:
                 return
 
-    async def _step(self, digests: Sequence[Digest], decide: Callable[[Graph], Departure]) -> Departure:
+    async def _step(self, digests: Sequence[Digest], decide: Callable[[Graph], Removal]) -> Removal:
         """Whoever waits for it may be cancelled; the step is not."""
         step = object()
         return await self._steps.join(
@@ -135,11 +135,11 @@ class Retention:
         return self._holdings.is_open(digest) or self._arriving(digest) or self.pins.names_part(digest)
 
 
-def _pages(seats: Sequence[Seat]) -> Iterable[Sequence[Seat]]:
-    return (seats[start : start + _PAGE] for start in range(0, len(seats), _PAGE))
+def _pages(memberships: Sequence[Membership]) -> Iterable[Sequence[Membership]]:
+    return (memberships[start : start + _PAGE] for start in range(0, len(memberships), _PAGE))
 
 
-def _joined(departures: Iterable[Departure]) -> Departure:
-    found = list(departures)
-    seats = frozenset(seat for each in found for seat in each.seats)
-    return Departure(seats, tuple(node for each in found for node in each.freed))
+def _joined(removals: Iterable[Removal]) -> Removal:
+    found = list(removals)
+    memberships = frozenset(membership for each in found for membership in each.memberships)
+    return Removal(memberships, tuple(node for each in found for node in each.freed))

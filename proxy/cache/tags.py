@@ -59,17 +59,17 @@ class Tags:
         record = TagRecord(digest, self._now())
         self._records[repository, tag] = record
         self.moved.pop((repository, tag), None)
-        self._holdings.epochs.advance((repository, tag))
+        self._holdings.generations.advance((repository, tag))
         await self._holdings.catalog.set_tag(repository, tag, record)
 
     async def forget(self, repository: Repository, tag: Tag) -> None:
         self._records.pop((repository, tag), None)
-        self._holdings.epochs.advance((repository, tag))
+        self._holdings.generations.advance((repository, tag))
         await self._holdings.catalog.drop_tag(repository, tag)
 
     def _untagged(self, repository: Repository, tag: Tag) -> None:
         self._records.pop((repository, tag), None)
-        self._holdings.epochs.advance((repository, tag))
+        self._holdings.generations.advance((repository, tag))
 
     def audit_is_due(self, record: TagRecord) -> bool:
         """Was it believed for nothing but being immutable, and for so long that a look is owed?"""

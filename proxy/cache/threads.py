@@ -16,7 +16,7 @@ class Threads(NamedTuple):
     extra: ThreadPoolExecutor  # one for each further transfer of a fill, for no more than ``extras``
     extras: int
     provers: ThreadPoolExecutor  # hashing what came before its turn; as many as can work at once
-    passers: ThreadPoolExecutor  # passages hold one only while a chunk is under way
+    pass_through: ThreadPoolExecutor  # pass-throughs hold one only while a chunk is under way
     store: ThreadPoolExecutor  # opening, committing, removing
     readers: ThreadPoolExecutor  # bytes of homes that have no files
 

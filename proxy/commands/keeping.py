@@ -1,4 +1,4 @@
-"""``entrepot purge``, ``pin``, ``unpin`` and ``verify``: orders to the running cache about single contents."""
+"""``entrepot purge``, ``pin``, ``unpin`` and ``verify``: operations on the running cache about single contents."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from proxy.commands.session import (
     Event,
     admin_json,
     load_or_stop,
-    order,
+    operate,
     stop,
     working,
 )
@@ -37,7 +37,7 @@ def purge(
     if not yes:
         _confirm(loaded, target)
     with working("purging"):
-        events = list(order(loaded, "purge", {"target": target}))
+        events = list(operate(loaded, "purge", {"target": target}))
     summary = events.pop()["summary"]
     gone = [each for event in events for each in event["purged"]]
     if as_json:
@@ -52,7 +52,7 @@ def purge(
 
 
 def _confirm(loaded: Loaded, target: str) -> None:
-    events = list(order(loaded, "purge", {"target": target, "preview": True}))
+    events = list(operate(loaded, "purge", {"target": target, "preview": True}))
     summary = events.pop()["summary"]
     gone = [each for event in events for each in event["purged"]]
     if not gone:
@@ -93,8 +93,8 @@ def pin(
     """Never let this content go, whatever the policies and the budget say."""
     if pattern is None and not listed:
         stop(WRONG, "say what to pin, or --list")
-    wish = {"pin": pattern} if pattern is not None else {}
-    _pins(load_or_stop(config), wish, as_json, show=listed)
+    request = {"pin": pattern} if pattern is not None else {}
+    _pins(load_or_stop(config), request, as_json, show=listed)
 
 
 def unpin(pattern: str, config: ConfigFile = None, as_json: AsJson = False) -> None:
@@ -104,8 +104,8 @@ def unpin(pattern: str, config: ConfigFile = None, as_json: AsJson = False) -> N
         stop(FAILED, f"{pattern} is not pinned by command (pins of the configuration go with the configuration)")
 
 
-def _pins(loaded: Loaded, wish: dict[str, Any], as_json: bool, *, show: bool) -> dict[str, Any]:
-    [answer] = order(loaded, "pins", wish)
+def _pins(loaded: Loaded, request: dict[str, Any], as_json: bool, *, show: bool) -> dict[str, Any]:
+    [answer] = operate(loaded, "pins", request)
     if as_json:
         print(json.dumps(answer["pins"], indent=2))
     elif show and not answer["pins"]:
@@ -129,7 +129,7 @@ def verify(
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("verifying", total=total)
-        for event in order(loaded, "verify", {"rate": rate}):
+        for event in operate(loaded, "verify", {"rate": rate}):
             summary = event.get("summary", summary)
             if "bad" in event:
                 bad.append(event)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from proxy.commands import shown
-from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, Event, load_or_stop, order, stop, working
+from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, Event, load_or_stop, operate, stop, working
 from proxy.config import FileRefused, Loaded
 from proxy.core.errors import Fault
 from proxy.core.lifecycle import (
@@ -76,10 +76,10 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """What would go from the running cache now, by which rule, and how much that frees. Changes nothing."""
-    wish: dict[str, Any] = {"repository": repository, "extensions": extensions}
+    request: dict[str, Any] = {"repository": repository, "extensions": extensions}
     if policy is not None:
-        wish["policy"] = _text(policy)
-    _carry_out(load_or_stop(config), "lifecycle/preview", wish, as_json)
+        request["policy"] = _text(policy)
+    _carry_out(load_or_stop(config), "lifecycle/preview", request, as_json)
 
 
 @app.command()
@@ -128,9 +128,9 @@ async def _from_ecr(loaded: Loaded, wanted: str) -> str:
         await registries.close()
 
 
-def _carry_out(loaded: Loaded, name: str, wish: dict[str, Any], as_json: bool) -> None:
+def _carry_out(loaded: Loaded, name: str, request: dict[str, Any], as_json: bool) -> None:
     with working("looking at the images"):
-        events = list(order(loaded, name, wish))
+        events = list(operate(loaded, name, request))
     summary: dict[str, Any] = events.pop()["summary"]
     results = [(event["repositoryName"], result) for event in events for result in event["previewResults"]]
     if as_json:

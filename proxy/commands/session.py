@@ -45,10 +45,10 @@ def admin_json(loaded: Loaded, path: str) -> Any:
         return json.loads(connection.getresponse().read())
 
 
-def order(loaded: Loaded, name: str, wish: Event) -> Iterator[Event]:
+def operate(loaded: Loaded, name: str, request: Event) -> Iterator[Event]:
     """What the running proxy says while it carries the order out; exits with words where it does not."""
     with _talk(loaded, _PATIENCE) as connection:
-        body = json.dumps(wish)
+        body = json.dumps(request)
         connection.request("POST", f"/api/v1/{name}", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         if answer.status != 200:

@@ -7,12 +7,12 @@ from proxy.config.auth import (
     AnonymousAuth,
     Auth,
     BasicAuth,
-    Credentials,
+    BasicCredentials,
     EcrAuth,
     EcrPublicAuth,
     read_credentials,
 )
-from proxy.config.faults import ConfigInvalid, Fault
+from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.lifecycle import LifecycleSettings
 from proxy.config.load import Loaded, load
 from proxy.config.places import Address, canonical_name
@@ -35,13 +35,13 @@ __all__ = [
     "AnonymousAuth",
     "Auth",
     "BasicAuth",
+    "BasicCredentials",
     "CacheSettings",
+    "ConfigFault",
     "ConfigInvalid",
-    "Credentials",
     "DrainSettings",
     "EcrAuth",
     "EcrPublicAuth",
-    "Fault",
     "FileRefused",
     "FreeSpace",
     "LifecycleSettings",

@@ -71,17 +71,17 @@ class BasicAuth(Section):
         return self
 
 
-class Credentials(NamedTuple):
+class BasicCredentials(NamedTuple):
     username: str
     password: SecretStr
 
 
-def read_credentials(auth: BasicAuth, environ: Mapping[str, str]) -> Credentials:
+def read_credentials(auth: BasicAuth, environ: Mapping[str, str]) -> BasicCredentials:
     """User and password as they are now. Raises FileRefused. Blocks for small files."""
     username = auth.username
     if username is None:
         username = read_secret(SecretSource(auth.username_file, auth.username_env), environ).get_secret_value()
-    return Credentials(username, read_secret(SecretSource(auth.password_file, auth.password_env), environ))
+    return BasicCredentials(username, read_secret(SecretSource(auth.password_file, auth.password_env), environ))
 
 
 class _AwsAuth(Section):

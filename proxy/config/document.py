@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from proxy.config.faults import Fault, fault_at
+from proxy.config.faults import ConfigFault, fault_at
 from proxy.config.section import KeyPath
 
 SIZE_LIMIT = 1024 * 1024
@@ -19,7 +19,7 @@ _TAGS = frozenset(
 class Document(NamedTuple):
     tree: dict[str, Any]
     lines: dict[KeyPath, int]
-    faults: list[Fault]
+    faults: list[ConfigFault]
 
 
 class _Loader(yaml.SafeLoader):
@@ -73,12 +73,12 @@ def parse_scalar(text: str) -> object:
 
 
 def _unreadable(line: int, sentence: str) -> Document:
-    return Document({}, {}, [Fault("", line, sentence)])
+    return Document({}, {}, [ConfigFault("", line, sentence)])
 
 
 class _Builder:
     def __init__(self, lines: dict[KeyPath, int]) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[ConfigFault] = []
         self._lines = lines
         self._constructor = yaml.constructor.SafeConstructor()
 

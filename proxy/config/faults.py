@@ -29,7 +29,7 @@ _SENTENCES = {
 _PASSWORD = "is never written here: put it in a file and name that file as password_file"
 
 
-class Fault(NamedTuple):
+class ConfigFault(NamedTuple):
     key: str  # as in tags.ttl or lifecycle[0].policy; empty for the file as a whole
     line: int | None  # of the file, from 1; None where the value comes from elsewhere
     sentence: str
@@ -42,7 +42,7 @@ class Fault(NamedTuple):
 class ConfigInvalid(Exception):
     """Every fault of a configuration, in the order of lines. ``str()`` has a line for each."""
 
-    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
+    def __init__(self, source: str, faults: Iterable[ConfigFault]) -> None:
         self.source = source
         self.faults = sorted(faults, key=lambda fault: (fault.line or 0, fault.key, fault.sentence))
         lines = (f"{source}:{fault.line}: {fault}" if fault.line else f"{source}: {fault}" for fault in self.faults)
@@ -58,15 +58,15 @@ def written_key(path: KeyPath) -> str:
     return cut if cut.isascii() and cut.isprintable() else ascii(cut)[1:-1]
 
 
-def fault_at(path: KeyPath, sentence: str, origins: Origins) -> Fault:
+def fault_at(path: KeyPath, sentence: str, origins: Origins) -> ConfigFault:
     """A fault with the origin of the value, or of the nearest mapping round it."""
     origin = next((origins[path[:end]] for end in range(len(path), -1, -1) if path[:end] in origins), None)
     if isinstance(origin, str):
-        return Fault(written_key(path), None, sentence, origin)
-    return Fault(written_key(path), origin, sentence)
+        return ConfigFault(written_key(path), None, sentence, origin)
+    return ConfigFault(written_key(path), origin, sentence)
 
 
-def faults_of(error: ValidationError, tree: object, origins: Origins, known: Sequence[str]) -> Iterator[Fault]:
+def faults_of(error: ValidationError, tree: object, origins: Origins, known: Sequence[str]) -> Iterator[ConfigFault]:
     """Pydantic's errors as faults. ``known`` are the keys to suggest for an unknown one."""
     for details in error.errors(include_url=False, include_input=False):
         path = _path_of(details, tree)

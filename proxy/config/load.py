@@ -9,7 +9,7 @@ import pydantic
 
 from proxy.config.auth import BasicAuth
 from proxy.config.document import SIZE_LIMIT, Document, parse_document
-from proxy.config.faults import ConfigInvalid, Fault, faults_of
+from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
 from proxy.config.overrides import CONFIG_VARIABLE, ignored_variables, override
 from proxy.config.schema import known_keys
 from proxy.config.secrets import FileRefused, Surroundings, read_file
@@ -34,7 +34,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     try:
         document = parse_document(read_file(path, SIZE_LIMIT)) if path is not None else Document({}, {}, [])
     except FileRefused as refused:
-        raise ConfigInvalid(source, [Fault("", None, str(refused))]) from None
+        raise ConfigInvalid(source, [ConfigFault("", None, str(refused))]) from None
     tree, faults = document.tree, list(document.faults)
     origins: dict[KeyPath, int | str] = dict(document.lines)
     faults += override(tree, origins, environ)

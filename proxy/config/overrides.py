@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from proxy.config.document import parse_scalar
-from proxy.config.faults import Fault, written_key
+from proxy.config.faults import ConfigFault, written_key
 from proxy.config.section import KeyPath, Section
 from proxy.config.settings import Settings
 
@@ -25,7 +25,7 @@ def variables() -> dict[str, KeyPath]:
     return {_variable(leaf.path): leaf.path for leaf in _leaves(Settings, ())}
 
 
-def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: Mapping[str, str]) -> list[Fault]:
+def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: Mapping[str, str]) -> list[ConfigFault]:
     """Writes the values of the environment into ``tree`` and their variables into ``origins``."""
     faults = []
     for leaf in _leaves(Settings, ()):
@@ -41,7 +41,7 @@ def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: M
             section[leaf.path[-1]] = _value(environ[variable], leaf)
             origins[leaf.path] = variable
         except ValueError:
-            faults.append(Fault(written_key(leaf.path), None, "cannot be read as a value", variable))
+            faults.append(ConfigFault(written_key(leaf.path), None, "cannot be read as a value", variable))
     return faults
 
 

@@ -168,7 +168,7 @@ Size = Annotated[
 
 PositiveSize = Annotated[Size, at_least(1, format_size)]
 
-Room = Annotated[
+Space = Annotated[
     FreeSpace,
     PlainValidator(parse_free_space),
     PlainSerializer(str, return_type=str),

@@ -19,7 +19,7 @@ from proxy.config.quantities import (
     MiB,
     PositiveDuration,
     PositiveSize,
-    Room,
+    Space,
     at_least,
     at_most,
     format_size,
@@ -38,7 +38,7 @@ class CacheSettings(Section):
     """Folder of the cache; one process per cache. Without it: $XDG_CACHE_HOME/entrepot or ~/.cache/entrepot."""
     max_size: PositiveSize = 50 * GiB
     """How much may be kept. What was used least recently goes first."""
-    min_free: Room = FreeSpace(5.0, 5 * GiB)
+    min_free: Space = FreeSpace(5.0, 5 * GiB)
     """Room to leave free on the disk: a size, a percentage, or the larger of both."""
 
 

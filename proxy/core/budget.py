@@ -12,7 +12,7 @@ _BLOB_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ByteLimits:
     """All in bytes."""
 
     soft: int
@@ -38,7 +38,7 @@ class Limits:
 class Budget:
     """Counts bytes; names no victims and removes nothing."""
 
-    def __init__(self, limits: Limits, committed: int = 0) -> None:
+    def __init__(self, limits: ByteLimits, committed: int = 0) -> None:
         self.limits = limits
         self.committed = committed
         self.reserved = 0

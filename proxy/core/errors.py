@@ -18,6 +18,10 @@ Fault
 An outage is never a refusal and a refusal never an outage.
 """
 
+from typing import TypeVar
+
+E = TypeVar("E", bound=Exception)
+
 
 class Fault(Exception):
     """The root. ``str()`` of any kind is a sentence for the user."""
@@ -170,3 +174,11 @@ class StoreFailed(OwnFault):
 
 class ContentMissing(OwnFault):
     """The store does not hold what the catalog says: a miss, never an error for a client."""
+
+
+def afresh(fault: E) -> E:
+    """A new exception of the same kind, facts and text: one instance that is raised again and again would gather
+    tracebacks."""
+    again = type(fault).__new__(type(fault), *fault.args)
+    again.__dict__.update(fault.__dict__)
+    return again

@@ -1,6 +1,6 @@
 """The names of the OCI distribution spec as values that cannot be malformed.
 
-A digest, tag or repository that exists has passed its grammar, so nobody below the door checks again and file names
+A digest, tag or repository that exists has passed its grammar, so nobody below the front checks again and file names
 may be made of them. Grammar: OCI distribution-spec "Pulling manifests"; image-spec descriptor "Digests".
 """
 

@@ -19,7 +19,7 @@ class ClientGone(ConnectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class WireRules:
+class SenderRules:
     stall: float = 60.0  # seconds without progress before a client is cut off
     slowest: int = 16 << 10  # bytes per second on average, looked at once ``stall`` has passed
 
@@ -27,7 +27,7 @@ class WireRules:
 class Pace:
     """How fast one client takes its reply; time that we wait for upstream is not held against it."""
 
-    def __init__(self, rules: WireRules) -> None:
+    def __init__(self, rules: SenderRules) -> None:
         self._rules = rules
         self._sent = 0
         self._waited = 0.0  # seconds, in all

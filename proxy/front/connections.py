@@ -27,7 +27,7 @@ class ConnectionRules:
     headers: int = 100
 
 
-class Connections:
+class ClientConnections:
     """The places that connections take."""
 
     def __init__(self, rules: ConnectionRules) -> None:
@@ -82,12 +82,12 @@ class Sent(web.StreamResponse):
         return None
 
 
-class Connection(RequestHandler):
-    """aiohttp's protocol of one connection, whose place was taken by the lane that hands it over."""
+class FullConnection(RequestHandler):
+    """aiohttp's protocol of one connection, whose place was taken by the fast path that hands it over."""
 
     __slots__ = ("_address", "_first", "_places")
 
-    def __init__(self, places: Connections, address: str, manager: "Server", **options: Any) -> None:
+    def __init__(self, places: ClientConnections, address: str, manager: "Server", **options: Any) -> None:
         super().__init__(manager, **options)
         self._places = places
         self._address = address
@@ -132,7 +132,7 @@ class Connection(RequestHandler):
 class Server(web.Server):
     """aiohttp's low-level server, with our connections."""
 
-    def __init__(self, handler: Any, places: Connections) -> None:
+    def __init__(self, handler: Any, places: ClientConnections) -> None:
         super().__init__(handler)
         self.places = places
         self._options: dict[str, Any] = {
@@ -147,7 +147,7 @@ class Server(web.Server):
 
     def take_over(self, transport: asyncio.Transport, address: str, received: bytes) -> None:
         """The connection is aiohttp's from now on, with the bytes that have come."""
-        connection = Connection(self.places, address, self, loop=self._loop, **self._options)
+        connection = FullConnection(self.places, address, self, loop=self._loop, **self._options)
         transport.set_protocol(connection)
         connection.connection_made(transport)
         connection.data_received(received)

@@ -33,7 +33,7 @@ CACHE_STATUS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Stream:
     """Bytes ``start`` up to ``end`` of a body; ``end`` is None while the size is not known."""
 
     body: Body
@@ -47,7 +47,7 @@ class Reply:
 
     status: int
     headers: Headers
-    content: bytes | Stretch
+    content: bytes | Stream
     outcome: str  # of the metrics
     length: int | None  # of the content, None while nobody knows
 
@@ -68,12 +68,12 @@ def blob(asked: BlobPull, answer: BlobAnswer) -> Reply:
     proven before it ends."""
     headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
     if _matches(asked.known, asked.digest):
-        return Reply(304, headers, Stretch(answer.body, 0, 0), answer.outcome.value, None)
+        return Reply(304, headers, Stream(answer.body, 0, 0), answer.outcome.value, None)
     span = None if answer.outcome is Outcome.BYPASS else _span(asked.range, answer.size)
     if span is None:
-        return Reply(200, headers, Stretch(answer.body, 0, answer.size), answer.outcome.value, answer.size)
+        return Reply(200, headers, Stream(answer.body, 0, answer.size), answer.outcome.value, answer.size)
     ranged = ("Content-Range", f"bytes {span.start}-{span.end - 1}/{answer.size}")
-    content = Stretch(answer.body, span.start, span.end)
+    content = Stream(answer.body, span.start, span.end)
     return Reply(206, [*headers, ranged], content, answer.outcome.value, span.length)
 
 

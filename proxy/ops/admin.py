@@ -7,11 +7,11 @@ from typing import Any
 from aiohttp import web
 
 from proxy.ops.metrics import Metrics
-from proxy.ops.orders import Order, order_routes
+from proxy.ops.operations import AdminOperation, operation_routes
 
 
 @dataclass(slots=True)
-class Health:
+class Readiness:
     """Ready from the first moment it listens until it is told to stop."""
 
     ready: bool = False
@@ -22,7 +22,7 @@ Answer = Callable[[web.Request], Awaitable[Any]]
 
 
 def admin_app(
-    health: Health, metrics: Metrics, status: Callable[[], dict[str, Any]], orders: Mapping[str, Order]
+    health: Readiness, metrics: Metrics, status: Callable[[], dict[str, Any]], operations: Mapping[str, AdminOperation]
 ) -> web.Application:
     """Routes of the admin listener."""
 
@@ -48,7 +48,7 @@ def admin_app(
             web.get("/readyz", readyz),
             web.get("/metrics", scrape),
             web.get("/api/v1/status", show_status),
-            *order_routes(orders),
+            *operation_routes(operations),
         ]
     )
     return app

@@ -3,7 +3,7 @@
 One connection on one thread of its own, so calls queue instead of meeting SQLite's locks; the copy runs on a second
 thread with a second connection, which in WAL mode waits for nobody and holds nobody up. Every call is one hop and every
 write one transaction: a caller who is cancelled leaves it whole or not begun. What is done there, in SQL, stands in
-``rows`` and ``departures``; the file itself is ``recovery``'s.
+``rows`` and ``removal``; the file itself is ``recovery``'s.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from proxy.core.errors import NoSpace, OwnFault, StoreFailed
-from proxy.core.graph import Node, Seat
+from proxy.core.graph import Membership, Node
 from proxy.core.names import Digest, Repository, Tag
-from proxy.storage import departures, rows
-from proxy.storage.contract import Content, HeldImage, Shelf, Spot, TagRecord, Usage
+from proxy.storage import removal, rows
+from proxy.storage.contract import Content, Cursor, EvictionClass, HeldImage, TagRecord, Usage
 from proxy.storage.faults import fault_of
 from proxy.storage.recovery import Recovery, copy_catalog, is_corruption, open_catalog, primary_code, suspect
 
@@ -89,26 +89,28 @@ class SqliteCatalog:
     async def between(self, first: str, last: str) -> list[Content]:
         return await self._read(rows.between, first, last)
 
-    async def idle(self, shelf: Shelf, after: Spot, limit: int, upstream: str | None = None) -> list[Content]:
-        return await self._read(departures.idle, shelf, after, limit, upstream)
+    async def idle(
+        self, eviction_class: EvictionClass, after: Cursor, limit: int, upstream: str | None = None
+    ) -> list[Content]:
+        return await self._read(removal.idle, eviction_class, after, limit, upstream)
 
     async def images(self, repository: Repository, after: str, limit: int) -> list[HeldImage]:
-        return await self._look(departures.images, repository, after, limit)
+        return await self._look(removal.images, repository, after, limit)
 
-    async def kin(self, digests: Sequence[Digest]) -> list[Node]:
-        return await self._look(departures.kin, digests)
+    async def closure(self, digests: Sequence[Digest]) -> list[Node]:
+        return await self._look(removal.closure, digests)
 
-    async def release(self, seats: Sequence[Seat], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
-        return await self._write(departures.release, seats, freed)
+    async def release(self, memberships: Sequence[Membership], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
+        return await self._write(removal.release, memberships, freed)
 
-    async def leaving(self, limit: int) -> list[Digest]:
-        return await self._read(departures.leaving, limit)
+    async def tombstones(self, limit: int) -> list[Digest]:
+        return await self._read(removal.tombstones, limit)
 
     async def left(self, digests: Sequence[Digest]) -> None:
-        await self._write(departures.left, digests)
+        await self._write(removal.left, digests)
 
     async def compact(self, size: int) -> int:
-        return await self._read(departures.compact, size)
+        return await self._read(removal.compact, size)
 
     async def note(self, name: str) -> str | None:
         return await self._read(rows.note, name)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from proxy.core.graph import Node, Seat
+from proxy.core.graph import Membership, Node
 from proxy.core.names import Digest, Repository, Tag
 
 # ---------------------------------------------------------------- bytes
@@ -124,21 +124,21 @@ class HeldImage(NamedTuple):
     size: int  # bytes, with everything held that it refers to
 
 
-class Shelf(Enum):
+class EvictionClass(Enum):
     """What goes as one when space is needed."""
 
     IMAGES = "images"  # manifests that no held index refers to and whose subject, if any, is not held
     ORPHANS = "orphans"  # blobs that no held manifest refers to
 
 
-class Spot(NamedTuple):
+class Cursor(NamedTuple):
     """A position in an order of last use."""
 
     used_at: float
     digest: str
 
 
-FIRST_SPOT = Spot(float("-inf"), "")
+FIRST_CURSOR = Cursor(float("-inf"), "")
 
 
 class Catalog(Protocol):
@@ -193,23 +193,25 @@ class Catalog(Protocol):
 
     # ------------------------------------------------ letting go; no call looks at more than it was asked for
 
-    async def idle(self, shelf: Shelf, after: Spot, limit: int, upstream: str | None = None) -> list[Content]:
-        """What is on the shelf, least recently used first, then by digest, strictly after that spot; of one upstream if
-        that is given."""
+    async def idle(
+        self, eviction_class: EvictionClass, after: Cursor, limit: int, upstream: str | None = None
+    ) -> list[Content]:
+        """What is of the class, least recently used first, then by digest, strictly after the cursor; of one upstream
+        if that is given."""
 
     async def images(self, repository: Repository, after: str, limit: int) -> list[HeldImage]:
         """The images of a repository by digest, strictly after that one."""
 
-    async def kin(self, digests: Sequence[Digest]) -> list[Node]:
+    async def closure(self, digests: Sequence[Digest]) -> list[Node]:
         """These, as far as they are held, with all their held descendants and referrers. A blob that was not asked for
         itself has no places."""
 
-    async def release(self, seats: Sequence[Seat], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
+    async def release(self, memberships: Sequence[Membership], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
         """In one step: the memberships are gone, and the tags of those repositories that point to those digests, which
         are returned; what is freed is no longer held, nor a member of anything, but ``leaving`` until ``left`` or added
         again."""
 
-    async def leaving(self, limit: int) -> list[Digest]:
+    async def tombstones(self, limit: int) -> list[Digest]:
         """What was released and not reported as left: its bytes may still be in the store."""
 
     async def left(self, digests: Sequence[Digest]) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from proxy.core.graph import Node, Place, Seat
+from proxy.core.graph import Membership, Node, Place
 from proxy.core.names import Digest, Repository, Tag
-from proxy.storage.contract import Content, HeldImage, Shelf, Spot, TagRecord, Usage
+from proxy.storage.contract import Content, Cursor, EvictionClass, HeldImage, TagRecord, Usage
 
 
 class MemoryCatalog:
@@ -15,7 +15,7 @@ class MemoryCatalog:
         self._members: dict[Repository, dict[Digest, float | None]] = {}  # since when it is cached there, if it was
         self._tags: dict[tuple[Repository, Tag], TagRecord] = {}
         self._children: dict[Digest, set[Digest]] = {}
-        self._leaving: set[Digest] = set()
+        self._released: set[Digest] = set()
         self._notes: dict[str, str] = {}
         self._pins: set[str] = set()
 
@@ -32,7 +32,7 @@ class MemoryCatalog:
             used_at=max(known.used_at, content.used_at),
             upstream=known.upstream or content.upstream,
         )
-        self._leaving.discard(content.digest)
+        self._released.discard(content.digest)
         if repository is not None:
             since = self._members.setdefault(repository, {})
             if since.get(content.digest) is None:
@@ -90,13 +90,15 @@ class MemoryCatalog:
 
     # ------------------------------------------------ letting go
 
-    async def idle(self, shelf: Shelf, after: Spot, limit: int, upstream: str | None = None) -> list[Content]:
+    async def idle(
+        self, eviction_class: EvictionClass, after: Cursor, limit: int, upstream: str | None = None
+    ) -> list[Content]:
         found = (
             content
             for content in self._content.values()
             if (content.used_at, content.digest) > after
             and upstream in (None, content.upstream)
-            and bool(content.media_type) is (shelf is Shelf.IMAGES)
+            and bool(content.media_type) is (eviction_class is EvictionClass.IMAGES)
             and not self._parents(content.digest)
             and content.subject not in self._content
         )
@@ -118,7 +120,7 @@ class MemoryCatalog:
             sum(self._content[part].size for part in self._parts([digest])),
         )
 
-    async def kin(self, digests: Sequence[Digest]) -> list[Node]:
+    async def closure(self, digests: Sequence[Digest]) -> list[Node]:
         return [self._node(digest, digest in digests) for digest in self._parts(digests, with_referrers=True)]
 
     def _node(self, digest: Digest, asked: bool) -> Node:
@@ -140,24 +142,26 @@ class MemoryCatalog:
             if digest in members
         )
 
-    async def release(self, seats: Sequence[Seat], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
-        untagged = [(repository, tag) for repository, digest in seats for tag in self._tags_of(repository, digest)]
-        for repository, digest in seats:
+    async def release(self, memberships: Sequence[Membership], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
+        untagged = [
+            (repository, tag) for repository, digest in memberships for tag in self._tags_of(repository, digest)
+        ]
+        for repository, digest in memberships:
             await self.disallow(repository, digest)
         for repository, tag in untagged:
             await self.drop_tag(repository, tag)
-        self._leaving.update(digest for digest in freed if digest in self._content)
+        self._released.update(digest for digest in freed if digest in self._content)
         await self.forget(freed)
         for members in self._members.values():
             for digest in freed:
                 members.pop(digest, None)
         return untagged
 
-    async def leaving(self, limit: int) -> list[Digest]:
-        return sorted(self._leaving)[:limit]
+    async def tombstones(self, limit: int) -> list[Digest]:
+        return sorted(self._released)[:limit]
 
     async def left(self, digests: Sequence[Digest]) -> None:
-        self._leaving.difference_update(digests)
+        self._released.difference_update(digests)
 
     async def compact(self, size: int) -> int:
         return 0

@@ -1,7 +1,7 @@
 """The catalog's rows, as SQL: what is held, who may have it, where tags point, when content was last used, and notes.
 
 Every function runs on the catalog's thread; one that writes, inside the transaction of its caller. Letting go has a
-room of its own, ``departures``; the tables are made in ``recovery``.
+room of its own, ``removal``; the tables are made in ``recovery``.
 """
 
 import sqlite3

@@ -61,7 +61,7 @@ def _unwrapped(address: Address) -> Address:
     return address.sixtofour or address
 
 
-class Vicinity:
+class AddressPolicy:
     """Where one registry lives, as its own connections found it; other hosts may be there too, or global."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ _PAUSE = struct.pack("ll", 0, 20_000)  # seconds and microseconds
 Admit = Callable[[str], None]
 
 
-class Connection:
+class UpstreamConnection:
     """One socket and the protocol on it. ``interrupt`` may come from any thread, everything else from one at a time."""
 
     def __init__(self, origin: Origin, sock: socket.socket) -> None:
@@ -108,7 +108,7 @@ class _Response(http.client.HTTPResponse):
         raise http.client.LineTooLong("trailers")
 
 
-class Connections:
+class ConnectionPool:
     """The idle connections to one kind of host of one upstream."""
 
     def __init__(self, admit: Admit, context: ssl.SSLContext, connect_timeout: float, idle: float) -> None:
@@ -117,10 +117,10 @@ class Connections:
         self._connect_timeout = connect_timeout  # seconds
         self._keep = idle  # seconds
         self._lock = threading.Lock()
-        self._idle: deque[tuple[float, Connection]] = deque()
+        self._idle: deque[tuple[float, UpstreamConnection]] = deque()
         self._closed = False
 
-    def idle(self, origin: Origin) -> Connection | None:
+    def idle(self, origin: Origin) -> UpstreamConnection | None:
         """The most recently used one that is still good."""
         while (connection := self._take(origin)) is not None:
             if not connection.readable():
@@ -128,7 +128,7 @@ class Connections:
             connection.close()
         return None
 
-    def fresh(self, origin: Origin) -> Connection:
+    def fresh(self, origin: Origin) -> UpstreamConnection:
         """Raises OSError; AddressForbidden where every address of the host is against the policy."""
         sock = self._connect(origin)
         if origin.scheme == "https":
@@ -137,9 +137,9 @@ class Connections:
             except BaseException:
                 sock.close()
                 raise
-        return Connection(origin, sock)
+        return UpstreamConnection(origin, sock)
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: UpstreamConnection) -> None:
         """Only where the last answer was read to its end and the other side keeps the connection."""
         connection.served += 1
         now = time.monotonic()
@@ -162,7 +162,7 @@ class Connections:
         for connection in idle:
             connection.close()
 
-    def _take(self, origin: Origin) -> Connection | None:
+    def _take(self, origin: Origin) -> UpstreamConnection | None:
         with self._lock:
             stale = self._expired(time.monotonic())
             found = next((entry for entry in reversed(self._idle) if entry[1].origin == origin), None)
@@ -172,7 +172,7 @@ class Connections:
             connection.close()
         return found[1] if found else None
 
-    def _expired(self, now: float) -> list[Connection]:
+    def _expired(self, now: float) -> list[UpstreamConnection]:
         stale = []
         while self._idle and now - self._idle[0][0] > self._keep:
             stale.append(self._idle.popleft()[1])

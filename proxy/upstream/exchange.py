@@ -13,7 +13,7 @@ from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, retry_after
 from proxy.upstream.health import Health, RetryBudget, retry_delay
-from proxy.upstream.message import Answer, Kind, Reach, Request
+from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
 
@@ -126,8 +126,8 @@ class Exchange:
 
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
         headers = dict(ask.headers) if authorization is None else {**ask.headers, "Authorization": authorization}
-        reach = Reach.HOME if target.origin.host == self._network.home.origin.host else Reach.AWAY
-        return Request(ask.method, target, headers, reach, self._network.settings.limits.total)
+        host_class = HostClass.HOME if target.origin.host == self._network.home.origin.host else HostClass.AWAY
+        return Request(ask.method, target, headers, host_class, self._network.settings.limits.total)
 
     async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:
         """Where the answer sends us; None where it is the one to return."""

@@ -3,7 +3,7 @@
 import base64
 import json
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from proxy.core.errors import (
     Absent,
@@ -42,17 +42,6 @@ class Rejection(NamedTuple):
     retry_after: float | None  # seconds, capped
     at_home: bool  # the registry itself said so, not a host that it redirected to
     reason: str = ""  # the registry's own sentence
-
-
-F = TypeVar("F", bound=Fault)
-
-
-def afresh(fault: F) -> F:
-    """A new exception of the same kind, facts and text: one instance that is raised again and again would gather
-    tracebacks."""
-    again = type(fault).__new__(type(fault), *fault.args)
-    again.__dict__.update(fault.__dict__)
-    return again
 
 
 def error_code(body: bytes) -> str | None:

@@ -1,7 +1,6 @@
 """Is an upstream worth asking now? Pure: ``now`` is an argument, monotonic seconds."""
 
-from proxy.core.errors import Outage, RateLimited
-from proxy.upstream.fault_table import afresh
+from proxy.core.errors import Outage, RateLimited, afresh
 
 OPENS_AFTER = 5  # outages in a row
 PROBE_EVERY = 5.0  # seconds

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from proxy.upstream.target import Target
 
 
-class Reach(Enum):
+class HostClass(Enum):
     """By what right a host is connected to; decides the address policy and the trust in certificates."""
 
     HOME = "home"  # the registry itself
@@ -19,7 +19,7 @@ class Request(NamedTuple):
     method: str
     target: Target
     headers: Mapping[str, str]
-    reach: Reach
+    host_class: HostClass
     total: float  # seconds that the whole exchange may take; for a blob, up to the headers
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from proxy.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.address import Vicinity
-from proxy.upstream.bulk import BulkAnswer, BulkSender
+from proxy.upstream.address import AddressPolicy
+from proxy.upstream.buffered import BufferedClient
 from proxy.upstream.message import Answer, Kind, Request
 from proxy.upstream.settings import RegistrySettings, Timing, trust_of
-from proxy.upstream.small import SmallSender
 from proxy.upstream.stats import Stats
+from proxy.upstream.streaming import StreamingAnswer, StreamingClient
 
 _OUTCOMES = {UpstreamUnreachable: "unreachable", UpstreamTimeout: "timeout", UpstreamBroken: "broken"}
 
@@ -18,13 +18,13 @@ class Network:
     """Raises TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good."""
 
     def __init__(self, settings: RegistrySettings, timing: Timing | None = None) -> None:
-        vicinity, trust = Vicinity(), trust_of(settings)
+        addresses, trust = AddressPolicy(), trust_of(settings)
         self.settings = settings
         self.timing = timing or Timing()
         self.home = settings.home
         self.stats = Stats()
-        self._small = SmallSender(settings, vicinity, trust)
-        self._bulk = BulkSender(settings, vicinity, trust)
+        self._small = BufferedClient(settings, addresses, trust)
+        self._bulk = StreamingClient(settings, addresses, trust)
 
     async def small(self, kind: Kind, request: Request) -> Answer:
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
@@ -33,7 +33,7 @@ class Network:
         self._count(kind, answer)
         return answer
 
-    async def bulk(self, kind: Kind, request: Request) -> BulkAnswer:
+    async def bulk(self, kind: Kind, request: Request) -> StreamingAnswer:
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         with self._failures_counted(kind):
             answer = await self._bulk.send(request)

@@ -9,17 +9,19 @@ import threading
 
 from proxy import __version__
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.connections import Connection, Connections
+from proxy.upstream.connections import ConnectionPool, UpstreamConnection
 from proxy.upstream.message import Request
 from proxy.upstream.settings import RegistrySettings
 
 USER_AGENT = f"entrepot/{__version__}"
 
 
-class Opened:
+class OpenedAnswer:
     """A connection with an answer on it, and the right to use it until ``release``."""
 
-    def __init__(self, connection: Connection, response: http.client.HTTPResponse, pool: Connections) -> None:
+    def __init__(
+        self, connection: UpstreamConnection, response: http.client.HTTPResponse, pool: ConnectionPool
+    ) -> None:
         self.connection = connection
         self.response = response
         self._pool = pool
@@ -38,15 +40,15 @@ class Opened:
 
 
 class Opening:
-    def __init__(self, settings: RegistrySettings, pool: Connections, request: Request) -> None:
+    def __init__(self, settings: RegistrySettings, pool: ConnectionPool, request: Request) -> None:
         self._settings = settings
         self._pool = pool
         self._request = request
         self._lock = threading.Lock()
-        self._connection: Connection | None = None
+        self._connection: UpstreamConnection | None = None
         self._abandoned = False
 
-    def run(self) -> Opened:
+    def run(self) -> OpenedAnswer:
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         reused = self._pool.idle(self._request.target.origin)
         try:
@@ -66,7 +68,7 @@ class Opening:
             if self._connection is not None:
                 self._connection.interrupt()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> UpstreamConnection:
         origin, name = self._request.target.origin, self._settings.name
         try:
             return self._pool.fresh(origin)
@@ -79,7 +81,7 @@ class Opening:
             reason = getattr(cause, "strerror", None) or cause
             raise UpstreamUnreachable(name, f"no connection to {origin}: {reason}") from cause
 
-    def _ask(self, connection: Connection) -> Opened:
+    def _ask(self, connection: UpstreamConnection) -> OpenedAnswer:
         try:
             with self._lock:
                 self._connection = connection
@@ -95,7 +97,7 @@ class Opening:
         except BaseException:
             connection.close()
             raise
-        return Opened(connection, response, self._pool)
+        return OpenedAnswer(connection, response, self._pool)
 
     def _fault(self, cause: Exception) -> UpstreamFault:
         name, target = self._settings.name, self._request.target

@@ -12,13 +12,13 @@ from proxy.core.errors import (
 from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
 from proxy.upstream.authorization import Authorizer
-from proxy.upstream.bulk import BulkAnswer
 from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
 from proxy.upstream.exchange import Ask, Exchange, Follow
 from proxy.upstream.links import last_of, next_query
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.stats import Stats
+from proxy.upstream.streaming import StreamingAnswer
 from proxy.upstream.transfer import HttpTransfer, parse_content_range
 
 
@@ -164,7 +164,7 @@ def _question(query: str) -> str:
     return f"?{query}" if query else ""
 
 
-def _span(answer: BulkAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
+def _span(answer: StreamingAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
     """Where the body stands in the blob, and the size of the blob; None for an answer that does not fit a request for
     everything from ``offset`` up to ``end``."""
     length = answer.length

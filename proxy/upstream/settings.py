@@ -17,7 +17,7 @@ MIB = 1024 * KIB
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ExchangeLimits:
     """Seconds and bytes."""
 
     connect: float = 5.0
@@ -56,7 +56,7 @@ class RegistrySettings:
     ca_file: str | None = None
     insecure: bool = False
     realms: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: ExchangeLimits = field(default_factory=ExchangeLimits)
 
     @cached_property
     def home(self) -> Target:

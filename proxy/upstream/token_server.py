@@ -7,7 +7,7 @@ from urllib.parse import quote
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.authorization import Credentials
 from proxy.upstream.fault_table import retry_after
-from proxy.upstream.message import Kind, Reach, Request
+from proxy.upstream.message import HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.realm import listed_origin
 from proxy.upstream.target import Origin, Target, parse_target
@@ -36,7 +36,7 @@ class TokenServer:
             headers["Authorization"] = basic(key.credentials)
         limits = self._network.settings.limits
         answer = await self._network.small(
-            Kind.TOKEN, Request("GET", target, headers, self._reach(target.origin), limits.token_total)
+            Kind.TOKEN, Request("GET", target, headers, self._host_class(target.origin), limits.token_total)
         )
         try:
             if answer.status != 200:
@@ -50,10 +50,10 @@ class TokenServer:
             raise UpstreamBroken(self._upstream, f"the token server {target} gave no token")
         return token
 
-    def _reach(self, origin: Origin) -> Reach:
+    def _host_class(self, origin: Origin) -> HostClass:
         if origin.host == self._network.home.origin.host:
-            return Reach.HOME
-        return Reach.LISTED if origin in self._listed else Reach.AWAY
+            return HostClass.HOME
+        return HostClass.LISTED if origin in self._listed else HostClass.AWAY
 
     def _fault(self, status: int, wait: float | None, target: Target, credentials: Credentials | None) -> UpstreamFault:
         if status in (401, 403):

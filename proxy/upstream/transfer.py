@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from proxy.core.errors import Outage, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.opening import Opened
-from proxy.upstream.settings import Limits
+from proxy.upstream.opening import OpenedAnswer
+from proxy.upstream.settings import ExchangeLimits
 from proxy.upstream.throughput import Throughput
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
@@ -37,13 +37,13 @@ class ShortBody(OSError):
     """The body ended before its promised length."""
 
 
-class Body(Protocol):
+class AnswerBody(Protocol):
     finished: bool  # read to its end, so that the connection can be used again
 
     def readinto(self, buffer: memoryview) -> int: ...
 
 
-class Source:
+class BodyReader:
     """The bytes behind the headers: what the library has read ahead, then those of the socket itself, straight into
     the caller's buffer. The library's own ``readinto1`` would wait for the socket though it had bytes to give."""
 
@@ -71,9 +71,9 @@ class Source:
 class LengthBody:
     """Of a promised length, straight from the socket into our buffer once the library's own buffer is empty."""
 
-    def __init__(self, opened: Opened, length: int, stall: float) -> None:
+    def __init__(self, opened: OpenedAnswer, length: int, stall: float) -> None:
         self._connection = opened.connection
-        self._source = Source(opened.response.fp)
+        self._source = BodyReader(opened.response.fp)
         self._left = length
         self._stall = stall
         self.finished = length == 0
@@ -109,7 +109,7 @@ class LengthBody:
 
 
 class ChunkedBody:
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: OpenedAnswer) -> None:
         self._response = opened.response
         self.finished = False
 
@@ -128,15 +128,15 @@ class ChunkedBody:
 class OpenEndedBody:
     """Ends with the connection: whether it is whole only its digest tells."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._source = Source(opened.response.fp)
+    def __init__(self, opened: OpenedAnswer) -> None:
+        self._source = BodyReader(opened.response.fp)
         self.finished = False
 
     def readinto(self, buffer: memoryview) -> int:
         return self._source.readinto(buffer)
 
 
-def body_of(opened: Opened, stall: float) -> Body:
+def body_of(opened: OpenedAnswer, stall: float) -> AnswerBody:
     if opened.response.chunked:
         return ChunkedBody(opened)
     if opened.response.length is None:
@@ -150,15 +150,15 @@ class HttpTransfer:
     def __init__(
         self,
         upstream: str,
-        opened: Opened,
+        opened: OpenedAnswer,
         span: tuple[int, int | None],
-        limits: Limits,
+        limits: ExchangeLimits,
         now: Callable[[], float],
         count: Callable[[int], None],
     ) -> None:
         self.offset, self.size = span
         self._upstream = upstream
-        self._opened: Opened | None = opened
+        self._opened: OpenedAnswer | None = opened
         self._body = body_of(opened, limits.stall)
         self._limits = limits
         self._throughput = Throughput(limits.slow_window, limits.slowest)

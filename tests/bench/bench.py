@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench.contestants import CONTESTANTS, Launch, Server, contest, registry, running
 from tests.bench.scrape import metric
-from tests.bench.shelf import MIB, Shelf, keys
+from tests.bench.shelf import MIB, EvictionClass, keys
 from tests.ports import free_port
 
 
@@ -40,7 +40,7 @@ class Bench:
     folder: Path
     storage: Path  # docker-registry's folder with everything that is pulled
     origin: str  # URL of the plain upstream
-    shelf: Shelf
+    eviction_class: EvictionClass
     scale: Scale
     numbers: Iterator[int]
     lags: list[float] = field(default_factory=list)  # seconds; p99 of Entrepot's event loop at the end of a contest
@@ -90,7 +90,7 @@ def opened(folder: Path, scale: Scale) -> Iterator[Bench]:
     own.mkdir()
     with running(registry(own, storage)) as origin:
         url = f"http://127.0.0.1:{origin.port}"
-        yield Bench(folder, storage, url, Shelf(origin.port), scale, itertools.count())
+        yield Bench(folder, storage, url, EvictionClass(origin.port), scale, itertools.count())
 
 
 def url(server: Server) -> str:

@@ -26,7 +26,7 @@ class WrongAnswer(Exception):
     """The server did not answer with what was asked for; no measurement of it means anything."""
 
 
-class Connection:
+class FullConnection:
     """One keep-alive connection to a loopback port."""
 
     def __init__(self, port: int) -> None:
@@ -104,7 +104,7 @@ def status_of(port: int, path: str) -> int:
 
 def check(port: int, path: str, digest: str) -> int:
     """One pull whose bytes are compared with the digest; the length. Raises WrongAnswer."""
-    with Connection(port) as connection:
+    with FullConnection(port) as connection:
         status, length = connection.ask(path)
         found = connection.sha256(length)
     if status != 200 or found != digest:
@@ -114,7 +114,7 @@ def check(port: int, path: str, digest: str) -> int:
 
 def pull(port: int, path: str, size: int, times: int = 1) -> None:
     """The body ``times`` over on one connection, discarded. Raises WrongAnswer."""
-    with Connection(port) as connection:
+    with FullConnection(port) as connection:
         for _ in range(times):
             if (answer := connection.ask(path)) != (200, size):
                 raise WrongAnswer(f"{path}: status and length {answer}, not {(200, size)}")
@@ -175,7 +175,7 @@ def rate_from(output: str) -> Rate:
 def latencies(port: int, path: str, count: int, pause: float) -> list[float]:
     """Seconds of ``count`` small pulls one after the other, ``pause`` seconds apart, on one connection."""
     taken = []
-    with Connection(port) as connection:
+    with FullConnection(port) as connection:
         for _ in range(count):
             begun = time.perf_counter()
             status, length = connection.ask(path)

@@ -47,7 +47,7 @@ def together(bench: Bench) -> list[Row]:
     with bench.limited() as origin, bench.contest(url(origin)) as servers:
 
         def sample(server: Server, number: int) -> Sample:
-            alone, shared = (bench.shelf.blob(size, _BASE + 2 * number + which) for which in (0, 1))
+            alone, shared = (bench.eviction_class.blob(size, _BASE + 2 * number + which) for which in (0, 1))
             _calm(server)
             apart = timed(lambda: pull(server.port, alone.path, size))
             apart += pull_together(server.port, alone.path, size, _CLIENTS)
@@ -98,7 +98,7 @@ def _cold(bench: Bench, servers: Sequence[Server], size: int = 0) -> dict[str, d
     _check(bench, servers)
 
     def sample(server: Server, number: int) -> Sample:
-        blob = bench.shelf.blob(size, _BASE + number)
+        blob = bench.eviction_class.blob(size, _BASE + number)
         _calm(server)
         before = cpu_seconds(server.pid)
         seconds = timed(lambda: pull(server.port, blob.path, blob.size))
@@ -111,7 +111,7 @@ def _cold(bench: Bench, servers: Sequence[Server], size: int = 0) -> dict[str, d
 
 def _check(bench: Bench, servers: Sequence[Server]) -> None:
     """One cold pull of each server with its bytes compared; connections and tokens are warm from then on."""
-    blob = bench.shelf.blob(bench.scale.large, _BASE - 1)
+    blob = bench.eviction_class.blob(bench.scale.large, _BASE - 1)
     for server in servers:
         check(server.port, blob.path, blob.digest)
 

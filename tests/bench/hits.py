@@ -29,7 +29,7 @@ _THREADS = 64
 
 def large(bench: Bench) -> list[Row]:
     """Hits of a large blob, on 4 and on 64 connections."""
-    blob = bench.shelf.blob(bench.scale.large, 0)
+    blob = bench.eviction_class.blob(bench.scale.large, 0)
     rows = []
     with bench.contest() as servers:
         _warm(servers, blob)
@@ -52,8 +52,8 @@ def large(bench: Bench) -> list[Row]:
 
 def small(bench: Bench) -> list[Row]:
     """Hits of a 4 KiB blob and of a manifest, by digest and by tag, on 64 keep-alive connections."""
-    blob = bench.shelf.blob(4096, 0)
-    manifest = bench.shelf.manifest(blob)
+    blob = bench.eviction_class.blob(4096, 0)
+    manifest = bench.eviction_class.manifest(blob)
     asked = {"4 KiB blob": blob, "manifest by digest": manifest.by_digest, "manifest by tag": manifest.by_tag}
     rows = []
     with bench.contest() as servers:
@@ -77,8 +77,8 @@ def small(bench: Bench) -> list[Row]:
 def crowd(bench: Bench) -> list[Row]:
     """Slow readers of one hot blob and idle keep-alive connections; a manifest hit meanwhile."""
     scale = bench.scale
-    blob = bench.shelf.blob(scale.large, 0)
-    manifest = bench.shelf.manifest(bench.shelf.blob(4096, 0)).by_digest
+    blob = bench.eviction_class.blob(scale.large, 0)
+    manifest = bench.eviction_class.manifest(bench.eviction_class.blob(4096, 0)).by_digest
     values: dict[str, dict[str, Spread]] = {"p99": {}, "rss": {}, "threads": {}}
     with bench.contest(names=(OURS, NGINX)) as servers:
         _warm(servers, blob)

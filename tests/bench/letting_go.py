@@ -35,7 +35,7 @@ def under_hits(bench: Bench) -> list[Row]:
     """A manifest hit while a lifecycle run expires thousands of images."""
     per_round = bench.scale.expiring // (_IMAGES - _KEPT)
     names = [[f"round-{number}/app-{place}" for place in range(per_round)] for number in range(bench.scale.rounds)]
-    manifest = bench.shelf.manifest(bench.shelf.blob(4096, 0)).by_digest
+    manifest = bench.eviction_class.manifest(bench.eviction_class.blob(4096, 0)).by_digest
     quiet: list[float] = []
     busy: list[float] = []
     rates: list[float] = []

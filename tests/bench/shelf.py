@@ -31,7 +31,7 @@ class Manifest(NamedTuple):
     by_tag: Content
 
 
-class Shelf:
+class EvictionClass:
     """Content of one registry, made when it is first asked for; the same number gives the same blob."""
 
     def __init__(self, port: int) -> None:

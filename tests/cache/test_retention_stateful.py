@@ -21,20 +21,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proxy.cache.body import HeldBody
-from proxy.cache.holdings import Holdings, Membership
-from proxy.cache.keeper import Keeper
+from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.lifecycle import Lifecycle, LifecycleRules, no_push_times
+from proxy.cache.maintenance import Maintenance
 from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
-from proxy.cache.room import FreeSpaceRule, Room
 from proxy.cache.scrub import Scrub
-from proxy.core.budget import Budget, Limits, Reservation
-from proxy.core.graph import Seat
+from proxy.cache.space import FreeSpaceRule, Space
+from proxy.core.budget import Budget, ByteLimits, Reservation
+from proxy.core.graph import Membership
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
 from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import FIRST_SPOT, Content, Ingest, Shelf, TagRecord
+from proxy.storage.contract import FIRST_CURSOR, Content, EvictionClass, Ingest, TagRecord
 from proxy.storage.disk import DiskStore
 
 T = TypeVar("T")
@@ -94,8 +94,8 @@ class Story(RuleBasedStateMachine):
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         async def within() -> T:
-            async with asyncio.TaskGroup() as owner:
-                self.retention._steps._owner = owner
+            async with asyncio.TaskGroup() as tasks:
+                self.retention._steps._group = tasks
                 return await work
 
         return self.loop.run_until_complete(within())
@@ -112,17 +112,17 @@ class Story(RuleBasedStateMachine):
         self.arriving: dict[Digest, Arriving] = {}
         self.store, self.catalog = DiskStore(self.folder), SqliteCatalog(self.folder)
         used = self.loop.run_until_complete(self.catalog.usage_by_upstream())
-        budget = Budget(Limits(SOFT), sum(each.size for each in used.values()))
+        budget = Budget(ByteLimits(SOFT), sum(each.size for each in used.values()))
         self.holdings = Holdings(self.store, self.catalog, budget, self.threads, lambda: self.clock)
         self.holdings.used_by.update({name: each.size for name, each in used.items()})
         self.pins = Pins(self.catalog, ())
         self.loop.run_until_complete(self.pins.load())
-        owner: Any = None  # each run brings its own
-        self.retention = Retention(self.holdings, self.pins, lambda digest: digest in self.arriving, owner, at_once)
-        self.room = Room(self.holdings, self.retention, FreeSpaceRule(0, 0.0), lambda upstream: None, owner)
+        tasks: Any = None  # each run brings its own
+        self.retention = Retention(self.holdings, self.pins, lambda digest: digest in self.arriving, tasks, at_once)
+        self.space = Space(self.holdings, self.retention, FreeSpaceRule(0, 0.0), lambda upstream: None, tasks)
         lifecycle = Lifecycle(self.holdings, self.retention, LifecycleRules(), lambda: self.clock, no_push_times)
         self.scrub = Scrub(self.holdings, lambda: self.clock)
-        self.keeper = Keeper(self.holdings, self.room, self.retention, lifecycle, self.scrub)
+        self.maintenance = Maintenance(self.holdings, self.space, self.retention, lifecycle, self.scrub)
 
     # ------------------------------------------------ what happens
 
@@ -178,13 +178,13 @@ class Story(RuleBasedStateMachine):
         ingest = self.store.begin()
         ingest.write(0, raw)
         fresh = Content(digest, len(raw), kind, self.clock, self.clock, repository.upstream)
-        await self.holdings.commit(ingest, fresh, Membership(repository, children), reservation)
+        await self.holdings.commit(ingest, fresh, Provenance(repository, children), reservation)
         return True
 
     async def _reserve(self, size: int) -> Reservation | None:
         budget = self.holdings.budget
         if budget.used + size > budget.limits.hard:
-            await self.room.evict(budget.excess(size))
+            await self.space.evict(budget.excess(size))
         return budget.reserve(size)
 
     @rule(repository=repositories, layer=st.sampled_from(LAYERS))
@@ -213,7 +213,7 @@ class Story(RuleBasedStateMachine):
             if good:
                 ingest.write(50, raw[50:])
                 fresh = Content(digest, len(raw), "", self.clock, self.clock, repository.upstream)
-                await self.holdings.commit(ingest, fresh, Membership(repository), reservation)
+                await self.holdings.commit(ingest, fresh, Provenance(repository), reservation)
             else:
                 ingest.abort()
                 reservation.release()
@@ -245,7 +245,7 @@ class Story(RuleBasedStateMachine):
         async def expire() -> None:
             images = await self.catalog.images(repository, "", 100)
             oldest = sorted(images, key=lambda image: image.cached_at)[:2]
-            await self.retention.expire([Seat(repository, image.content.digest) for image in oldest])
+            await self.retention.expire([Membership(repository, image.content.digest) for image in oldest])
 
         self.run(expire())
 
@@ -255,13 +255,13 @@ class Story(RuleBasedStateMachine):
 
         async def evict() -> None:
             await self.holdings.flush()
-            before = await self.catalog.idle(Shelf.IMAGES, FIRST_SPOT, 1000)
+            before = await self.catalog.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)
             bound = {content.digest for content in before if await self._stays(content.digest)}
-            freed = await self.room.evict(wanted)
-            after = {content.digest for content in await self.catalog.idle(Shelf.IMAGES, FIRST_SPOT, 1000)}
+            freed = await self.space.evict(wanted)
+            after = {content.digest for content in await self.catalog.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)}
             gone = [content.digest not in after for content in before if content.digest not in bound]
             assert gone == sorted(gone, reverse=True)
-            orphans = await self.catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 1000)
+            orphans = await self.catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 1000)
             left = [content for content in before if content.digest in after and content.digest not in bound]
             assert freed >= wanted or not (left or [each for each in orphans if not self._in_use(each.digest)])
 
@@ -270,9 +270,9 @@ class Story(RuleBasedStateMachine):
     @rule()
     def shrink(self) -> None:
         """Once is enough."""
-        self.run(self.room.shrink())
+        self.run(self.space.shrink())
         before = self._files()
-        self.run(self.room.shrink())
+        self.run(self.space.shrink())
         assert self._files() == before
 
     @rule(repository=repositories, tag=tags)
@@ -314,7 +314,7 @@ class Story(RuleBasedStateMachine):
         assert all([checked.good async for checked in self.scrub.verify(1e12)])
 
     async def _healed(self, digest: Digest) -> None:
-        places = [place for node in await self.catalog.kin([digest]) for place in node.places]
+        places = [place for node in await self.catalog.closure([digest]) for place in node.places]
         if not places:
             await self._scrubbed()
             return
@@ -349,13 +349,13 @@ class Story(RuleBasedStateMachine):
 
         async def die() -> None:
             images = await self.catalog.images(repository, "", 3)
-            seats = [Seat(repository, image.content.digest) for image in images]
-            departures = await self.catalog.kin([seat.digest for seat in seats])
-            departure, _ = self.retention._graph(departures).expire(seats)
-            await self.catalog.release(sorted(departure.seats), [node.digest for node in departure.freed])
+            memberships = [Membership(repository, image.content.digest) for image in images]
+            removals = await self.catalog.closure([membership.digest for membership in memberships])
+            removal, _ = self.retention._graph(removals).expire(memberships)
+            await self.catalog.release(sorted(removal.memberships), [node.digest for node in removal.freed])
             dying = Dying()
             try:
-                for node in departure.freed:
+                for node in removal.freed:
                     dying.remove(node.digest)
             except Killed:
                 pass
@@ -366,19 +366,19 @@ class Story(RuleBasedStateMachine):
         self.run(self._recover())
 
     async def _recover(self) -> None:
-        await self.holdings.finish_leaving()
+        await self.holdings.clear_tombstones()
         first = await reconcile(self.holdings, lambda digest: False, self.clock)
         assert (first.adopted, first.forgotten, first.quarantined) == (0, 0, 0), "the books were finished, not guessed"
-        assert await self.holdings.finish_leaving() == 0
+        assert await self.holdings.clear_tombstones() == 0
         self.store.sweep()
         assert self.store.sweep() == 0
 
     async def _stays(self, digest: Digest) -> bool:
         """It may: it is pinned, or something that hangs on it is in use."""
-        kin = await self.catalog.kin([digest])
-        parts = {part for node in kin for part in (node.digest, *node.children)}
+        closure = await self.catalog.closure([digest])
+        parts = {part for node in closure for part in (node.digest, *node.children)}
         return any(map(self._in_use, parts)) or any(
-            self.pins.keep(node, place) for node in kin for place in node.places
+            self.pins.keep(node, place) for node in closure for place in node.places
         )
 
     def _in_use(self, digest: Digest) -> bool:
@@ -415,7 +415,7 @@ class Story(RuleBasedStateMachine):
 
         async def look() -> None:
             held = {content.digest: content for content in await self.catalog.between("", "t")}
-            nodes = {node.digest: node for node in await self.catalog.kin(sorted(held))}
+            nodes = {node.digest: node for node in await self.catalog.closure(sorted(held))}
             assert set(nodes) == set(held)
             for digest, node in nodes.items():
                 assert node.parents == sum(digest in other.children for other in nodes.values())

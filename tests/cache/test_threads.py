@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cache.holdings import Holdings, Membership
-from proxy.core.budget import Budget, Limits
+from proxy.cache.holdings import Holdings, Provenance
+from proxy.core.budget import Budget, ByteLimits
 from proxy.core.names import Digest, Repository
 from proxy.storage.contract import BlobReader, Content
 from proxy.storage.disk import DiskStore
@@ -32,11 +32,11 @@ async def test_a_caller_who_leaves_while_content_is_opened_leaves_no_reader_open
         return opened[0]
 
     with ThreadPoolExecutor(1) as threads:
-        holdings = Holdings(store, MemoryCatalog(), Budget(Limits(1000)), threads, lambda: 1.0)
+        holdings = Holdings(store, MemoryCatalog(), Budget(ByteLimits(1000)), threads, lambda: 1.0)
         ingest, reservation = await holdings.begin(), holdings.budget.reserve(HELD.size)
         assert reservation is not None
         ingest.write(0, RAW)
-        await holdings.commit(ingest, HELD, Membership(Repository("docker.io", "library/nginx")), reservation)
+        await holdings.commit(ingest, HELD, Provenance(Repository("docker.io", "library/nginx")), reservation)
         monkeypatch.setattr(store, "open", open_late)
         caller = asyncio.create_task(holdings.open(HELD))
         assert await asyncio.to_thread(opening.wait, 10)

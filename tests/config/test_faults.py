@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from proxy.config import ConfigInvalid, Fault, load
+from proxy.config import ConfigFault, ConfigInvalid, load
 from tests.config.cast import Write
 
 
@@ -229,7 +229,7 @@ BAD = [
 ]
 
 
-def faults(file: Path) -> list[Fault]:
+def faults(file: Path) -> list[ConfigFault]:
     with pytest.raises(ConfigInvalid) as caught:
         load(file, {"HOME": "/home/me", "PASSWORD": "hunter2"})
     assert "hunter2" not in str(caught.value)

@@ -26,8 +26,8 @@ def test_a_size_survives(size: int) -> None:
 
 @given(st.integers(0, 99_999), st.integers(0, 2**63 - 1))
 def test_free_space_survives(thousandths: int, size: int) -> None:
-    room = FreeSpace(thousandths / 1000, size)
-    assert parse_free_space(str(room)) == room
+    space = FreeSpace(thousandths / 1000, size)
+    assert parse_free_space(str(space)) == space
 
 
 @given(st.text())
@@ -67,8 +67,8 @@ def test_what_is_no_size(written: object) -> None:
 
 
 def test_free_space_is_the_larger_of_a_share_and_a_size() -> None:
-    room = parse_free_space("max(5%, 5GiB)")
+    space = parse_free_space("max(5%, 5GiB)")
     gib = 1024**3
-    assert room.bytes_of(20 * gib) == 5 * gib
-    assert room.bytes_of(1000 * gib) == 50 * gib
+    assert space.bytes_of(20 * gib) == 5 * gib
+    assert space.bytes_of(1000 * gib) == 50 * gib
     assert parse_free_space("10%").bytes_of(101) == 11

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from proxy.core.graph import Graph, Node, Parting, Place, Seat
+from proxy.core.graph import Graph, Membership, Node, Place, Removed
 from proxy.core.names import Digest, Repository, Tag
 from proxy.core.patterns import ContentPattern, fits
 
@@ -35,8 +35,8 @@ def graph(*nodes: Node, pinned: Collection[str] = (), used: Collection[str] = ()
 
 def expired(found: Graph, *names: str, at: Repository = HERE) -> tuple[set[Digest], set[Digest]]:
     """What is freed, and what stays."""
-    departure, stays = found.expire([Seat(at, d(name)) for name in names])
-    return {node.digest for node in departure.freed}, {seat.digest for seat in stays}
+    removal, stays = found.expire([Membership(at, d(name)) for name in names])
+    return {node.digest for node in removal.freed}, {membership.digest for membership in stays}
 
 
 def ds(*names: str) -> set[Digest]:
@@ -51,9 +51,9 @@ def test_an_image_frees_its_own_parts_and_not_what_another_shares() -> None:
 def test_two_that_share_a_part_free_it_together_in_one_step_or_in_two() -> None:
     nodes = (image("a", "shared"), image("b", "shared"), blob("shared", parents=2))
     assert expired(graph(*nodes), "a", "b") == (ds("a", "b", "shared"), set())
-    parting = Parting()
-    first, _ = graph(nodes[0], nodes[2]).expire([Seat(HERE, d("a"))], parting)
-    second, _ = graph(nodes[1], nodes[2]).expire([Seat(HERE, d("b"))], parting)
+    removed = Removed()
+    first, _ = graph(nodes[0], nodes[2]).expire([Membership(HERE, d("a"))], removed)
+    second, _ = graph(nodes[1], nodes[2]).expire([Membership(HERE, d("b"))], removed)
     assert [sorted(node.digest for node in each.freed) for each in (first, second)] == [
         [d("a")],
         sorted(ds("b", "shared")),
@@ -62,8 +62,8 @@ def test_two_that_share_a_part_free_it_together_in_one_step_or_in_two() -> None:
 
 def test_an_image_of_two_repositories_leaves_one_and_keeps_its_bytes() -> None:
     found = graph(image("a", "layer", at=(HERE, THERE)), blob("layer"))
-    departure, stays = found.expire([Seat(HERE, d("a"))])
-    assert (departure.seats, departure.freed, stays) == (frozenset({Seat(HERE, d("a"))}), (), [])
+    removal, stays = found.expire([Membership(HERE, d("a"))])
+    assert (removal.memberships, removal.freed, stays) == (frozenset({Membership(HERE, d("a"))}), (), [])
 
 
 def test_an_index_takes_its_children_along_but_not_those_that_stand_by_themselves() -> None:
@@ -132,8 +132,8 @@ def test_eviction_frees_what_has_no_repository_any_more() -> None:
 
 
 def test_a_purge_takes_a_part_out_of_the_middle() -> None:
-    departure = graph(blob("layer", parents=3)).purge(d("layer"))
-    assert {node.digest for node in departure.freed} == ds("layer")
+    removal = graph(blob("layer", parents=3)).purge(d("layer"))
+    assert {node.digest for node in removal.freed} == ds("layer")
     assert not graph(blob("layer", parents=3), used=["layer"]).purge(d("layer")).freed
     whole = graph(image("a", "layer"), blob("layer")).purge(d("a"))
     assert {node.digest for node in whole.freed} == ds("a", "layer")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.budget import Budget, Limits
+from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import DigestInvalid, NameInvalid, PageInvalid, TagInvalid
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.hashing import Hasher
@@ -69,10 +69,10 @@ def test_what_is_not_a_tag_is_refused(tag: str) -> None:
 
 def test_a_proof_copied_half_way_ends_like_the_one_that_went_through() -> None:
     whole = b"abc" * 1000
-    proof = Hasher(Digest.of(whole))
-    proof.update(whole[:1000])
-    twin = proof.copy()
-    for hasher in (proof, twin):
+    verifier = Hasher(Digest.of(whole))
+    verifier.update(whole[:1000])
+    twin = verifier.copy()
+    for hasher in (verifier, twin):
         hasher.update(whole[1000:])
         assert hasher.agrees()
         assert hasher.count == len(whole)
@@ -114,7 +114,7 @@ def test_the_standing_of_a_tag_follows_from_its_age(checked_at: float, expected:
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=60))
 def test_the_budget_never_grants_beyond_the_hard_limit_and_returns_to_zero(steps: list[tuple[int, bool]]) -> None:
-    budget = Budget(Limits(1000))
+    budget = Budget(ByteLimits(1000))
     for size, whole in steps:
         reservation = budget.reserve(size)
         if reservation is None:
@@ -129,7 +129,7 @@ def test_the_budget_never_grants_beyond_the_hard_limit_and_returns_to_zero(steps
 
 
 def test_a_reservation_that_grows_gives_all_of_it_back() -> None:
-    budget = Budget(Limits(1000))
+    budget = Budget(ByteLimits(1000))
     reservation = budget.reserve(400)
     assert reservation is not None
     assert reservation.extend(400)
@@ -140,7 +140,7 @@ def test_a_reservation_that_grows_gives_all_of_it_back() -> None:
 
 
 def test_excess_is_what_leads_back_below_the_soft_limits_target() -> None:
-    budget = Budget(Limits(1000), committed=990)
+    budget = Budget(ByteLimits(1000), committed=990)
     assert budget.excess() == 0
     assert budget.excess(100) == 190
     assert budget.excess(10) == 0

@@ -83,7 +83,7 @@ class SmallRegistry:
     async def close(self) -> None: ...
 
 
-class Door:
+class Handler:
     """Answers ``/v2/`` with what a test sets."""
 
     def __init__(self) -> None:
@@ -96,12 +96,12 @@ class Door:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    door, app = Door(), web.Application()
-    app.router.add_get("/v2/", door.answer)
+async def handler() -> AsyncIterator[Handler]:
+    handler, app = Handler(), web.Application()
+    app.router.add_get("/v2/", handler.answer)
     async with TestServer(app) as server:
-        door.url = str(server.make_url(""))
-        yield door
+        handler.url = str(server.make_url(""))
+        yield handler
 
 
 @pytest.fixture
@@ -109,16 +109,16 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path / "not" / "made" / "yet", cache_bytes=1)
 
 
-def at(door: Door, image: str = "team/app:v1") -> Examinee:
-    return Examinee("registry.test", door.url, SmallRegistry(), image)
+def at(handler: Handler, image: str = "team/app:v1") -> Examinee:
+    return Examinee("registry.test", handler.url, SmallRegistry(), image)
 
 
 async def steps_of(upstream: Examinee, host: Host) -> dict[str, Step]:
     return {step.name: step for step in await examine([upstream], host) if step.subject == upstream.name}
 
 
-async def test_a_healthy_upstream_passes_every_step_that_applies(door: Door, host: Host) -> None:
-    examinee = at(door)
+async def test_a_healthy_upstream_passes_every_step_that_applies(handler: Handler, host: Host) -> None:
+    examinee = at(handler)
     steps = await steps_of(examinee, host)
     assert [step.name for step in steps.values() if step.verdict is Verdict.OK] == [
         "name resolves",
@@ -153,31 +153,33 @@ async def test_a_name_that_does_not_resolve(host: Host) -> None:
     assert "DNS" in steps["name resolves"].fix
 
 
-async def test_plain_http_behind_an_https_url_fails_at_tls(door: Door, host: Host) -> None:
-    steps = await steps_of(dataclasses.replace(at(door), url=door.url.replace("http:", "https:")), host)
+async def test_plain_http_behind_an_https_url_fails_at_tls(handler: Handler, host: Host) -> None:
+    steps = await steps_of(dataclasses.replace(at(handler), url=handler.url.replace("http:", "https:")), host)
     assert steps["connects"].verdict is Verdict.OK
     assert steps["TLS"].verdict is Verdict.FAILED
 
 
-async def test_a_registry_that_wants_a_token_is_accepted_and_any_other_page_is_not(door: Door, host: Host) -> None:
-    door.status, door.headers = 401, {"WWW-Authenticate": 'Bearer realm="https://x/"'}
-    assert (await steps_of(at(door), host))["/v2/ accepted"].detail == "401, it asks for Bearer"
-    door.status, door.headers = 404, {}
-    assert (await steps_of(at(door), host))["/v2/ accepted"].verdict is Verdict.FAILED
+async def test_a_registry_that_wants_a_token_is_accepted_and_any_other_page_is_not(
+    handler: Handler, host: Host
+) -> None:
+    handler.status, handler.headers = 401, {"WWW-Authenticate": 'Bearer realm="https://x/"'}
+    assert (await steps_of(at(handler), host))["/v2/ accepted"].detail == "401, it asks for Bearer"
+    handler.status, handler.headers = 404, {}
+    assert (await steps_of(at(handler), host))["/v2/ accepted"].verdict is Verdict.FAILED
 
 
-async def test_a_clock_that_is_off_is_measured(door: Door, host: Host) -> None:
-    door.headers = {"Date": formatdate(1_000_000, usegmt=True)}
-    clock = (await steps_of(at(door), host))["clock"]
+async def test_a_clock_that_is_off_is_measured(handler: Handler, host: Host) -> None:
+    handler.headers = {"Date": formatdate(1_000_000, usegmt=True)}
+    clock = (await steps_of(at(handler), host))["clock"]
     assert clock.verdict is Verdict.FAILED
     assert "NTP" in clock.fix
 
 
-async def test_an_unknown_image_is_told_apart_from_an_unreachable_layer(door: Door, host: Host) -> None:
-    steps = await steps_of(at(door, "team/none:v1"), host)
+async def test_an_unknown_image_is_told_apart_from_an_unreachable_layer(handler: Handler, host: Host) -> None:
+    steps = await steps_of(at(handler, "team/none:v1"), host)
     assert steps["manifest"].verdict is Verdict.FAILED
     assert steps["blob"].verdict is Verdict.SKIPPED
-    examinee = at(door)
+    examinee = at(handler)
     assert isinstance(examinee.registry, SmallRegistry)
     examinee.registry.layers_reachable = False
     steps = await steps_of(examinee, host)
@@ -185,24 +187,24 @@ async def test_an_unknown_image_is_told_apart_from_an_unreachable_layer(door: Do
     assert steps["blob"].verdict is Verdict.FAILED
 
 
-async def test_without_an_image_the_rest_is_still_looked_at(door: Door, host: Host) -> None:
-    steps = await steps_of(at(door, ""), host)
+async def test_without_an_image_the_rest_is_still_looked_at(handler: Handler, host: Host) -> None:
+    steps = await steps_of(at(handler, ""), host)
     assert steps["/v2/ accepted"].verdict is Verdict.OK
     assert steps["manifest"].verdict is steps["blob"].verdict is Verdict.SKIPPED
 
 
 async def test_missing_aws_credentials_stop_what_needs_them_and_nothing_else(
-    door: Door, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    handler: Handler, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     isolate_from_aws(monkeypatch, tmp_path)
-    steps = await steps_of(dataclasses.replace(at(door), aws=Aws(AwsIdentity("us-east-1"))), host)
+    steps = await steps_of(dataclasses.replace(at(handler), aws=Aws(AwsIdentity("us-east-1"))), host)
     assert "no AWS credentials found" in steps["AWS credentials"].detail
     assert steps["connects"].verdict is Verdict.OK
     assert steps["/v2/ accepted"].verdict is Verdict.SKIPPED
 
 
 async def test_aws_credentials_and_token_are_told_without_secrets(
-    host: Host, door: Door, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    host: Host, handler: Handler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     isolate_from_aws(monkeypatch, tmp_path)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -210,7 +212,7 @@ async def test_aws_credentials_and_token_are_told_without_secrets(
     async with PublicRegistry() as public, SmallSts() as sts_url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_url)
         aws = Aws(AwsIdentity("us-east-1", endpoint_url=public.url))
-        steps = await steps_of(dataclasses.replace(at(door), aws=aws, public=True), host)
+        steps = await steps_of(dataclasses.replace(at(handler), aws=aws, public=True), host)
     assert steps["AWS credentials"].detail == "arn:aws:iam::123456789012:user/me, found by provider 'env'"
     assert steps["AWS token"].detail == "good for 12.0 h"
     assert "canary" not in repr(steps)
@@ -238,9 +240,11 @@ class SmallSts:
         )
 
 
-async def test_a_step_that_takes_too_long_is_given_up(door: Door, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_step_that_takes_too_long_is_given_up(
+    handler: Handler, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor, "STEP_LIMIT", 0.0)
-    steps = await steps_of(at(door), host)
+    steps = await steps_of(at(handler), host)
     assert steps["name resolves"].verdict is Verdict.FAILED
 
 

@@ -41,9 +41,9 @@ async def aws(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     place.registry.accept(password_of())
-    async with AwsDoor(place.moto_url) as door:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", door.url)
-        yield door
+    async with AwsDoor(place.moto_url) as handler:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handler.url)
+        yield handler
 
 
 class Examined(NamedTuple):

@@ -14,29 +14,28 @@ from pathlib import Path
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
-from proxy.cache.owner import task_owner
-from proxy.cache.room import FreeSpaceRule
+from proxy.cache.space import FreeSpaceRule
 from proxy.cache.threads import start_threads
-from proxy.core.budget import Limits
+from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.client import WireRules
-from proxy.front.connections import ConnectionRules, Connections, Server
-from proxy.front.door import Door
-from proxy.front.journal import Journal
-from proxy.front.lane import Lane
-from proxy.front.slow import slow_readers
-from proxy.front.wire import Wire
+from proxy.front.access_log import AccessLog
+from proxy.front.client import SenderRules
+from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.fast_path import FastPath
+from proxy.front.handler import Handler
+from proxy.front.sender import PlainSender
+from proxy.front.slow_clients import slow_clients
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
+from proxy.tasks.group import task_group
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import Limits as UpstreamLimits
-from proxy.upstream.settings import RegistrySettings, Timing
+from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
 from tests.cast import FaultUpstream, ManualClock
 from tests.scenarios.client import Client, Reply
 
@@ -53,9 +52,9 @@ class HouseRules:
     free: FreeSpaceRule = FreeSpaceRule(0, 0.0)
     tags: TagRules = TagRules()
     fills: FillRules = FillRules(intake=IntakeRules(pauses=(0.0,)))
-    wire: WireRules = WireRules(stall=20.0)
+    sender: SenderRules = SenderRules(stall=20.0)
     connections: ConnectionRules = ConnectionRules()
-    upstream: UpstreamLimits = field(default_factory=UpstreamLimits)
+    upstream: ExchangeLimits = field(default_factory=ExchangeLimits)
 
 
 async def _at_once(_: float) -> None:
@@ -67,10 +66,10 @@ class House:
 
     cache: Cache
     catalog: SqliteCatalog
-    journal: Journal
-    door: Door
-    places: Connections
-    lane: Lane
+    access_log: AccessLog
+    handler: Handler
+    places: ClientConnections
+    fast_path: FastPath
     port: int
 
     def __init__(self, folder: Path, upstream: FaultUpstream, rules: HouseRules, clock: ManualClock) -> None:
@@ -133,7 +132,7 @@ class House:
     def outcomes(self) -> Counter[str]:
         """Of content requests that have been answered."""
         totals: Counter[str] = Counter()
-        for (_, kind, outcome), count in self.journal.requests().items():
+        for (_, kind, outcome), count in self.access_log.requests().items():
             if kind != "ping" and count:
                 totals[outcome] += count
         return totals
@@ -143,21 +142,21 @@ class House:
         budget = self.cache.holdings.budget
         ingest = self.folder / "ingest"
         async with asyncio.timeout(20):
-            while self.door.active or len(self.cache.fills) or budget.reserved or any(ingest.iterdir()):
+            while self.handler.active or len(self.cache.fills) or budget.reserved or any(ingest.iterdir()):
                 await asyncio.sleep(0.005)
 
     # ------------------------------------------------------------ composition
 
     async def _live(self, begun: "asyncio.Future[None]") -> None:
         async with AsyncExitStack() as stack:
-            listener, lane = await self._compose(stack)
+            listener, fast_path = await self._compose(stack)
             begun.set_result(None)
             await self._end.wait()
             listener.close()
-            lane.close_idle()
-            await lane.server.shutdown(0.1)
+            fast_path.close_idle()
+            await fast_path.server.shutdown(0.1)
 
-    async def _compose(self, stack: AsyncExitStack) -> tuple[asyncio.Server, Lane]:
+    async def _compose(self, stack: AsyncExitStack) -> tuple[asyncio.Server, FastPath]:
         rules = self.rules
         folder = stack.enter_context(cache_folder(self.folder))
         store = DiskStore(folder)
@@ -166,7 +165,7 @@ class House:
         stack.push_async_callback(self.catalog.close)
         threads = stack.enter_context(start_threads(rules.fills.at_once))
         senders = stack.enter_context(ThreadPoolExecutor(8, thread_name_prefix="sender"))
-        slow = stack.enter_context(slow_readers())
+        slow = stack.enter_context(slow_clients())
         registry = self._registry()
         stack.push_async_callback(registry.close)
 
@@ -175,21 +174,23 @@ class House:
                 raise UpstreamUnknown(name)
             return registry
 
-        owner = await stack.enter_async_context(task_owner())
-        cache_rules = CacheRules(Limits(rules.soft), rules.free, rules.tags, rules.fills)
+        tasks = await stack.enter_async_context(task_group())
+        cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills)
         upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None)
-        self.cache = await start_cache(store, self.catalog, upstreams, cache_rules, threads, owner, self.clock)
+        self.cache = await start_cache(store, self.catalog, upstreams, cache_rules, threads, tasks, self.clock)
         stack.push_async_callback(self.cache.settle)
-        self.journal = Journal(None)
-        self.places = Connections(rules.connections)
+        self.access_log = AccessLog(None)
+        self.places = ClientConnections(rules.connections)
         names = UpstreamNames.of({NAME}, None)
-        self.door = Door(self.cache, names, Wire(senders, slow, rules.wire), self.journal, self.clock)
-        self.lane = lane = Lane(self.cache, names, self.journal, Server(self.door, self.places), self.clock)
-        listener = await asyncio.get_running_loop().create_server(lane, "127.0.0.1", 0, backlog=1024)
+        self.handler = Handler(self.cache, names, PlainSender(senders, slow, rules.sender), self.access_log, self.clock)
+        self.fast_path = fast_path = FastPath(
+            self.cache, names, self.access_log, Server(self.handler, self.places), self.clock
+        )
+        listener = await asyncio.get_running_loop().create_server(fast_path, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
-        owner.create_task(self.cache.keep_house(self.clock))
-        owner.create_task(lane.keep_sweeping())
-        return listener, lane
+        tasks.create_task(self.cache.keep_house(self.clock))
+        tasks.create_task(fast_path.sweep_silent())
+        return listener, fast_path
 
     def _registry(self) -> HttpRegistry:
         settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.upstream.settings import Limits
+from proxy.upstream.settings import ExchangeLimits
 from tests.cast import FaultUpstream, roles
 from tests.cast.line import Act, Line, Seen
 from tests.scenarios.client import Client, Cut
@@ -15,7 +15,7 @@ from tests.scenarios.invariants import fetches, stored
 
 Bytes = Callable[[int], bytes]
 SIZE = 2 * MiB
-SHORT_PATIENCE = Limits(stall=0.3)
+SHORT_PATIENCE = ExchangeLimits(stall=0.3)
 
 
 def first_byte(seen: Seen) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.cache.fills import FillRules
-from proxy.front.client import WireRules
+from proxy.front.client import SenderRules
 from tests.cast import FaultUpstream, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under
@@ -149,12 +149,12 @@ async def test_a_slow_reader_does_not_slow_the_fill(house: House, upstream: Faul
         await slow.still_framed()
 
 
-@under(wire=WireRules(stall=0.3))
+@under(sender=SenderRules(stall=0.3))
 async def test_a_reader_that_never_reads_is_cut(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> None:
     digest = upstream.blob(APP, some_bytes(16 * MiB))
     client = await house.pull(blob_path(digest), buffer=4096)
     await client.head()
-    while house.journal.cut == 0:
+    while house.access_log.cut == 0:
         await asyncio.sleep(0.01)
     await house.quiet()
     with pytest.raises(Cut):

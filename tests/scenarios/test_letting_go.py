@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cache.holdings import Membership
-from proxy.core.budget import Limits
+from proxy.cache.holdings import Provenance
+from proxy.core.budget import ByteLimits
 from proxy.core.errors import StoreFailed
-from proxy.core.graph import Seat
+from proxy.core.graph import Membership
 from proxy.core.lifecycle import parse_extended_policy
 from proxy.core.names import Digest, Repository, Tag
 from proxy.core.policies import Assignment
@@ -36,8 +36,8 @@ def keep_newest(count: int) -> list[Assignment]:
 
 async def expire(house: House, rules: list[Assignment]) -> int:
     """The rules once; how many bytes went."""
-    async with aclosing(house.cache.keeper.lifecycle.expire(rules)) as reviews:
-        return sum([review.departure.size async for review in reviews])
+    async with aclosing(house.cache.maintenance.lifecycle.expire(rules)) as reviews:
+        return sum([review.removal.size async for review in reviews])
 
 
 async def test_an_image_expires_and_the_one_that_shares_a_layer_is_whole_without_the_upstream(
@@ -125,17 +125,17 @@ async def test_what_is_pinned_stays_by_rule_and_for_space_until_it_is_unpinned(
     clock.advance(1)
     new = put_image(upstream, "v2", some_bytes(1000))
     await pull(house, new, "v2")
-    keeper = house.cache.keeper
-    await keeper.retention.pins.add(f"{NAME}/{APP}:v1")
+    maintenance = house.cache.maintenance
+    await maintenance.retention.pins.add(f"{NAME}/{APP}:v1")
     assert await expire(house, keep_newest(1)) == 0
-    assert await house.cache.room.evict(1 << 40) > 1000
-    assert [purge.size async for purge in keeper.purge(f"{NAME}/{APP}:v1")] == [0]
+    assert await house.cache.space.evict(1 << 40) > 1000
+    assert [purge.size async for purge in maintenance.purge(f"{NAME}/{APP}:v1")] == [0]
     assert set(stored(house.folder)) == pinned.all
     await house.restart()
-    keeper = house.cache.keeper
-    assert await house.cache.room.evict(1 << 40) == 0, "pins outlive a restart"
-    assert await keeper.retention.pins.remove(f"{NAME}/{APP}:v1")
-    assert await house.cache.room.evict(1 << 40) > 1000
+    maintenance = house.cache.maintenance
+    assert await house.cache.space.evict(1 << 40) == 0, "pins outlive a restart"
+    assert await maintenance.retention.pins.remove(f"{NAME}/{APP}:v1")
+    assert await house.cache.space.evict(1 << 40) > 1000
     assert stored(house.folder) == {}
 
 
@@ -171,9 +171,9 @@ async def test_space_is_made_of_whole_images_least_recently_pulled_first_and_orp
         await pull(house, images[-1], f"v{number}")
     clock.advance(1)
     await pull(house, images[0], "v0")
-    await house.cache.room.evict(1)
+    await house.cache.space.evict(1)
     assert set(stored(house.folder)) == images[0].all | images[2].all | {orphan}
-    await house.cache.room.evict(5 * MiB)
+    await house.cache.space.evict(5 * MiB)
     assert stored(house.folder) == {}
 
 
@@ -186,7 +186,7 @@ async def test_the_disk_never_holds_more_than_the_hard_limit_and_no_image_is_lef
         for number, image in enumerate(images):
             clock.advance(1)
             await pull(house, image, f"v{number}")
-    await house.cache.room.shrink()
+    await house.cache.space.shrink()
     held = set(stored(house.folder))
     assert all(image.all <= held or not image.all & held for image in images)
     assert images[-1].all <= held
@@ -225,7 +225,7 @@ async def test_a_purge_by_digest_makes_a_miss_of_one_part_and_the_next_pull_heal
 ) -> None:
     image = put_image(upstream, "v1", some_bytes(1000), some_bytes(1000))
     await pull(house, image, "v1")
-    [purge] = [purge async for purge in house.cache.keeper.purge(image.parts[1])]
+    [purge] = [purge async for purge in house.cache.maintenance.purge(image.parts[1])]
     assert (len(purge.gone), purge.size) == (1, 1000)
     assert set(stored(house.folder)) == image.all - {image.parts[1]}
     assert await pull(house, image, "v1") == {"hit", "fwd=miss; stored"}
@@ -244,10 +244,10 @@ async def test_a_preview_tells_what_would_go_and_changes_nothing(
             await pull(house, image, f"v{version}", repository)
             clock.advance(1 + number)
     before = stored(house.folder)
-    async with aclosing(house.cache.keeper.lifecycle.preview(keep_newest(1))) as reviews:
+    async with aclosing(house.cache.maintenance.lifecycle.preview(keep_newest(1))) as reviews:
         found = [review async for review in reviews]
     assert [len(review.decisions) for review in found] == [1, 1]
-    weighed = [review.departure.size for review in found]
+    weighed = [review.removal.size for review in found]
     assert stored(house.folder) == before
     assert weighed[0] < MiB < weighed[1], "the layer that both share goes with the second"
     assert await expire(house, keep_newest(1)) == sum(weighed)
@@ -259,12 +259,12 @@ async def test_a_bad_content_is_found_put_aside_and_fetched_again(
     good = put_image(upstream, "v1", blob := some_bytes(100_000))
     await pull(house, good, "v1")
     _spoil(house.folder, good.parts[1], b"x" + blob[1:])
-    async with aclosing(house.cache.keeper.scrub.verify(1e12)) as checks:
+    async with aclosing(house.cache.maintenance.scrub.verify(1e12)) as checks:
         checked = [check async for check in checks]
     assert [check.content.digest for check in checked if not check.good] == [good.parts[1]]
     assert len(checked) == len(good.all)
     assert await pull(house, good, "v1") == {"hit", "fwd=miss; stored"}
-    async with aclosing(house.cache.keeper.scrub.verify(1e12)) as checks:
+    async with aclosing(house.cache.maintenance.scrub.verify(1e12)) as checks:
         assert all([check.good async for check in checks])
 
 
@@ -277,7 +277,7 @@ async def test_a_scrub_goes_on_where_a_restart_broke_it_off(
     await house.quiet()
     await house.catalog.write_note("scrub", json.dumps({"began_at": clock(), "after": f"{digests[1]}~"}))
     await house.restart()
-    scrub = house.cache.keeper.scrub
+    scrub = house.cache.maintenance.scrub
     await scrub.resume(1e12)
     assert (scrub.stats.contents, scrub.stats.size, scrub.stats.bad) == (2, 4 * MiB, 0)
     note = await house.catalog.note("scrub")
@@ -293,12 +293,12 @@ async def test_seats_of_an_image_in_two_repositories_go_one_by_one(
         upstream._content[path.replace(APP, "team/b")] = upstream._content[path]
     for repository in (APP, "team/b"):
         await pull(house, here, "v1", repository)
-    retention = house.cache.keeper.retention
-    departure, _ = await retention.expire([Seat(HERE, here.digest)])
-    assert (len(departure.seats), departure.freed) == (1, ())
+    retention = house.cache.maintenance.retention
+    removal, _ = await retention.expire([Membership(HERE, here.digest)])
+    assert (len(removal.memberships), removal.freed) == (1, ())
     assert await pull(house, here, "v1", "team/b") == HIT
-    departure, _ = await retention.expire([Seat(Repository(NAME, "team/b"), here.digest)])
-    assert {node.digest for node in departure.freed} == here.all
+    removal, _ = await retention.expire([Membership(Repository(NAME, "team/b"), here.digest)])
+    assert {node.digest for node in removal.freed} == here.all
 
 
 def _spoil(folder: Path, digest: Digest, content: bytes) -> None:
@@ -320,14 +320,14 @@ async def test_an_upstream_above_its_own_budget_makes_room_among_its_own(
     reservation = house.cache.holdings.budget.reserve(MiB)
     assert reservation is not None
     content = Content(Digest.of(elsewhere), MiB, "", 1.0, 1.0, other.upstream)
-    await house.cache.holdings.commit(ingest, content, Membership(other), reservation)
-    monkeypatch.setattr(house.cache.room, "_shares", {NAME: Limits(10 * MiB)}.get)
+    await house.cache.holdings.commit(ingest, content, Provenance(other), reservation)
+    monkeypatch.setattr(house.cache.space, "_shares", {NAME: ByteLimits(10 * MiB)}.get)
     images = []
     for number in range(6):
         clock.advance(1)
         images.append(put_image(upstream, f"v{number}", some_bytes(3 * MiB)))
         await pull(house, images[-1], f"v{number}")
-    await house.cache.room.shrink()
+    await house.cache.space.shrink()
     held = stored(house.folder)
     assert content.digest in held, "the oldest of all, but of another upstream"
     assert 6 * MiB < sum(held.values()) - MiB <= 10 * MiB

@@ -106,7 +106,7 @@ class Gate:
 
 def under_rules(house: House, count: int = 1, interval: float = HOUR) -> Lifecycle:
     """The newest so many images stay."""
-    lifecycle = house.cache.keeper.lifecycle
+    lifecycle = house.cache.maintenance.lifecycle
     lifecycle.rules = LifecycleRules(tuple(keep_newest(count)), interval)
     return lifecycle
 
@@ -123,7 +123,7 @@ def newest(count: int) -> dict[str, list[dict[str, object]]]:
 async def expired(lifecycle: Lifecycle) -> int:
     """The rules once, by order; how many images went."""
     async with aclosing(lifecycle.expire(lifecycle.rules.assignments)) as reviews:
-        return sum([len(review.departure.seats) async for review in reviews])
+        return sum([len(review.removal.memberships) async for review in reviews])
 
 
 async def pull_versions(
@@ -186,7 +186,7 @@ async def test_a_clock_that_was_ahead_at_the_last_run_delays_the_next_by_no_more
     await schedule.waits(FIRST)
     await schedule.waits(HOUR)
     assert await schedule.asleep() == HOUR
-    assert house.cache.keeper.lifecycle.last.began_at == clock()
+    assert house.cache.maintenance.lifecycle.last.began_at == clock()
 
 
 @pytest.mark.parametrize("fault", [StoreFailed("the catalog cannot be read"), RuntimeError("nobody foresaw it")])
@@ -278,7 +278,7 @@ async def test_an_order_in_the_middle_of_a_run_takes_nothing_twice(
     gate.open.set()
     by_order = await order
     await schedule.asleep()
-    assert by_order + lifecycle.last.expired == house.cache.keeper.retention.stats.expired == 2
+    assert by_order + lifecycle.last.expired == house.cache.maintenance.retention.stats.expired == 2
     assert set(stored(house.folder)) == new.all
     await index_is_disk(house)
 

@@ -76,7 +76,7 @@ async def test_more_cold_blobs_than_the_queue_holds_are_told_to_come_back(
     async with await house.pull(blob_path(digests[0])) as first:
         head = await first.head()
         async with await house.pull(blob_path(digests[1])) as waiting:
-            while house.door.active < 2:
+            while house.handler.active < 2:
                 await asyncio.sleep(0.005)
             await house.get("/v2/")  # by now it waits
             refused = await house.get(blob_path(digests[2]))

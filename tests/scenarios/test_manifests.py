@@ -117,7 +117,7 @@ async def test_concurrent_pulls_of_a_cold_manifest_cost_one_request(house: House
 
     upstream.plays("manifest", slow)
     clients = [await house.pull(manifest_path("v1")) for _ in range(40)]
-    while house.door.active < 40:
+    while house.handler.active < 40:
         await asyncio.sleep(0.005)
     gate.set()
     for client in clients:

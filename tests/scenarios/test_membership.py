@@ -32,12 +32,12 @@ async def test_an_arriving_private_blob_is_not_given_to_another_repository(
 ) -> None:
     digest = upstream.blob(APP, blob := some_bytes(2 * MiB))
     upstream.plays("blob", roles.holds(MiB, gate := asyncio.Event()))
-    async with await house.pull(blob_path(digest)) as owner:
-        head = await owner.head()
+    async with await house.pull(blob_path(digest)) as tasks:
+        head = await tasks.head()
         for method in ("GET", "HEAD"):
             assert (await house.get(blob_path(digest, OTHER), method=method)).status == 404
         gate.set()
-        assert await owner.rest(head) == blob
+        assert await tasks.rest(head) == blob
 
 
 async def test_a_blob_that_is_being_opened_for_one_repository_is_not_given_to_another(
@@ -51,12 +51,12 @@ async def test_a_blob_that_is_being_opened_for_one_repository_is_not_given_to_an
         await roles.steady(line)
 
     upstream.plays("blob", hesitates)
-    async with await house.pull(blob_path(digest)) as owner, await house.pull(blob_path(digest, OTHER)) as other:
+    async with await house.pull(blob_path(digest)) as tasks, await house.pull(blob_path(digest, OTHER)) as other:
         while not upstream.requests("blob"):
             await asyncio.sleep(0.005)
         gate.set()
         assert (await other.reply()).status == 404
-        assert (await owner.reply()).body == blob
+        assert (await tasks.reply()).body == blob
 
 
 async def test_a_repository_that_may_have_it_costs_one_check_and_no_transfer(

@@ -15,7 +15,7 @@ from proxy.cache.fill import Fill
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.core.transfer_plan import TransferRules
-from proxy.upstream.settings import Limits
+from proxy.upstream.settings import ExchangeLimits
 from tests.cast import Act, FaultUpstream, ManualClock, Seen, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under
@@ -31,7 +31,7 @@ HELD_AT = 100_000
 EAGER = TransferRules(smallest=MiB, soon=0.0, least_part=PART, largest_part=PART, window=0.01, idle=0.0, gain=0.0)
 PARALLEL = {"fills": FillRules(intake=IntakeRules(pauses=(0.0,), transfers=EAGER))}
 parallel = under(**PARALLEL)
-parallel_and_impatient = under(**PARALLEL, upstream=Limits(stall=0.3))
+parallel_and_impatient = under(**PARALLEL, upstream=ExchangeLimits(stall=0.3))
 
 
 class Scene:

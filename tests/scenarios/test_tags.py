@@ -123,7 +123,7 @@ async def test_many_clients_of_an_aged_tag_cost_one_check(house: House, upstream
 
     upstream.plays("manifest", slow)
     clients = [await house.pull(TAG) for _ in range(50)]
-    while house.door.active < 50:
+    while house.handler.active < 50:
         await asyncio.sleep(0.005)
     gate.set()
     for client in clients:

@@ -3,7 +3,7 @@
 import asyncio
 
 from proxy.core.names import Digest, Repository, Tag
-from proxy.storage.contract import FIRST_SPOT, Catalog, Shelf, TagRecord, Usage
+from proxy.storage.contract import FIRST_CURSOR, Catalog, EvictionClass, TagRecord, Usage
 from tests.storage.kit import MANIFEST, NGINX, REDIS, blob
 
 LATEST = Tag("latest")
@@ -65,9 +65,9 @@ async def test_use_moves_forward_only_and_orders_the_oldest(catalog: Catalog) ->
     a, b, c = (blob(name, used_at=at) for name, at in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
     for content in (c, a, b):
         await catalog.add(content, None)
-    assert await catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 2) == [a, b]
+    assert await catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 2) == [a, b]
     await catalog.touch({a.digest: 9.0, c.digest: 1.0, Digest.of(b"unknown"): 5.0})
-    assert await catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 10) == [b, c, a._replace(used_at=9.0)]
+    assert await catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 10) == [b, c, a._replace(used_at=9.0)]
     await catalog.touch({})
 
 

@@ -11,7 +11,7 @@ import pytest
 from proxy.core.errors import StoreFailed
 from proxy.core.names import Digest
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import FIRST_SPOT, Shelf, Usage
+from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Usage
 from proxy.storage.recovery import CORRUPT_KEPT, Recovery
 from tests.storage.kit import NGINX, blob
 
@@ -136,11 +136,11 @@ async def test_corruption_met_in_a_call_fails_it_and_the_next_opening_goes_back_
     catalog = SqliteCatalog(tmp_path)
     assert catalog.recovered is Recovery.INTACT, "nothing at the opening reads that page"
     with pytest.raises(StoreFailed, match="malformed"):
-        await catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 10)
+        await catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 10)
     with pytest.raises(StoreFailed):
         await catalog.backup()
     assert catalog.reopen() is Recovery.FROM_COPY
-    assert len(await catalog.idle(Shelf.ORPHANS, FIRST_SPOT, 3000)) == 2000
+    assert len(await catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 3000)) == 2000
     await catalog.close()
     assert await state(tmp_path) == (Recovery.INTACT, 2000)
 

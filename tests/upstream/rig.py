@@ -11,11 +11,11 @@ from proxy.upstream.contract import Transfer
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import Limits, RegistrySettings, Timing
+from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
 from tests.cast import FaultUpstream, ManualClock
 
 NAME = "library/app"
-LIMITS = Limits()
+LIMITS = ExchangeLimits()
 HASTY = replace(LIMITS, first_byte=0.3, stall=0.3, total=1.0, token_total=0.5, connect=0.5)
 SECRET = Credentials("me", "s3cret")
 
@@ -28,7 +28,7 @@ async def secret() -> Credentials | None:
 async def client_of(
     up: FaultUpstream,
     clock: ManualClock | None = None,
-    limits: Limits = LIMITS,
+    limits: ExchangeLimits = LIMITS,
     credentials: CredentialSource = no_credentials,
     **settings: object,
 ) -> AsyncIterator[HttpRegistry]:

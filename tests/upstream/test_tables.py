@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core import errors
+from proxy.core.errors import afresh
 from proxy.core.manifests import OCI_INDEX as INDEX
 from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.manifests import ManifestInvalid, read_manifest
-from proxy.upstream.fault_table import Rejection, afresh, error_code, fault_of, retry_after
+from proxy.upstream.fault_table import Rejection, error_code, fault_of, retry_after
 from proxy.upstream.health import Health, RetryBudget, retry_delay
 from proxy.upstream.links import last_of, next_query
 from proxy.upstream.message import Kind

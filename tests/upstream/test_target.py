@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.upstream.address import AddressForbidden, Vicinity, Zone, zone_of
+from proxy.upstream.address import AddressForbidden, AddressPolicy, Zone, zone_of
 from proxy.upstream.realm import realm_allowed, realm_may_be_asked
 from proxy.upstream.target import Origin, TargetRefused, parse_location, parse_target
 
@@ -184,17 +184,17 @@ def test_addresses_have_zones(address: str, zone: Zone) -> None:
     ],
 )
 def test_a_registry_leads_only_to_the_world_or_to_where_it_lives(home: str, away: str, admitted: bool) -> None:
-    vicinity = Vicinity()
-    vicinity.admit_home(home)
+    addresses = AddressPolicy()
+    addresses.admit_home(home)
     if admitted:
-        vicinity.admit_away(away)
+        addresses.admit_away(away)
     else:
         with pytest.raises(AddressForbidden):
-            vicinity.admit_away(away)
+            addresses.admit_away(away)
 
 
 def test_not_even_the_configured_host_may_be_the_metadata_service() -> None:
     with pytest.raises(AddressForbidden):
-        Vicinity().admit_home("169.254.169.254")
+        AddressPolicy().admit_home("169.254.169.254")
     with pytest.raises(AddressForbidden):
-        Vicinity().admit_listed("fd00:ec2::254")
+        AddressPolicy().admit_listed("fd00:ec2::254")

@@ -64,19 +64,19 @@ def _evaluate(steps: Sequence[_Step], images: list[Image], now: float) -> list[D
     decisions: list[Decision] = []
     for storage_class in StorageClass:
         own = [step for step in steps if step.rule.selection.storage_class is storage_class]
-        shelf = [image for image in free if image.storage_class is storage_class and not image.subject]
-        if own and shelf:
-            decisions += _decide(own, shelf, now)
+        eviction_class = [image for image in free if image.storage_class is storage_class and not image.subject]
+        if own and eviction_class:
+            decisions += _decide(own, eviction_class, now)
     decisions += _followers(decisions, free)
     return sorted(decisions, key=_report_order)
 
 
-def _decide(steps: Sequence[_Step], shelf: list[Image], now: float) -> Iterator[Decision]:
-    shelf.sort(key=_digest)
-    shelf.sort(key=_pushed, reverse=True)
+def _decide(steps: Sequence[_Step], eviction_class: list[Image], now: float) -> Iterator[Decision]:
+    eviction_class.sort(key=_digest)
+    eviction_class.sort(key=_pushed, reverse=True)
     claimed: set[str] = set()
     for rule, meets, choose in steps:
-        identified = [image for image in shelf if meets(image.tags)]
+        identified = [image for image in eviction_class if meets(image.tags)]
         for image in choose(identified, now):
             if image.digest not in claimed:
                 yield Decision(image, rule.action, rule.priority)

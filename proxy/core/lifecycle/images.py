@@ -14,7 +14,7 @@ from proxy.core.lifecycle.policy import StorageClass
 
 class Image(NamedTuple):
     """``digest`` is unique in its repository. For a cache, ``pushed_at`` is when the image was first cached,
-    ``pulled_at`` when it was last served, and ``size`` what its departure gives back, an index with its children.
+    ``pulled_at`` when it was last served, and ``size`` what its removal gives back, an index with its children.
     """
 
     repository: str

@@ -32,9 +32,9 @@ async def aws(
     """Credentials in the environment, and the API that takes them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    async with AwsDoor(moto_url) as door:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", door.url)
-        yield door
+    async with AwsDoor(moto_url) as handler:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handler.url)
+        yield handler
 
 
 @pytest.fixture

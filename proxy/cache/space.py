@@ -1,0 +1,126 @@
+"""Room for what comes: reserve before you receive, evict at the soft limit, never exceed the hard one."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from proxy.cache.holdings import Holdings
+from proxy.cache.retention import Retention
+from proxy.core.budget import ByteLimits, Reservation
+from proxy.core.errors import StoreFailed
+
+log = logging.getLogger("entrepot.room")
+
+_LONG = 1.0  # seconds; an eviction that took longer and found too little is not repeated at once
+_RESTS = 10.0  # seconds
+
+Shares = Callable[[str], ByteLimits | None]
+"""The byte budget of an upstream of its own, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSpaceRule:
+    """What the filesystem must keep free: the larger of the two."""
+
+    size: int  # bytes
+    share: float  # of the whole
+
+    def floor(self, total: int) -> int:
+        return max(self.size, int(self.share * total))
+
+
+class Space:
+    """Evicts through ``Retention``, which never chooses what is pinned or in use."""
+
+    def __init__(
+        self, holdings: Holdings, retention: Retention, free: FreeSpaceRule, shares: Shares, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._holdings = holdings
+        self._retention = retention
+        self._free = free
+        self._shares = shares
+        self._tasks = tasks
+        self._evicting = asyncio.Lock()
+        self._behind: asyncio.Task[None] | None = None
+        self._crowded: set[str] = set()  # upstreams above their own budget
+        self._rests_until = 0.0
+
+    def largest(self, upstream: str) -> int:
+        """The largest blob of the upstream that is cached, in bytes."""
+        share, whole = self._shares(upstream), self._holdings.budget.limits
+        return whole.blob if share is None else min(share.blob, whole.blob)
+
+    async def reserve(self, size: int, upstream: str) -> Reservation | None:
+        """None where there is no room, even after eviction. Above the soft limit eviction runs behind; only where the
+        hard limit or the filesystem leaves no room does the caller wait for it."""
+        if not await self._make_room(size):
+            return None
+        reservation = self._holdings.budget.reserve(size)
+        if self._excess_of(upstream, size):
+            self._crowded.add(upstream)
+        self._shrink_behind()
+        return reservation
+
+    async def extend(self, reservation: Reservation, size: int) -> bool:
+        """True when so many more bytes are reserved."""
+        granted = await self._make_room(size) and reservation.extend(size)
+        self._shrink_behind()
+        return granted
+
+    async def _make_room(self, size: int) -> bool:
+        budget = self._holdings.budget
+        if size > budget.limits.hard:
+            return False  # nothing that goes could make room for it
+        if budget.used + size > budget.limits.hard:
+            await self._evict(lambda: budget.excess(size))
+        if not await self._fits(size):
+            await self._evict(lambda: size)
+            return await self._fits(size)
+        return True
+
+    def _shrink_behind(self) -> None:
+        if (self._holdings.budget.excess() or self._crowded) and (self._behind is None or self._behind.done()):
+            self._behind = self._tasks.create_task(self._shrink_quietly())
+
+    async def _shrink_quietly(self) -> None:
+        try:
+            await self.shrink()
+        except StoreFailed as cause:  # a task of the owner's group must not take its siblings down
+            log.error("no room could be made: %s", cause)
+
+    async def shrink(self) -> None:
+        """Evicts until usage is back below the target of every limit that it is above. Raises StoreFailed."""
+        crowded = sorted(self._crowded | set(self._holdings.used_by))
+        self._crowded.clear()
+        for upstream in crowded:
+            if self._excess_of(upstream, 0):
+                await self._evict(partial(self._excess_of, upstream, 0), upstream)
+        await self._evict(self._holdings.budget.excess)
+
+    async def evict(self, wanted: int, upstream: str | None = None) -> int:
+        """Least recently used first; returns the bytes freed, fewer than ``wanted`` where the rest is pinned or in
+        use."""
+        return await self._evict(lambda: wanted, upstream)
+
+    async def _evict(self, wanted: Callable[[], int], upstream: str | None = None) -> int:
+        """What is wanted is asked when it is this one's turn: the one before may have freed enough."""
+        async with self._evicting:
+            size, clock = wanted(), asyncio.get_running_loop().time
+            if size <= 0 or clock() < self._rests_until:
+                return 0
+            began = clock()
+            await self._holdings.flush()
+            freed = await self._retention.evict(size, upstream)
+            if freed < size and clock() - began > _LONG:
+                self._rests_until = clock() + _RESTS
+            return freed
+
+    def _excess_of(self, upstream: str, more: int) -> int:
+        share = self._shares(upstream)
+        return share.excess(self._holdings.used_by[upstream] + more) if share is not None else 0
+
+    async def _fits(self, size: int) -> bool:
+        free, total = await self._holdings.in_store(self._holdings.store.free_space)
+        return free - size >= self._free.floor(total)

@@ -1,0 +1,58 @@
+"""Single flight: at most one run per key; whoever asks meanwhile gets the same result."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from proxy.core.errors import afresh
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    cause: Exception
+
+
+class Flights(Generic[K, V]):
+    """The runs belong to ``group`` and not to the callers: a caller may leave, the run goes on for the others."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._aloft: dict[K, asyncio.Task[V | _Failed]] = {}
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._aloft
+
+    def __len__(self) -> int:
+        return len(self._aloft)
+
+    async def join(self, key: K, run: Callable[[], Awaitable[V]]) -> V:
+        """The result of the run in the air, or of a new one. Raises what the run raised, each caller a copy of his
+        own."""
+        landed = await asyncio.shield(self._flight(key, run))
+        if isinstance(landed, _Failed):
+            raise afresh(landed.cause) from landed.cause
+        return landed
+
+    def launch(self, key: K, run: Callable[[], Awaitable[V]]) -> None:
+        """A run that nobody waits for yet, unless one is in the air. What it raises is lost where nobody joins."""
+        self._flight(key, run)
+
+    def _flight(self, key: K, run: Callable[[], Awaitable[V]]) -> "asyncio.Task[V | _Failed]":
+        flight = self._aloft.get(key)
+        if flight is None:  # no await between look and launch, so no lock
+            flight = self._group.create_task(_fly(run))
+            # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
+            flight.add_done_callback(lambda _: self._aloft.pop(key))
+            self._aloft[key] = flight
+        return flight
+
+
+async def _fly(run: Callable[[], Awaitable[V]]) -> V | _Failed:
+    try:
+        return await run()
+    except Exception as cause:  # as a value: raised here it would cancel every sibling in the group
+        return _Failed(cause)

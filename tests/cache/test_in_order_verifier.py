@@ -1,0 +1,95 @@
+"""Bytes in any order, hashed in order."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.cache.in_order_verifier import InOrderVerifier
+from proxy.core.errors import StoreFailed
+from proxy.core.hashing import Hasher
+from proxy.core.names import Digest
+from proxy.core.spans import Spans
+from proxy.storage.memory import MemoryStore
+
+CONTENT = hashlib.shake_256(b"content").digest(4000)
+
+
+class Arriving:
+    """A file that fills in any order, and the proof over it."""
+
+    def __init__(self, provers: ThreadPoolExecutor) -> None:
+        self.ingest = MemoryStore().begin()
+        self.spans = Spans()
+        self.reader = self.ingest.open()
+        self.verifier = InOrderVerifier(Hasher(Digest.of(CONTENT)), self.reader, self.spans.run_from, provers)
+
+    def bring(self, start: int, end: int) -> None:
+        chunk = memoryview(CONTENT)[start:end]
+        self.ingest.write(start, chunk)
+        self.spans.add(start, end)
+        self.verifier.take(start, chunk)
+
+
+@contextmanager
+def arriving() -> Iterator[Arriving]:
+    with ThreadPoolExecutor(2) as provers:
+        yield Arriving(provers)
+
+
+@given(cuts=st.sets(st.integers(1, len(CONTENT) - 1), max_size=12), order=st.randoms(use_true_random=False))
+def test_in_any_order_the_hash_is_that_of_the_whole(cuts: set[int], order: Random) -> None:
+    edges = [0, *sorted(cuts), len(CONTENT)]
+    chunks = list(pairwise(edges))
+    order.shuffle(chunks)
+    with arriving() as file:
+        for start, end in chunks:
+            file.bring(start, end)
+        file.verifier.finish()
+        assert (file.verifier.hasher.count, file.verifier.hasher.agrees()) == (len(CONTENT), True)
+
+
+def test_movers_at_the_same_time_leave_no_byte_out() -> None:
+    parts = [range(start, min(start + 500, 4000), 7) for start in range(0, 4000, 500)]
+    with arriving() as file, ThreadPoolExecutor(len(parts)) as movers:
+
+        def mover(part: range) -> None:
+            for start in part:
+                file.bring(start, min(start + 7, part.stop))
+
+        list(movers.map(mover, parts))
+        file.verifier.finish()
+        assert file.verifier.hasher.agrees()
+
+
+def test_bytes_behind_a_gap_wait_for_it() -> None:
+    with arriving() as file:
+        file.bring(100, 200)
+        file.verifier.finish()
+        assert file.verifier.hasher.count == 0
+        file.bring(0, 100)
+        file.verifier.finish()
+        assert file.verifier.hasher.count == 200
+
+
+def test_once_stopped_the_reader_is_left_alone() -> None:
+    with arriving() as file:
+        file.bring(100, 200)
+        file.verifier.stop()
+        file.reader.close()
+        file.bring(0, 100)
+        file.verifier.finish()
+        assert file.verifier.hasher.count == 100
+
+
+def test_bytes_that_cannot_be_read_back_fail_the_proof() -> None:
+    with arriving() as file:
+        file.spans.add(0, 100)  # they never were written
+        with pytest.raises(StoreFailed):
+            file.verifier.finish()
