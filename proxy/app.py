@@ -8,46 +8,38 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from proxy.admin_api import AdminApi
-from proxy.cache.engine import CacheRules, Upstreams, start_cache
+from proxy.cache.engine import CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.space import FreeSpaceRule
-from proxy.cache.threads import start_threads
 from proxy.clock import steady_clock
+from proxy.composition import Service, ServiceRules, Surroundings, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.budget import ByteLimits
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.access_log import AccessLog, Line
+from proxy.front.access_log import Line
 from proxy.front.client import SenderRules
-from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.connections import ConnectionRules
 from proxy.front.fast_path import FastPath
-from proxy.front.handler import Handler
-from proxy.front.sender import PlainSender
-from proxy.front.slow_clients import slow_clients
 from proxy.ops.admin import Readiness, admin_app
 from proxy.ops.lag import LoopLag
 from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.ops.metrics import Metrics
 from proxy.registries import Registries
 from proxy.reload import Reload, lifecycle_rules
-from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.disk import DiskStore
-from proxy.storage.folder import cache_folder
-from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.telemetry import Telemetry
 
 log = logging.getLogger("entrepot")
 
-_SENDERS = 16
 _BACKLOG = 1024
 
 
@@ -94,53 +86,38 @@ async def _run(
 ) -> None:
     settings = loaded.settings
     now, started = steady_clock(), time.monotonic()
-    folder = stack.enter_context(cache_folder(settings.cache.path))
-    store = DiskStore(folder)
-    stack.callback(store.close)
-    catalog = SqliteCatalog(folder)
-    stack.push_async_callback(catalog.close)
-    threads = stack.enter_context(start_threads(settings.limits.fills, settings.transfers.per_blob))
-    senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
-    slow = stack.enter_context(slow_clients())
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
-    tasks = await stack.enter_async_context(task_group())
     upstreams = Upstreams(
         registries.get, registries.immutable, registries.touch_period, registries.share, registries.push_times
     )
-    cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, tasks, now)
-    stack.push_async_callback(cache.settle)
-    access_log = AccessLog(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
-    places = ClientConnections(_connection_rules(settings))
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    handler = Handler(
-        cache, names, PlainSender(senders, slow, SenderRules(settings.limits.write_stall)), access_log, now
-    )
-    server = Server(handler, places)
+    write_line = _access_log(logs) if log.isEnabledFor(logging.INFO) else None
+    around = Surroundings(upstreams, names, now, write_line)
+    service = await compose(stack, settings.cache.path, service_rules(settings), around)
     lag = LoopLag()
-    observed = Telemetry(cache, access_log, places, registries, logs, lag)
-    health = Readiness()
-    status = lambda: observed.status(handler, time.monotonic() - started)  # noqa: E731
-    admin = admin_app(health, Metrics(observed.families()), status, AdminApi(cache.maintenance).operations())
-    _reload_on_hangup(Reload(loaded.source, cache.maintenance), tasks, stack)
-    fast_path = FastPath(cache, names, access_log, server, now)
-    listening = await _listen(settings, fast_path, admin, stack)
-    tasks.create_task(cache.keep_house(now))
-    tasks.create_task(fast_path.sweep_silent())
-    tasks.create_task(lag.run())
+    telemetry = Telemetry(service.cache, service.access_log, service.connections, registries, logs, lag)
+    readiness = Readiness()
+    status = lambda: telemetry.status(service.handler, time.monotonic() - started)  # noqa: E731
+    operations = AdminApi(service.cache.maintenance).operations()
+    admin = admin_app(readiness, Metrics(telemetry.families()), status, operations)
+    _reload_on_hangup(Reload(loaded.source, service.cache.maintenance), service.jobs, stack)
+    listening = await _listen(settings, service.fast_path, admin, stack)
+    start_jobs(service)
+    service.jobs.keep("loop lag", lag.run)
     # What was built lives as long as the process: the collector need not walk through it time and again.
     gc.collect()
     gc.freeze()
-    health.ready = True
+    readiness.ready = True
     announce(listening[1])
     await stop.politely.wait()
-    health.ready = False
-    await _drain(settings, stop, listening[0], fast_path, handler)
+    readiness.ready = False
+    await _drain(settings, stop, listening[0], service)
 
 
-def _reload_on_hangup(reload: Reload, tasks: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
+def _reload_on_hangup(reload: Reload, jobs: Jobs, stack: AsyncExitStack) -> None:
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
+    loop.add_signal_handler(signal.SIGHUP, lambda: jobs.once("reload", reload))
     stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
@@ -162,21 +139,20 @@ def _address(name: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _drain(
-    settings: Settings, stop: Stop, listener: asyncio.Server, fast_path: FastPath, handler: Handler
-) -> None:
+async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, service: Service) -> None:
     """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
     if not stop.hurried:
         await _until(stop.at_once, settings.drain.delay)
+    handler = service.handler
     log.info("stopping: %d requests under way", handler.active)
     listener.close()
-    fast_path.close_idle()
+    service.fast_path.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
     while handler.active and time.monotonic() < deadline and not stop.at_once.is_set():
         await _until(stop.at_once, 0.05)
     if handler.active:
         log.warning("%d requests are cut off", handler.active)
-    await fast_path.server.shutdown(0.1)
+    await service.fast_path.server.shutdown(0.1)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
@@ -187,10 +163,11 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def _cache_rules(settings: Settings) -> CacheRules:
+def service_rules(settings: Settings) -> ServiceRules:
+    """The rules of the rooms, as the configuration has them. Raises FileRefused, PolicyInvalid. Reads files: blocks."""
     tags, limits, free = settings.tags, settings.limits, settings.cache.min_free
     transfers = TransferRules(settings.transfers.per_blob)
-    return CacheRules(
+    cache = CacheRules(
         ByteLimits(settings.cache.max_size),
         FreeSpaceRule(free.size, free.percent / 100),
         TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
@@ -198,13 +175,10 @@ def _cache_rules(settings: Settings) -> CacheRules:
         lifecycle_rules(settings),
         settings.pins,
     )
-
-
-def _connection_rules(settings: Settings) -> ConnectionRules:
-    limits = settings.limits
-    return ConnectionRules(
+    connections = ConnectionRules(
         limits.connections, limits.connections_per_address, limits.header_timeout, limits.idle_timeout
     )
+    return ServiceRules(cache, SenderRules(limits.write_stall), connections)
 
 
 def _logs(settings: Settings) -> LogWriter:

@@ -26,12 +26,12 @@ class Access:
         holdings: Holdings,
         registry: Callable[[str], Registry],
         negative_ttl: float,
-        tasks: asyncio.TaskGroup,
+        group: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
         self._holdings = holdings
         self._registry = registry
-        self._checks: Flights[tuple[Repository, Digest], None] = Flights(tasks)
+        self._checks: Flights[tuple[Repository, Digest], None] = Flights(group)
         self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, negative_ttl, timer=now)
 
     async def require(self, repository: Repository, digest: Digest) -> None:

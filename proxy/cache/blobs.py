@@ -1,7 +1,7 @@
 """Blobs: held, arriving, or fetched.
 
-A blob has three homes in turn, looked at in this order: the catalog (committed), ``Fills`` (arriving, readers follow),
-a flight (opening). Each hand-over is one step without an await.
+A blob has three homes in turn, looked at in this order: the catalog (committed), ``arriving`` (readers follow), a
+flight (opening). Each hand-over is one step without an await.
 """
 
 import asyncio
@@ -13,10 +13,11 @@ from cachetools import LRUCache
 from proxy.cache.access import Access
 from proxy.cache.answers import BlobAnswer, Outcome, SizeAnswer
 from proxy.cache.body import BytesBody
-from proxy.cache.fills import Fills, OpenedFill
+from proxy.cache.fills import Fills, Opened
 from proxy.cache.holdings import Holdings
+from proxy.cache.pass_through import PassThrough
+from proxy.cache.sources import Sources
 from proxy.core.errors import BlobUnknown, StoreFailed
-from proxy.core.hashing import Hasher
 from proxy.core.names import Digest, Repository
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
@@ -37,22 +38,24 @@ class Blobs:
         holdings: Holdings,
         fills: Fills,
         access: Access,
+        sources: Sources,
         registry: Callable[[str], Registry],
-        tasks: asyncio.TaskGroup,
+        group: asyncio.TaskGroup,
     ) -> None:
         self._holdings = holdings
         self._fills = fills
         self._access = access
+        self._sources = sources
         self._registry = registry
-        self._openings: Flights[Digest, OpenedFill] = Flights(tasks)
+        self._openings: Flights[Digest, Opened] = Flights(group)
         self._opener: dict[Digest, Repository] = {}
-        self._heads: Flights[tuple[Repository, Digest], None] = Flights(tasks)
+        self._heads: Flights[tuple[Repository, Digest], None] = Flights(group)
         self._sizes: LRUCache[tuple[Repository, Digest], int | None] = LRUCache(10_000)
 
     async def get(self, repository: Repository, digest: Digest) -> BlobAnswer:
         """Raises BlobUnknown, NameUnknown, Overloaded, StoreFailed, and upstream's faults."""
         for _ in range(_LOOKS):
-            answer = await self._held(repository, digest) or await self._arriving(repository, digest)
+            answer = await self._held(repository, digest) or await self._followed(repository, digest)
             if answer is not None:
                 return answer
             if await self._holdings.catalog.content(digest) is not None:
@@ -73,9 +76,9 @@ class Blobs:
         content = await self._holdings.find(repository, digest)
         if content is not None:
             return SizeAnswer(content.size, Outcome.HIT)
-        fill = self._fills.get(digest)
-        if fill is not None and fill.repository == repository:
-            return SizeAnswer(fill.size, Outcome.COLLAPSED)
+        under_way = self._fills.under_way(repository, digest)
+        if under_way is not None and under_way.repository == repository:
+            return SizeAnswer(under_way.size, Outcome.COLLAPSED)
         held = await self._holdings.catalog.content(digest)
         if held is not None:
             await self._access.require(repository, digest)
@@ -100,16 +103,17 @@ class Blobs:
             return await self._fetched(repository, digest)
         return BlobAnswer(body, body.size, Outcome.HIT) if body is not None else None
 
-    async def _arriving(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
-        fill = self._fills.get(digest)
-        if fill is None:
+    async def _followed(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
+        under_way = self._fills.under_way(repository, digest)
+        if under_way is None:
             return None
-        if fill.repository != repository:
+        if under_way.repository != repository:
             await self._access.require(repository, digest)
-        body = self._fills.follow(fill)
-        return BlobAnswer(body, fill.size, Outcome.COLLAPSED) if body is not None else None
+        return self._behind(under_way, Outcome.COLLAPSED)
 
     async def _fetched(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
+        if self._fills.under_way(repository, digest) is not None:
+            return None  # since the last look, which others were waited for behind
         self._access.refuse_absent(repository, digest)
         first = digest not in self._openings
         if first:
@@ -121,26 +125,27 @@ class Blobs:
             if same:
                 raise
             return None  # another repository's failure is not an answer for this one
-        if opened.fill is None:
-            verifier = Hasher(digest)
-            pass_through = await self._fills.pass_through(repository, verifier, opened.take() if first else None)
-            return BlobAnswer(pass_through, pass_through.size, Outcome.BYPASS)
         if not same:
-            return None  # arriving now: to be followed once upstream allows it to this repository too
-        body = self._fills.follow(opened.fill)
-        outcome = Outcome.MISS if first else Outcome.COLLAPSED
-        return BlobAnswer(body, opened.fill.size, outcome) if body is not None else None
+            return None  # to be followed once upstream allows it to this repository too
+        return self._behind(opened, Outcome.MISS if first else Outcome.COLLAPSED)
 
-    async def _open(self, repository: Repository, digest: Digest) -> OpenedFill:
+    def _behind(self, opened: Opened, outcome: Outcome) -> BlobAnswer | None:
+        body = self._fills.follow(opened)
+        if body is None:
+            return None
+        return BlobAnswer(body, opened.size, Outcome.BYPASS if isinstance(opened, PassThrough) else outcome)
+
+    async def _open(self, repository: Repository, digest: Digest) -> Opened:
+        """Where only upstream itself is asked, its final answer is its yes; other homes are asked behind one."""
         try:
-            opened = await self._fills.open(repository, digest)
+            if not self._sources.only_upstream(repository.upstream):
+                await self._access.require(repository, digest)
+            return await self._fills.open(repository, digest)
         except BlobUnknown:
             self._access.deny(repository, digest)
             raise
         finally:
             self._opener.pop(digest, None)
-        await self._access.grant(repository, digest)
-        return opened
 
     async def _ask_size(self, repository: Repository, digest: Digest) -> None:
         try:

@@ -1,18 +1,14 @@
 """Bytes on their way to a client, wherever they come from.
 
-One pull-style contract serves a hit, a miss, a join and a pass-through alike: the sender asks for the part at its
-position and gets either a stretch of a file, to be copied by the kernel, or bytes. Asking waits until there is
+One pull-style contract serves a hit, a miss, a join and a pass-through alike: the sender asks for the piece at its
+position and gets either a span of an open file, to be copied by the kernel, or bytes. Asking waits until there is
 something to send.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from typing import NamedTuple, Protocol
 
 from proxy.storage.contract import BlobReader
-
-CHUNK = 1 << 20
 
 
 class FilePiece(NamedTuple):
@@ -27,9 +23,9 @@ class Body(Protocol):
     size: int | None  # bytes of the whole blob; None while nobody knows
 
     def ready(self, position: int) -> bool:
-        """Would ``part`` return without waiting for upstream?"""
+        """Would ``piece`` return without waiting for upstream?"""
 
-    async def part(self, position: int, end: int | None) -> FilePiece | bytes:
+    async def piece(self, position: int, end: int | None) -> FilePiece | bytes:
         """What can be sent from ``position`` now, not beyond ``end``; empty bytes at the end of a blob whose size was
         not known. Raises a Fault when the blob will never be whole: the response must then break off."""
 
@@ -44,16 +40,10 @@ class HeldBody:
     """Bytes that are committed. ``closed`` is called once."""
 
     def __init__(
-        self,
-        reader: BlobReader,
-        size: int,
-        readers: Executor,
-        discard: Callable[[], Awaitable[None]],
-        closed: Callable[[], None],
+        self, reader: BlobReader, size: int, discard: Callable[[], Awaitable[None]], closed: Callable[[], None]
     ) -> None:
         self.size: int | None = size
         self.reader = reader
-        self._readers = readers
         self._discard = discard
         self._closed = closed
         self._is_open = True
@@ -61,9 +51,9 @@ class HeldBody:
     def ready(self, position: int) -> bool:
         return True
 
-    async def part(self, position: int, end: int | None) -> FilePiece | bytes:
+    async def piece(self, position: int, end: int | None) -> FilePiece:
         assert self.size is not None
-        return await piece_of(self.reader, position, self.size if end is None else end, self._readers)
+        return FilePiece(self.reader.fileno(), position, self.size if end is None else end)
 
     async def discard(self) -> None:
         await self._discard()
@@ -85,7 +75,7 @@ class BytesBody:
     def ready(self, position: int) -> bool:
         return True
 
-    async def part(self, position: int, end: int | None) -> bytes:
+    async def piece(self, position: int, end: int | None) -> bytes:
         return self._raw[position:end]
 
     async def discard(self) -> None:
@@ -93,12 +83,3 @@ class BytesBody:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-async def piece_of(reader: BlobReader, start: int, end: int, readers: Executor) -> FilePiece | bytes:
-    """The kernel's way where the reader has a file, otherwise one chunk of bytes."""
-    descriptor = reader.fileno()
-    if descriptor is not None:
-        return FilePiece(descriptor, start, end)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(readers, reader.read, start, min(CHUNK, end - start))

@@ -1,14 +1,15 @@
 """The cache as its front sees it: one object that answers pulls and lists."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from proxy.cache.access import Access
+from proxy.cache.arrivals import Arrivals
 from proxy.cache.blobs import Blobs
+from proxy.cache.fill import Fill
 from proxy.cache.fills import FillRules, Fills
 from proxy.cache.holdings import Holdings
 from proxy.cache.lifecycle import Lifecycle, LifecycleRules, PushTimes, no_push_times
@@ -19,6 +20,7 @@ from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
+from proxy.cache.sources import Source, Sources
 from proxy.cache.space import FreeSpaceRule, Shares, Space
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
@@ -26,7 +28,9 @@ from proxy.cache.touches import Touches
 from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import StoreFailed
 from proxy.core.freshness import TagRules
+from proxy.core.names import Digest
 from proxy.storage.contract import BlobStore, Catalog
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.cache")
@@ -53,10 +57,11 @@ class Upstreams(NamedTuple):
     touch_period: Callable[[str], float | None]  # seconds, None for never
     share: Shares = lambda _: None
     push_times: PushTimes = no_push_times
+    homes: Callable[[str], Sequence[Source]] = lambda _: ()  # other homes of its bytes, asked before it
 
 
 class Cache:
-    """Built bottom-up in ``start_cache``; every task belongs to its owner and ends with it."""
+    """Built bottom-up by ``start_cache``; all that it does behind pulls are jobs."""
 
     def __init__(
         self,
@@ -77,25 +82,21 @@ class Cache:
         self.touches = touches
         self.maintenance = maintenance
 
-    async def keep_house(self, now: Callable[[], float]) -> None:
-        """Runs until cancelled: the comparison of store and catalog once, marks of last use and copies of the catalog
-        for ever."""
-        async with asyncio.TaskGroup() as house:
-            house.create_task(self._compare(now))
-            house.create_task(self.touches.run())
-            house.create_task(self.maintenance.lifecycle.run())
-            house.create_task(self.maintenance.scrub.run())
-            house.create_task(_every(_FLUSH_EVERY, self.holdings.flush))
-            house.create_task(_every(_BACKUP_EVERY, self.holdings.catalog.backup))
+    def start_jobs(self, jobs: Jobs) -> None:
+        """The comparison of store and catalog once, and what goes on for ever."""
+        jobs.once("comparison", self.compare)
+        jobs.keep("touches", self.touches.run)
+        jobs.keep("lifecycle", self.maintenance.lifecycle.run)
+        jobs.keep("scrub", self.maintenance.scrub.run)
+        jobs.every("last use", _FLUSH_EVERY, self.holdings.flush)
+        jobs.every("catalog copy", _BACKUP_EVERY, self.holdings.catalog.backup)
 
-    async def _compare(self, now: Callable[[], float]) -> None:
-        try:
-            await self.holdings.in_store(self.holdings.store.sweep)
-            await self.holdings.clear_tombstones()
-            await reconcile(self.holdings, lambda digest: self.fills.get(digest) is not None, now())
-            await self.space.shrink()
-        except StoreFailed as cause:
-            log.error("store and catalog could not be compared: %s", cause)
+    async def compare(self) -> None:
+        """Store and catalog are made to agree, and usage is brought below its limits. Raises StoreFailed."""
+        await self.holdings.in_store(self.holdings.store.sweep)
+        await self.holdings.clear_tombstones()
+        await reconcile(self.holdings, self.fills.arriving.__contains__, self.holdings.now())
+        await self.space.shrink()
 
     async def settle(self) -> None:
         """What was only in memory is on disk."""
@@ -104,44 +105,38 @@ class Cache:
             await self.holdings.catalog.backup()
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except StoreFailed as cause:
-            log.error("%s", cause)
-
-
 async def start_cache(
     store: BlobStore,
     catalog: Catalog,
     upstreams: Upstreams,
     rules: CacheRules,
     threads: Threads,
-    tasks: asyncio.TaskGroup,
+    jobs: Jobs,
     now: Callable[[], float],
 ) -> Cache:
     """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
-    registry = upstreams.registry
+    registry, group = upstreams.registry, jobs.group
     usage = await catalog.usage_by_upstream()
     budget = Budget(rules.limits, sum(each.size for each in usage.values()))
     holdings = Holdings(store, catalog, budget, threads.store, now)
     holdings.used_by.update({upstream: each.size for upstream, each in usage.items()})
     pins = Pins(catalog, rules.pins)
     await pins.load()
-    retention = Retention(holdings, pins, lambda digest: fills.get(digest) is not None, tasks)
-    space = Space(holdings, retention, rules.free, upstreams.share, tasks)
-    fills = Fills(holdings, space, registry, rules.fills, threads, tasks, now)
-    access = Access(holdings, registry, rules.tags.negative_ttl, tasks, now)
+    arriving: dict[Digest, Fill] = {}
+    retention = Retention(holdings, pins, arriving.__contains__, group)
+    space = Space(holdings, retention, rules.free, upstreams.share, jobs)
+    arrivals = Arrivals(holdings, space, threads.store)
+    sources = Sources(lambda name: (*upstreams.homes(name), registry(name)), rules.fills.distrust, now)
+    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, now)
+    access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, now)
     touches = Touches(registry, upstreams.touch_period, now)
     return Cache(
         holdings,
         fills,
-        Blobs(holdings, fills, access, registry, tasks),
-        Manifests(holdings, space, tags, registry, touches.served, tasks, now),
-        Listings(holdings, registry, rules.tags, tasks, now),
+        Blobs(holdings, fills, access, sources, registry, group),
+        Manifests(holdings, arrivals, tags, registry, touches.served, jobs, now),
+        Listings(holdings, registry, rules.tags, group, now),
         touches,
         Maintenance(
             holdings,

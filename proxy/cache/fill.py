@@ -1,17 +1,16 @@
 """A blob in flight: a file whose end is not known yet.
 
-One mover writes, any number of clients read behind it, at any offset. Bytes near the end are held back until the
-digest agrees, so no client completes what may be wrong. The fill belongs to the cache: a client that leaves takes
-nothing with it.
+Movers write, any number of clients read behind them, at any offset. Bytes near the end are held back until the digest
+agrees, so no client completes what may be wrong. The fill belongs to the cache: a client that leaves takes nothing with
+it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from threading import Lock
 
-from proxy.cache.body import FilePiece, piece_of
-from proxy.cache.pass_through import PassThrough
+from proxy.cache.body import FilePiece
+from proxy.cache.pass_through import PassThroughBody
 from proxy.core.errors import Fault
 from proxy.core.hashing import HELD_BACK, Hasher
 from proxy.core.names import Digest, Repository
@@ -21,23 +20,35 @@ from proxy.storage.contract import Ingest
 _TURN = 0.0004  # seconds that one waiting reader puts off a wake: about what its turn costs
 _LONGEST_TURN = 0.05
 
-OpenPassThrough = Callable[[Hasher], Awaitable[PassThrough]]
+CarryOn = Callable[[Hasher, int], Awaitable[PassThroughBody]]
+"""The rest of a blob from where the hasher ends, for a reader at a position."""
 
 
 class Fill:
-    """Shared between the mover threads (``arrived``, ``arrived_from``) and the loop (all else)."""
+    """Shared between the mover threads (``arrived`` and ``spans``) and the loop (all else). ``left`` is called when the
+    last follower leaves a fill that is under way."""
 
-    def __init__(self, repository: Repository, digest: Digest, size: int | None, ingest: Ingest) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        digest: Digest,
+        size: int | None,
+        ingest: Ingest,
+        left: "Callable[[Fill], None]",
+    ) -> None:
         self.repository = repository
         self.digest = digest
         self.size = size
         self.proven = False
         self.fault: Fault | None = None
         self.spilled: Hasher | None = None  # the proof up to where the disk took no more
+        self.settled = False  # one of these three
         self.followers = 0
-        self.left: Callable[[], None] = lambda: None  # called when the last follower leaves
+        self.origins: set[str] = set()  # the homes that its bytes came from
+        self.task: asyncio.Task[None] | None = None  # that runs it
         self.reader = ingest.open()
-        self._spans = Spans()
+        self.spans = Spans()  # that are in the file
+        self._left = left
         self._writing = Lock()  # one mover at a time adds to the spans
         self._waiting: dict[asyncio.Future[None], int] = {}  # and the position that each waits for
         self._waking = False  # it has been arranged
@@ -46,51 +57,46 @@ class Fill:
 
     @property
     def received(self) -> int:
-        return self._spans.total
-
-    @property
-    def settled(self) -> bool:
-        return self.proven or self.fault is not None or self.spilled is not None
+        """Bytes."""
+        return self.spans.total
 
     def arrived(self, start: int, end: int) -> None:
         """From a mover thread: these bytes are in the file."""
         with self._writing:
-            self._spans.add(start, end)
+            self.spans.add(start, end)
             if not self._waiting or self._waking:
                 return
             self._waking = True
         self._loop.call_soon_threadsafe(self._wake_soon)
 
-    def arrived_from(self, position: int) -> int:
-        """From any thread: the end of the unbroken run of bytes that begins at ``position``."""
-        return self._spans.run_from(position)
-
     def prove(self, size: int) -> None:
         """The digest agrees: nothing is held back any more."""
         self.size = size
-        self.proven = True
+        self.proven = self.settled = True
         self._wake()
 
     def fail(self, fault: Fault) -> None:
         """It will never be whole: every reader breaks off."""
         self.fault = fault
+        self.settled = True
         self._wake()
 
     def spill(self, hasher: Hasher) -> None:
-        """The disk takes no more: every reader carries on from upstream by itself."""
+        """The disk takes no more: its readers carry on from upstream together."""
         self.spilled = hasher
+        self.settled = True
         self._wake()
 
     def readable(self, position: int) -> int:
         """The end of what may be sent from ``position``; ``position`` where nothing may."""
-        run = self._spans.run_from(position)
+        run = self.spans.run_from(position)
         if self.proven:
             return run
         return max(position, min(run, (run if self.size is None else self.size) - HELD_BACK))
 
-    async def wait(self, position: int) -> None:
-        """Until something may be sent from ``position``, or nothing more will come."""
-        while self.readable(position) <= position and not self.settled:
+    async def wait(self, position: int) -> int:
+        """Until something may be sent from ``position``, or nothing more will come; as ``readable``."""
+        while (readable := self.readable(position)) <= position and not self.settled:
             woken = self._loop.create_future()
             self._waiting[woken] = position
             # Looked at again now that the mover can see the waiter: bytes that came in between woke nobody.
@@ -99,21 +105,23 @@ class Fill:
                     await woken
             finally:
                 self._waiting.pop(woken, None)
+        return readable
 
-    def follow(self, open_pass_through: OpenPassThrough, readers: Executor) -> "FillBody | None":
+    def follow(self, carry_on: CarryOn) -> "FillBody | None":
         """A body behind this fill; None when its file is no longer open."""
         if self._ended and self.followers == 0:
             return None
         self.followers += 1
-        return FillBody(self, open_pass_through, readers)
+        return FillBody(self, carry_on)
 
     def leave(self) -> None:
         self.followers -= 1
-        if self.followers == 0:
-            if self._ended:
-                self.reader.close()
-            else:
-                self.left()
+        if self.followers:
+            return
+        if self._ended:
+            self.reader.close()
+        else:
+            self._left(self)
 
     def end(self) -> None:
         """The mover is through with it, however it went; the file is closed behind the last follower."""
@@ -138,37 +146,33 @@ class Fill:
 class FillBody:
     """One client's view of a fill."""
 
-    def __init__(self, fill: Fill, open_pass_through: OpenPassThrough, readers: Executor) -> None:
+    def __init__(self, fill: Fill, carry_on: CarryOn) -> None:
         self.size = fill.size
         self._fill = fill
-        self._open_pass_through = open_pass_through
-        self._readers = readers
-        self._passage: PassThrough | None = None
+        self._carry_on = carry_on
+        self._pass_through: PassThroughBody | None = None
         self._closed = False
 
     def ready(self, position: int) -> bool:
         return self._fill.readable(position) > position
 
-    async def part(self, position: int, end: int | None) -> FilePiece | bytes:
-        await self._fill.wait(position)
-        readable = self._fill.readable(position)
+    async def piece(self, position: int, end: int | None) -> FilePiece | bytes:
+        readable = await self._fill.wait(position)
         if readable > position:
-            return await piece_of(
-                self._fill.reader, position, readable if end is None else min(readable, end), self._readers
-            )
+            return FilePiece(self._fill.reader.fileno(), position, readable if end is None else min(readable, end))
         if self._fill.fault is not None:
             raise self._fill.fault
         if self._fill.spilled is not None:
-            return await self._carry_on(self._fill.spilled, position, end)
+            return await self._passed_through(self._fill.spilled, position, end)
         return b""
 
-    async def _carry_on(self, verifier: Hasher, position: int, end: int | None) -> FilePiece | bytes:
-        if self._passage is None:
-            self._passage = await self._open_pass_through(verifier.copy())
-        if position < verifier.count:  # in the file, but held back until as much has come behind it
-            stop = min(verifier.count, await self._passage.released(position))
-            return await piece_of(self._fill.reader, position, stop if end is None else min(stop, end), self._readers)
-        return await self._passage.part(position, end)
+    async def _passed_through(self, proof: Hasher, position: int, end: int | None) -> FilePiece | bytes:
+        if self._pass_through is None:
+            self._pass_through = await self._carry_on(proof, max(position, proof.count))
+        if position < proof.count:  # in the file, but held back until as much has come behind it
+            stop = min(proof.count, await self._pass_through.released(position))
+            return FilePiece(self._fill.reader.fileno(), position, stop if end is None else min(stop, end))
+        return await self._pass_through.piece(position, end)
 
     async def discard(self) -> None:
         """Nothing of it is held yet."""
@@ -177,6 +181,6 @@ class FillBody:
         if self._closed:
             return
         self._closed = True
-        if self._passage is not None:
-            self._passage.close()
+        if self._pass_through is not None:
+            self._pass_through.close()
         self._fill.leave()

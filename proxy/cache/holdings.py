@@ -54,7 +54,7 @@ class Holdings:
         self.budget = budget
         self.store = store
         self._threads = threads
-        self._now = now
+        self.now = now  # seconds since the epoch
         self.untagged: Callable[[Repository, Tag], None] = lambda repository, tag: None  # hears of tags that left
         self.used_by: Counter[str] = Counter()  # committed bytes by the upstream they count to
         self._hot: LRUCache[Digest, dict[Repository, Content]] = LRUCache(_HOT_ENTRIES)
@@ -78,7 +78,7 @@ class Holdings:
             content = await self._look_up(repository, digest)
             if content is None:
                 return None
-        self._used[digest] = self._now()
+        self._used[digest] = self.now()
         return content
 
     def peek(self, repository: Repository, digest: Digest) -> tuple[Content, bytes] | None:
@@ -103,9 +103,7 @@ class Holdings:
             await self.discard(content)
             return None
         self._open[content.digest] += 1
-        return HeldBody(
-            reader, content.size, self._threads, lambda: self.discard(content), lambda: self._closed(content.digest)
-        )
+        return HeldBody(reader, content.size, lambda: self.discard(content), lambda: self._closed(content.digest))
 
     async def read(self, content: Content) -> bytes | None:
         """All bytes of something small; None as for ``open``, and where they are not those of the digest."""

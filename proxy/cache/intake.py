@@ -1,137 +1,152 @@
-"""The run of one fill: move, resume where upstream breaks off, prove.
+"""Receiving one blob: move bytes, resume where an origin breaks off, prove.
 
 Bytes move in blocking threads with one large buffer each: receive, write, hash; each of these releases the interpreter
 lock.
 """
 
 import asyncio
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeVar
 
-from proxy.cache.body import CHUNK
 from proxy.cache.fill import Fill
 from proxy.cache.in_order_verifier import InOrderVerifier
-from proxy.cache.ranged import Extras, Open, Ranged
-from proxy.cache.segment import Segment
-from proxy.core.errors import NoSpace, StoreFailed, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.backoff import Backoff
+from proxy.core.errors import Absent, NoSpace, Outage, UpstreamBroken, UpstreamFault
+from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import TransferRules
 from proxy.storage.contract import Ingest
-from proxy.upstream.contract import Transfer
+from proxy.tasks.off_loop import off_loop
 
-T = TypeVar("T")
+CHUNK = 1 << 20  # bytes
+
+Open = Callable[[int, int | None], Awaitable[Transfer]]
+"""The blob from a byte on, up to another where that is given."""
+Grant = Callable[[int], Awaitable[int]]
+"""Asked for room for so many bytes more, gives what may be had of them."""
+
+
+_PAUSES = Backoff(first=0.2, longest=5.0)
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeRules:
-    tries: int = 3  # openings in a row that bring no byte
-    pauses: tuple[float, ...] = (0.2, 1.0, 5.0)  # seconds before each of them
+    """Without a byte the next try is made until both are used up."""
+
+    tries: int = 3  # in a row
+    patience: float = 60.0  # seconds
+    pauses: Backoff = _PAUSES
     transfers: TransferRules = field(default_factory=TransferRules)
 
 
-class Source(NamedTuple):
-    """Where bytes and room come from."""
+class Segment:
+    """From ``position`` up to ``end``: what one transfer at a time brings. Its mover advances ``position``; the loop
+    may move ``end``."""
 
-    reopen: Open  # the blob from a byte on, up to another where that is given
-    grant: Callable[[int], Awaitable[int]]  # asked for so many bytes more, gives what may be had of them
-    extras: Extras
+    def __init__(self, start: int, end: int) -> None:
+        self.position = start  # of the next byte
+        self.end = end
+        self._asked = start
+        self._waited = 0.0
+        self._waiting_since: float | None = None
+        self._lock = threading.Lock()
+
+    def receive(self, transfer: Transfer, buffer: memoryview) -> int:
+        """Bytes that came into the buffer, no more than the mover may bring; the time it takes is on the segment's
+        account. 0 at the end of the body, or of the segment."""
+        with self._lock:
+            count = min(len(buffer), self.end - self.position)
+            self._asked = self.position + count
+        if count == 0:
+            return 0
+        self._waiting_since = since = time.monotonic()
+        try:
+            return transfer.readinto(buffer[:count])
+        finally:
+            self._waited += time.monotonic() - since
+            self._waiting_since = None
+
+    def waited(self, now: float) -> float:
+        """Seconds that its mover has waited for the origin; ``now`` is monotonic."""
+        since = self._waiting_since
+        return self._waited + (0.0 if since is None else now - since)
+
+    def cut(self, end: int) -> bool:
+        """The rest from ``end`` on is somebody else's; False where the mover may be there already."""
+        with self._lock:
+            if end < self._asked:
+                return False
+            self.end = end
+            return True
 
 
 class Intake:
-    def __init__(self, fill: Fill, ingest: Ingest, verifier: InOrderVerifier, movers: Executor, source: Source) -> None:
+    """Brings segments of one fill."""
+
+    def __init__(
+        self, fill: Fill, ingest: Ingest, verifier: InOrderVerifier, reopen: Open, grant: Grant, rules: IntakeRules
+    ) -> None:
         self._fill = fill
         self._ingest = ingest
         self._verifier = verifier
-        self._movers = movers
-        self._source = source
+        self._reopen = reopen
+        self._grant = grant
+        self._rules = rules
 
-    async def run(self, transfer: Transfer, granted: int, rules: IntakeRules) -> bool:
-        """True when the blob is whole and proven, False when it spilled. Raises what upstream's failure was, after
-        the tries are used up, and UpstreamBroken for wrong bytes. Closes every transfer it used."""
-        try:
-            try:
-                await self._receive(transfer, granted, rules)
-                await self._in_thread(self._movers, self._verifier.finish)
-            except (NoSpace, StoreFailed):
-                await self._spill()
-                return False
-        finally:
-            self._verifier.stop()
-        if not self._verifier.hasher.agrees():
-            raise self._broken(f"sent bytes that are not those of {self._fill.digest}")
-        self._fill.prove(self._verifier.hasher.count)
-        return True
-
-    async def _spill(self) -> None:
-        """Readers carry on from where the proof ends: as far as it can be brought."""
-        with suppress(StoreFailed):  # the file may not be readable either
-            await self._in_thread(self._movers, self._verifier.finish)
-        self._verifier.stop()
-        self._fill.spill(self._verifier.hasher)
-
-    async def _receive(self, transfer: Transfer, granted: int, rules: IntakeRules) -> None:
-        async def bring(segment: Segment, transfer: Transfer, movers: Executor) -> None:
-            await self._bring(segment, transfer, movers, rules)
-
-        if self._fill.size is None:
-            return await self._bring(Segment(0, granted), transfer, self._movers, rules)
-        ranged = Ranged(self._fill, bring, self._source.reopen, self._source.extras, rules.transfers)
-        await ranged.run(transfer, self._movers)
-
-    async def _bring(self, segment: Segment, transfer: Transfer, movers: Executor, rules: IntakeRules) -> None:
-        """The whole segment, over as many transfers as that takes."""
-        idle = 0
+    async def bring(self, segment: Segment, transfer: Transfer | None, movers: Executor) -> None:
+        """The whole segment, over as many transfers as that takes; a no to a resume may be a URL that has expired, so
+        it is asked again too, but with no patience. Raises what the origin's failure was after the tries are used up,
+        NoSpace, StoreFailed. Closes every transfer it used."""
+        clock = asyncio.get_running_loop().time
+        idle, since = 0, clock()
         while True:
             before = segment.position
             try:
-                try:
-                    self._check(transfer, segment)
-                    return await self._drain(segment, transfer, movers)
-                finally:
-                    transfer.close()
-            except (UpstreamUnreachable, UpstreamTimeout):
-                idle = idle + 1 if segment.position == before else 1
-                if idle > rules.tries:
+                if transfer is None:
+                    end = None if self._fill.size is None else segment.end
+                    transfer = await self._reopen(segment.position, end)
+                return await self._drain(segment, transfer, movers)
+            except (UpstreamFault, Absent) as fault:
+                if segment.position > before:
+                    idle, since = 0, clock()
+                idle += 1
+                patience = self._rules.patience if isinstance(fault, Outage) else 0.0
+                if segment.position == 0 and not isinstance(fault, Outage):
                     raise
-                await asyncio.sleep(rules.pauses[min(idle, len(rules.pauses)) - 1])
-                end = None if self._fill.size is None else segment.end
-                transfer = await self._source.reopen(segment.position, end)
-
-    def _check(self, transfer: Transfer, segment: Segment) -> None:
-        """A resumed transfer must speak of the same bytes: never splice two versions."""
-        if self._fill.size is not None and transfer.size is not None and transfer.size != self._fill.size:
-            raise self._broken(f"{self._fill.digest} had {self._fill.size} bytes, now {transfer.size}")
-        if transfer.offset > segment.position:
-            raise self._broken(f"answered from byte {transfer.offset} on, unasked")
+                if idle > self._rules.tries and clock() - since >= patience:
+                    raise
+            finally:
+                if transfer is not None:
+                    transfer.close()
+            transfer = None
+            await asyncio.sleep(self._rules.pauses.pause(idle - 1))
 
     async def _drain(self, segment: Segment, transfer: Transfer, movers: Executor) -> None:
+        self._demand_same(segment, transfer)
+        self._fill.origins.add(transfer.origin)
         known = segment.position - transfer.offset
-        while not await self._in_thread(movers, partial(self._move, segment, transfer, known), transfer.interrupt):
+        while not await off_loop(movers, partial(self._move, segment, transfer, known), transfer.interrupt):
             if self._fill.size is not None:
                 return
-            known, more = 0, await self._source.grant(segment.end)
+            known, more = 0, await self._grant(segment.end)
             if not more:
                 raise NoSpace(f"no room for more than {segment.position} bytes of {self._fill.digest}")
             segment.end += more
-        if self._fill.size is not None and not segment.done:
-            raise self._broken(f"ended {self._fill.digest} {segment.end - segment.position} bytes early")
+        if self._fill.size is not None and segment.position < segment.end:
+            raise UpstreamBroken(
+                transfer.origin, f"it ended {self._fill.digest} {segment.end - segment.position} bytes early"
+            )
 
-    async def _in_thread(
-        self, movers: Executor, work: Callable[[], T], interrupt: Callable[[], None] = lambda: None
-    ) -> T:
-        """The thread is out when this is, however it ends: nobody may close the file while it works there."""
-        moving = asyncio.get_running_loop().run_in_executor(movers, work)
-        try:
-            return await asyncio.shield(moving)
-        except asyncio.CancelledError:
-            interrupt()
-            await asyncio.wait([moving])
-            if not moving.cancelled():
-                moving.exception()
-            raise
+    def _demand_same(self, segment: Segment, transfer: Transfer) -> None:
+        """A resumed transfer must speak of the same bytes: never splice two versions."""
+        size = self._fill.size
+        if size is not None and transfer.size is not None and transfer.size != size:
+            raise UpstreamBroken(transfer.origin, f"{self._fill.digest} had {size} bytes, now {transfer.size}")
+        if transfer.offset > segment.position:
+            raise UpstreamBroken(transfer.origin, f"it answered from byte {transfer.offset} on, unasked")
 
     def _move(self, segment: Segment, transfer: Transfer, known: int) -> bool:
         """In a mover thread: reads over what is ``known``, then takes the rest. True at the end of the body, False at
@@ -142,19 +157,10 @@ class Intake:
             if count == 0:
                 return True
             known -= count
-        while space := segment.space(CHUNK):
-            count = segment.receive(transfer, buffer[:space])
-            if count == 0:
-                return True
-            self._take(segment, buffer[:count])
-        return False
-
-    def _take(self, segment: Segment, chunk: memoryview) -> None:
-        start = segment.position
-        self._ingest.write(start, chunk)
-        segment.position += len(chunk)
-        self._fill.arrived(start, segment.position)
-        self._verifier.take(start, chunk)
-
-    def _broken(self, why: str) -> UpstreamBroken:
-        return UpstreamBroken(self._fill.repository.upstream, why)
+        while count := segment.receive(transfer, buffer):
+            start, chunk = segment.position, buffer[:count]
+            self._ingest.write(start, chunk)
+            segment.position += count
+            self._fill.arrived(start, segment.position)
+            self._verifier.take(start, chunk)
+        return segment.position < segment.end

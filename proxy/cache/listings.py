@@ -42,15 +42,15 @@ class Listings:
         holdings: Holdings,
         registry: Callable[[str], Registry],
         rules: TagRules,
-        tasks: asyncio.TaskGroup,
+        group: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
         self._holdings = holdings
         self._registry = registry
         self._rules = rules
         self._now = now
-        self._tags: Flights[tuple[Repository, int | None, str | None], TagsPage] = Flights(tasks)
-        self._asking: Flights[ReferrersKey, _Kept] = Flights(tasks)
+        self._tags: Flights[tuple[Repository, int | None, str | None], TagsPage] = Flights(group)
+        self._asking: Flights[ReferrersKey, _Kept] = Flights(group)
         self._referrers: LRUCache[ReferrersKey, _Kept] = LRUCache(
             _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
         )

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from cachetools import TTLCache
 
 from proxy.cache.answers import ManifestAnswer, Outcome
+from proxy.cache.arrivals import Arrivals
 from proxy.cache.holdings import Holdings, Provenance
-from proxy.cache.space import Space
 from proxy.cache.tags import Tags
 from proxy.core.errors import Absent, Fault, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamRefused
 from proxy.core.freshness import Standing, age
@@ -19,6 +19,7 @@ from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.storage.contract import Content, TagRecord
 from proxy.tasks.flights import Flights
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import FetchedManifest, Registry
 
 log = logging.getLogger("entrepot.manifest")
@@ -35,21 +36,21 @@ class Manifests:
     def __init__(
         self,
         holdings: Holdings,
-        space: Space,
+        arrivals: Arrivals,
         tags: Tags,
         registry: Callable[[str], Registry],
         served: Callable[[Repository, Digest], None],
-        tasks: asyncio.TaskGroup,
+        jobs: Jobs,
         now: Callable[[], float],
     ) -> None:
         self.tags = tags
         self._holdings = holdings
-        self._space = space
+        self._arrivals = arrivals
         self._registry = registry
         self._served = served
-        self._tasks = tasks
+        self._jobs = jobs
         self._now = now
-        self._flights: Flights[Key, ManifestAnswer] = Flights(tasks)
+        self._flights: Flights[Key, ManifestAnswer] = Flights(jobs.group)
         self._audited: TTLCache[Key, bool] = TTLCache(10_000, _AUDIT_AGAIN, timer=now)
         self._absent: TTLCache[Key, Absent] = TTLCache(10_000, tags.rules.negative_ttl, timer=now)
 
@@ -125,7 +126,7 @@ class Manifests:
     def _audit_behind(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         if self.tags.audit_is_due(record) and (repository, tag) not in self._audited:
             self._audited[repository, tag] = True
-            self._tasks.create_task(self._audit(repository, tag, record))
+            self._jobs.once("tag audit", lambda: self._audit(repository, tag, record))
 
     async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         try:
@@ -174,22 +175,19 @@ class Manifests:
             facts = read_manifest(fetched.raw, fetched.media_type)
         except ManifestInvalid as cause:
             raise UpstreamBroken(repository.upstream, f"{fetched.digest} is not a manifest: {cause}") from None
-        reservation = await self._space.reserve(len(fetched.raw), repository.upstream)
-        if reservation is None:
+        what = f"{fetched.digest} of {repository}"
+        arrival = await self._arrivals.begin(len(fetched.raw), repository.upstream, what)
+        if arrival is None:
             return False
         now = self._now()
         size, upstream = len(fetched.raw), repository.upstream
         content = Content(fetched.digest, size, fetched.media_type, now, now, upstream, facts.subject)
         try:
-            ingest = await self._holdings.begin()
-            try:
-                await self._holdings.in_store(ingest.write, 0, fetched.raw)
-                await self._holdings.commit(ingest, content, Provenance(repository, facts.children), reservation)
-            finally:
-                await self._holdings.in_store(ingest.abort)
+            await arrival.write(fetched.raw)
+            await arrival.commit(content, Provenance(repository, facts.children))
         except (NoSpace, StoreFailed) as cause:
-            log.error("%s of %s is not kept: %s", fetched.digest, repository, cause)
+            log.error("%s is not kept: %s", what, cause)
             return False
         finally:
-            reservation.release()
+            arrival.abort()
         return True

@@ -1,96 +1,222 @@
-"""Passing through: one client, one transfer, nothing kept. For blobs that cannot be cached, and disks that are full.
+"""Passing through: a blob that cannot be kept, from one transfer to all who ask for it at the same time.
 
-The same promise as for cached content: the tail is held back until the digest agrees.
+Its bytes stand in a bounded window of memory while its readers take them. The transfer goes at the pace of the slowest
+reader, but waits for nobody long: one that falls behind the window begins a transfer of its own. The same promise as
+for what is kept: the tail is held back until the digest agrees.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from weakref import WeakValueDictionary
 
-from proxy.cache.body import CHUNK
-from proxy.core.errors import UpstreamBroken
+from proxy.cache.sources import Sources
+from proxy.core.errors import WrongBytes
 from proxy.core.hashing import HELD_BACK, Hasher
-from proxy.upstream.contract import Transfer
+from proxy.core.names import Digest, Repository
+from proxy.core.transfer import Transfer
+from proxy.tasks.flights import Flights
+from proxy.tasks.off_loop import off_loop
+
+_CHUNK = 1 << 20  # bytes read at a time
+_WINDOW = 8 << 20  # bytes of one blob in memory, at most
+_PATIENCE = 2.0  # seconds that a full window waits for its slowest reader
+
+
+class PassThroughs:
+    """Those under way."""
+
+    def __init__(self, sources: Sources, pool: Executor, group: asyncio.TaskGroup) -> None:
+        self._sources = sources
+        self._pool = pool
+        self._group = group
+        self._under_way: WeakValueDictionary[tuple[Repository, Digest], PassThrough] = WeakValueDictionary()
+        self._openings: Flights[tuple[Repository, Digest], PassThrough] = Flights(group)
+
+    def begin(self, repository: Repository, hasher: Hasher, transfer: Transfer) -> "PassThrough":
+        """``hasher`` has seen every byte before the transfer's first one that is new to it."""
+        key = (repository, hasher.digest)
+        self._under_way[key] = begun = PassThrough(repository, transfer, hasher, self._sources, self._pool, self._group)
+        return begun
+
+    async def join(self, repository: Repository, hasher: Hasher, position: int) -> "PassThroughBody":
+        """A reader from ``position`` on, behind a transfer that is under way where one can still be joined, otherwise
+        behind one that begins where ``hasher`` ends. Raises what opening it raises."""
+        key = (repository, hasher.digest)
+        while True:
+            found = self._under_way.get(key)
+            if found is not None and (body := self.follow(found, position)) is not None:
+                return body
+            await self._openings.join(key, lambda: self._reopen(repository, hasher.copy()))
+
+    def joinable(self, repository: Repository, digest: Digest) -> "PassThrough | None":
+        """One that can still be read from the front."""
+        found = self._under_way.get((repository, digest))
+        return found if found is not None and found.admits(0) else None
+
+    def follow(self, found: "PassThrough", position: int) -> "PassThroughBody | None":
+        """None where what stands at ``position`` is gone from the window."""
+        if not found.admits(position):
+            return None
+
+        async def again(position: int) -> PassThroughBody:
+            return await self.join(found.repository, Hasher(found.digest), position)
+
+        return PassThroughBody(found, position, again)
+
+    async def _reopen(self, repository: Repository, hasher: Hasher) -> "PassThrough":
+        transfer = await self._sources.open(repository, hasher.digest, hasher.count)
+        return self.begin(repository, hasher, transfer)
 
 
 class PassThrough:
-    """Reads front to back. ``hasher`` has seen every byte before the transfer's first one that is new to it."""
+    """One transfer, its window, and where its readers are."""
 
-    def __init__(self, transfer: Transfer, hasher: Hasher, movers: Executor, upstream: str) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        transfer: Transfer,
+        hasher: Hasher,
+        sources: Sources,
+        pool: Executor,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self.repository = repository
+        self.digest = hasher.digest
         self.size = transfer.size
+        self.positions: dict[PassThroughBody, int] = {}
         self._transfer = transfer
         self._hasher = hasher
-        self._movers = movers
-        self._upstream = upstream
+        self._sources = sources
+        self._pool = pool
         self._position = transfer.offset  # of the transfer's next byte
-        self._base = hasher.count  # of the first byte of ``_window``
+        self._base = hasher.count  # of the first byte of the window
         self._window = bytearray()
         self._proven = False
-        self._reading: asyncio.Future[bytes] | None = None
+        self._over = False
+        self._moved = asyncio.Event()
+        self._reads: Flights[None, None] = Flights(group)
 
-    def ready(self, position: int) -> bool:
-        return self._releasable() > position
+    def admits(self, position: int) -> bool:
+        """Can it be read from ``position`` on?"""
+        return position >= self._base and not self._over
 
-    async def part(self, position: int, end: int | None) -> bytes:
-        while self._releasable() <= position:
+    @property
+    def releasable(self) -> int:
+        """The end of what may be sent."""
+        received = self._base + len(self._window)
+        return received if self._proven else received - HELD_BACK
+
+    async def read(self, reader: "PassThroughBody", position: int, end: int | None) -> bytes | None:
+        """What may be sent from ``position``; none of it at the end. None where it is gone from the window. Raises
+        WrongBytes, and what the transfer raises."""
+        self.positions[reader] = position
+        self._moved.set()
+        while position >= self._base:
+            if position < self.releasable:
+                stop = self.releasable if end is None else min(self.releasable, end)
+                return bytes(memoryview(self._window)[position - self._base : stop - self._base])
             if self._proven:
                 return b""
-            await self._read()
-            self._forget(position)
-        start = position - self._base
-        stop = self._releasable() - self._base
-        chunk = bytes(memoryview(self._window)[start : stop if end is None else min(stop, end - self._base)])
-        del self._window[: start + len(chunk)]
-        self._base += start + len(chunk)
-        return chunk
+            await self._reads.join(None, self._read)
+        return None
 
     async def released(self, position: int) -> int:
-        """The end of what may be sent from ``position``, which lies before its own bytes: waits until there is some."""
-        while self._releasable() <= position:
-            await self._read()
-        return self._releasable()
+        """The end of what may be sent from ``position``, which lies before the window: waits until there is some."""
+        while self.releasable <= position:
+            await self._reads.join(None, self._read)
+        return self.releasable
 
-    async def discard(self) -> None:
-        """Nothing of it is held yet."""
+    def leave(self, reader: "PassThroughBody") -> None:
+        self.positions.pop(reader, None)
+        self._moved.set()
+        if not self.positions:
+            self._over = True
+            self._transfer.interrupt() if len(self._reads) else self._transfer.close()
 
-    def close(self) -> None:
-        if self._reading is not None and not self._reading.done():
-            self._transfer.interrupt()
-            self._reading.add_done_callback(self._ended)
-        else:
-            self._transfer.close()
+    async def _read(self) -> None:
+        """The next bytes, into the window."""
+        await self._make_room()
+        try:
+            chunk = await off_loop(self._pool, self._next, self._transfer.interrupt)
+        finally:
+            if self._over:  # the last reader left meanwhile
+                self._transfer.close()
+        self._window += chunk
+        if not chunk:
+            if not self._hasher.agrees():
+                self._over = True
+                self._sources.blame([self._transfer.origin], self.digest)
+                raise WrongBytes(self._transfer.origin, self.digest)
+            self._proven = True
 
-    def _ended(self, reading: asyncio.Future[bytes]) -> None:
-        reading.exception()
-        self._transfer.close()
+    async def _make_room(self) -> None:
+        self._forget(self._slowest())
+        if len(self._window) < _WINDOW:
+            return
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while len(self._window) >= _WINDOW and not self._over:
+            self._moved.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._moved.wait()
+            except TimeoutError:
+                self._forget(self._base + _WINDOW // 2)
+            self._forget(self._slowest())
+
+    def _slowest(self) -> int:
+        """Where the last of those is that have not fallen behind the window."""
+        return min((at for at in self.positions.values() if at >= self._base), default=self._base)
 
     def _forget(self, position: int) -> None:
-        """Nobody will ask for what is before it."""
+        """Nobody gets what is before it any more."""
         passed = max(0, min(position - self._base, len(self._window)))
         del self._window[:passed]
         self._base += passed
 
-    def _releasable(self) -> int:
-        received = self._base + len(self._window)
-        return received if self._proven else received - HELD_BACK
-
-    async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._reading = loop.run_in_executor(self._movers, self._next)
-        chunk = await asyncio.shield(self._reading)
-        self._window += chunk
-        if not chunk:
-            if not self._hasher.agrees():
-                raise UpstreamBroken(self._upstream, "sent bytes that are not those of the digest")
-            self._proven = True
-
     def _next(self) -> bytes:
         """In a thread: the next bytes that the hasher has not seen; none at the end."""
-        buffer = bytearray(CHUNK)
-        view = memoryview(buffer)
-        while count := self._transfer.readinto(view):
+        buffer = memoryview(bytearray(_CHUNK))
+        while count := self._transfer.readinto(buffer):
             self._position += count
             fresh = min(count, self._position - self._hasher.count)
             if fresh > 0:
-                self._hasher.update(view[count - fresh : count])
-                return bytes(view[count - fresh : count])
+                self._hasher.update(buffer[count - fresh : count])
+                return bytes(buffer[count - fresh : count])
         return b""
+
+
+class PassThroughBody:
+    """One client's view of it. ``again`` brings the rest where this client was too slow for the others."""
+
+    def __init__(self, found: PassThrough, position: int, again: Callable[[int], "Awaitable[PassThroughBody]"]) -> None:
+        self.size = found.size
+        self._found = found
+        self._again = again
+        found.positions[self] = position
+
+    def ready(self, position: int) -> bool:
+        return self._found.releasable > position
+
+    async def piece(self, position: int, end: int | None) -> bytes:
+        while (content := await self._found.read(self, position, end)) is None:
+            successor = await self._again(position)
+            self._found.leave(self)
+            self._found = successor.hand_over(self, position)
+        return content
+
+    async def released(self, position: int) -> int:
+        """As ``PassThrough.released``."""
+        return await self._found.released(position)
+
+    def hand_over(self, reader: "PassThroughBody", position: int) -> PassThrough:
+        """What this one reads is read by ``reader`` from now on."""
+        self._found.positions[reader] = position
+        self._found.positions.pop(self)
+        return self._found
+
+    async def discard(self) -> None:
+        """Nothing of it is held."""
+
+    def close(self) -> None:
+        self._found.leave(self)

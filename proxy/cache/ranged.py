@@ -6,25 +6,22 @@ ranges, or wants no more connections, costs nothing.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple
 
 from cachetools import TTLCache
 
 from proxy.cache.fill import Fill
-from proxy.cache.segment import Segment
+from proxy.cache.intake import Intake, Open, Segment
 from proxy.core.errors import Fault, Outage, RateLimited
+from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import Parts, Tempo, TransferRules
-from proxy.upstream.contract import Transfer
 
 _RESPECT = 60.0  # seconds without further transfers from an upstream after it answered 429
 _LIMITED_TRIES = 3  # of a lone transfer, when upstream answers 429 between two parts
 
 log = logging.getLogger("entrepot.fill")
-
-Bring = Callable[[Segment, Transfer, Executor], Awaitable[None]]
-Open = Callable[[int, int | None], Awaitable[Transfer]]
 
 
 class SegmentTransfer(NamedTuple):
@@ -57,13 +54,13 @@ class Extras:
 
 
 class Ranged:
-    """``bring`` brings a segment whole and closes the transfer; ``reopen`` opens another one."""
+    """``intake`` brings each segment; ``reopen`` opens another transfer."""
 
-    def __init__(self, fill: Fill, bring: Bring, reopen: Open, extras: Extras, rules: TransferRules) -> None:
+    def __init__(self, fill: Fill, intake: Intake, reopen: Open, extras: Extras, rules: TransferRules) -> None:
         assert fill.size is not None
         self._fill = fill
         self._size = fill.size
-        self._bring = bring
+        self._intake = intake
         self._reopen = reopen
         self._extras = extras
         self._rules = rules
@@ -150,7 +147,7 @@ class Ranged:
         """One part after the other, until there are none or fewer transfers do."""
         try:
             while assignment is not None:
-                await self._bring(assignment.segment, assignment.transfer, movers)
+                await self._intake.bring(assignment.segment, assignment.transfer, movers)
                 assignment = await self._following()
         finally:
             self._working -= 1

@@ -39,7 +39,7 @@ class Retention:
         holdings: Holdings,
         pins: Pins,
         arriving: Callable[[Digest], bool],
-        tasks: asyncio.TaskGroup,
+        group: asyncio.TaskGroup,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.stats = RetentionStats()
@@ -47,7 +47,7 @@ class Retention:
         self._holdings = holdings
         self._arriving = arriving
         self._sleep = sleep
-        self._steps: Flights[object, Removal] = Flights(tasks)
+        self._steps: Flights[object, Removal] = Flights(group)
 
     async def weigh(self, memberships: Sequence[Membership], removed: Removed) -> tuple[Removal, list[Membership]]:
         """What ``expire`` would do, after what has left in ``removed``, which grows by it. Changes nothing."""

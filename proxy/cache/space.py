@@ -1,7 +1,6 @@
-"""Room for what comes: reserve before you receive, evict at the soft limit, never exceed the hard one."""
+"""Space for what comes: reserve before you receive, evict at the soft limit, never exceed the hard one."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +8,7 @@ from functools import partial
 from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
 from proxy.core.budget import ByteLimits, Reservation
-from proxy.core.errors import StoreFailed
-
-log = logging.getLogger("entrepot.room")
+from proxy.tasks.jobs import Jobs
 
 _LONG = 1.0  # seconds; an eviction that took longer and found too little is not repeated at once
 _RESTS = 10.0  # seconds
@@ -35,13 +32,13 @@ class Space:
     """Evicts through ``Retention``, which never chooses what is pinned or in use."""
 
     def __init__(
-        self, holdings: Holdings, retention: Retention, free: FreeSpaceRule, shares: Shares, tasks: asyncio.TaskGroup
+        self, holdings: Holdings, retention: Retention, free: FreeSpaceRule, shares: Shares, jobs: Jobs
     ) -> None:
         self._holdings = holdings
         self._retention = retention
         self._free = free
         self._shares = shares
-        self._tasks = tasks
+        self._jobs = jobs
         self._evicting = asyncio.Lock()
         self._behind: asyncio.Task[None] | None = None
         self._crowded: set[str] = set()  # upstreams above their own budget
@@ -82,13 +79,7 @@ class Space:
 
     def _shrink_behind(self) -> None:
         if (self._holdings.budget.excess() or self._crowded) and (self._behind is None or self._behind.done()):
-            self._behind = self._tasks.create_task(self._shrink_quietly())
-
-    async def _shrink_quietly(self) -> None:
-        try:
-            await self.shrink()
-        except StoreFailed as cause:  # a task of the owner's group must not take its siblings down
-            log.error("no room could be made: %s", cause)
+            self._behind = self._jobs.once("eviction", self.shrink)
 
     async def shrink(self) -> None:
         """Evicts until usage is back below the target of every limit that it is above. Raises StoreFailed."""

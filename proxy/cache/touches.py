@@ -53,13 +53,13 @@ class Touches:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await self._ready.wait()
-            self._ready.clear()
-            while self._pending:
-                repository, digest = self._pending.popleft()
-                try:
-                    await self._registry(repository.upstream).manifest(repository.name, digest)
-                    self.done += 1
-                except Fault as cause:
-                    log.info("%s@%s was not touched upstream: %s", repository, digest, cause)
-                await asyncio.sleep(_PAUSE)
+            while not self._pending:
+                self._ready.clear()
+                await self._ready.wait()
+            repository, digest = self._pending.popleft()
+            try:
+                await self._registry(repository.upstream).manifest(repository.name, digest)
+                self.done += 1
+            except Fault as cause:
+                log.info("%s@%s was not touched upstream: %s", repository, digest, cause)
+            await asyncio.sleep(_PAUSE)

@@ -11,7 +11,8 @@ Fault
 │   ├── Outage        it did not answer as a working registry: a known tag may be served stale
 │   │   └── UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited
 │   ├── UpstreamRefused       it answered, and the answer is no
-│   └── UpstreamBroken        it broke its promise: digest, size, type or form
+│   ├── UpstreamBroken        it broke its promise: size, type or form
+│   └── WrongBytes            it sent bytes that are not those of the digest
 └── OwnFault          us
     └── Overloaded, NoSpace, StoreFailed
 
@@ -149,7 +150,14 @@ class UpstreamRefused(UpstreamFault):
 
 
 class UpstreamBroken(UpstreamFault):
-    """It answered something that it should not: wrong digest, wrong size, not a manifest, endless redirects."""
+    """It answered something that it should not: another size, not a manifest, endless redirects."""
+
+
+class WrongBytes(UpstreamFault):
+    """It sent bytes that do not hash to the digest that they were asked by."""
+
+    def __init__(self, origin: str, digest: str) -> None:
+        super().__init__(origin, f"it sent wrong bytes for {digest}")
 
 
 class OwnFault(Fault):

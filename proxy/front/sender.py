@@ -61,40 +61,40 @@ class PlainSender:
     ) -> int:
         position = piece_of.start
         while piece_of.end is None or position < piece_of.end:
-            part = await piece_of.body.part(position, piece_of.end)
+            piece = await piece_of.body.piece(position, piece_of.end)
             if transport.is_closing():
                 raise ClientGone("the client closed the connection")
-            if isinstance(part, FilePiece):
-                await self._send_file(sock, part, chunked, pace)
-                position = part.end
-            elif part:
-                await self._send_bytes(sock, _chunk(part) if chunked else part, 0, pace)
-                position += len(part)
+            if isinstance(piece, FilePiece):
+                await self._send_file(sock, piece, chunked, pace)
+                position = piece.end
+            elif piece:
+                await self._send_bytes(sock, _chunk(piece) if chunked else piece, 0, pace)
+                position += len(piece)
             else:
                 break
         if chunked:
             await self._send_bytes(sock, b"0\r\n\r\n", 0, pace)
         return position - piece_of.start
 
-    async def _send_file(self, sock: socket.socket, part: FilePiece, chunked: bool, pace: Pace) -> None:
+    async def _send_file(self, sock: socket.socket, piece: FilePiece, chunked: bool, pace: Pace) -> None:
         if chunked:
-            await self._send_bytes(sock, f"{part.end - part.start:x}\r\n".encode(), socket.MSG_MORE, pace)
-        position = part.start
-        while position < part.end:
+            await self._send_bytes(sock, f"{piece.end - piece.start:x}\r\n".encode(), socket.MSG_MORE, pace)
+        position = piece.start
+        while position < piece.end:
             before = position
-            position, full = await self._turn(sock, part, position)
+            position, full = await self._turn(sock, piece, position)
             pace.sent(position - before)
             if full:
-                position = await self._slow_clients.send(sock, part, position, pace)
+                position = await self._slow_clients.send(sock, piece, position, pace)
         if chunked:
             await self._send_bytes(sock, b"\r\n", 0, pace)
 
-    async def _turn(self, sock: socket.socket, part: FilePiece, position: int) -> tuple[int, bool]:
+    async def _turn(self, sock: socket.socket, piece: FilePiece, position: int) -> tuple[int, bool]:
         """One turn in a thread. Patience is for quiet times: with others waiting, a thread does not wait itself."""
         patience = _PATIENCE if self._turns < _AT_LEISURE else 0
         self._turns += 1
         turn = asyncio.get_running_loop().run_in_executor(
-            self._threads, _push, sock.fileno(), part.descriptor, position, part.end, patience
+            self._threads, _push, sock.fileno(), piece.descriptor, position, piece.end, patience
         )
         try:
             return await until_out(turn, sock)

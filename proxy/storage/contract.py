@@ -20,8 +20,8 @@ from proxy.core.names import Digest, Repository, Tag
 class BlobReader(Protocol):
     """Open bytes of one blob, held or still arriving. Stays readable after the blob is removed, until closed."""
 
-    def fileno(self) -> int | None:
-        """A descriptor for kernel copies (``os.sendfile``), owned by the reader; None where the home has no files."""
+    def fileno(self) -> int:
+        """A descriptor for kernel copies (``os.sendfile``), owned by the reader."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes from ``offset``; fewer only at the end. Blocks: call it off the loop.

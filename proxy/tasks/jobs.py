@@ -31,7 +31,7 @@ class Jobs:
 
     def __init__(self, group: asyncio.TaskGroup, sleep: Sleep = asyncio.sleep) -> None:
         self.states: dict[str, JobState] = {}
-        self._group = group
+        self.group = group
         self._sleep = sleep
 
     def once(self, name: str, work: Work) -> "asyncio.Task[None]":
@@ -70,7 +70,7 @@ class Jobs:
         async def job() -> None:
             await run()
 
-        return self._group.create_task(job(), name=name)
+        return self.group.create_task(job(), name=name)
 
     async def _attempt(self, name: str, work: Work) -> bool:
         """Whether it ended without a failure."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from proxy.core.names import Digest, Reference
+from proxy.core.transfer import Transfer
 
 
 class FetchedManifest(NamedTuple):
@@ -24,25 +25,6 @@ class ReferrersPage(NamedTuple):
     raw: bytes  # a JSON index
     filtered: bool  # upstream applied the artifactType filter
     next_query: str | None  # the query of upstream's Link rel="next", with no host; None at the end
-
-
-class Transfer(Protocol):
-    """The body of one blob request, positioned at ``offset``. Its blocking calls belong to one mover thread;
-    ``interrupt`` may come from any."""
-
-    size: int | None  # bytes of the whole blob, where upstream said it
-    offset: int  # where the first byte of the body stands in the blob
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fills as much of ``buffer`` as has come (waits for at least one byte); 0 at the clean end of the body.
-        Blocks. Raises UpstreamTimeout (nothing for 30 s, or under 32 KiB/s over 60 s), UpstreamUnreachable (reset,
-        fewer bytes than promised)."""
-
-    def interrupt(self) -> None:
-        """Wakes a blocked ``readinto``, which then raises UpstreamUnreachable."""
-
-    def close(self) -> None:
-        """Gives the connection back for reuse where the body was read to its end, closes it otherwise. Idempotent."""
 
 
 class Registry(Protocol):

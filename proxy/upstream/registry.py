@@ -11,8 +11,9 @@ from proxy.core.errors import (
 )
 from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
+from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
+from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow
 from proxy.upstream.links import last_of, next_query
 from proxy.upstream.message import Answer, Kind

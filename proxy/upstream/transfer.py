@@ -157,6 +157,7 @@ class HttpTransfer:
         count: Callable[[int], None],
     ) -> None:
         self.offset, self.size = span
+        self.origin = upstream
         self._upstream = upstream
         self._opened: OpenedAnswer | None = opened
         self._body = body_of(opened, limits.stall)

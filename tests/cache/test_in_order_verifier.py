@@ -28,7 +28,7 @@ class Arriving:
         self.ingest = MemoryStore().begin()
         self.spans = Spans()
         self.reader = self.ingest.open()
-        self.verifier = InOrderVerifier(Hasher(Digest.of(CONTENT)), self.reader, self.spans.run_from, provers)
+        self.verifier = InOrderVerifier(Hasher(Digest.of(CONTENT)), self.reader, self.spans, provers)
 
     def bring(self, start: int, end: int) -> None:
         chunk = memoryview(CONTENT)[start:end]

@@ -6,16 +6,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
+from proxy.cache.engine import Cache, CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.space import FreeSpaceRule
-from proxy.cache.threads import start_threads
+from proxy.composition import ServiceRules, Surroundings, compose, start_jobs
+from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
@@ -23,15 +23,10 @@ from proxy.core.names import Digest
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog
 from proxy.front.client import SenderRules
-from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.connections import ClientConnections, ConnectionRules
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
-from proxy.front.sender import PlainSender
-from proxy.front.slow_clients import slow_clients
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.disk import DiskStore
-from proxy.storage.folder import cache_folder
-from proxy.tasks.group import task_group
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -44,6 +39,9 @@ NAME = "registry.test"
 APP = "library/app"
 
 
+AT_ONCE = IntakeRules(patience=0.0, pauses=Backoff(0.0, 0.0))
+
+
 @dataclass(frozen=True)
 class HouseRules:
     """Pauses between tries are left out: scenes wait for events, not for time."""
@@ -51,7 +49,7 @@ class HouseRules:
     soft: int = 256 * MiB
     free: FreeSpaceRule = FreeSpaceRule(0, 0.0)
     tags: TagRules = TagRules()
-    fills: FillRules = FillRules(intake=IntakeRules(pauses=(0.0,)))
+    fills: FillRules = FillRules(intake=AT_ONCE)
     sender: SenderRules = SenderRules(stall=20.0)
     connections: ConnectionRules = ConnectionRules()
     upstream: ExchangeLimits = field(default_factory=ExchangeLimits)
@@ -158,14 +156,6 @@ class House:
 
     async def _compose(self, stack: AsyncExitStack) -> tuple[asyncio.Server, FastPath]:
         rules = self.rules
-        folder = stack.enter_context(cache_folder(self.folder))
-        store = DiskStore(folder)
-        stack.callback(store.close)
-        self.catalog = SqliteCatalog(folder)
-        stack.push_async_callback(self.catalog.close)
-        threads = stack.enter_context(start_threads(rules.fills.at_once))
-        senders = stack.enter_context(ThreadPoolExecutor(8, thread_name_prefix="sender"))
-        slow = stack.enter_context(slow_clients())
         registry = self._registry()
         stack.push_async_callback(registry.close)
 
@@ -174,23 +164,16 @@ class House:
                 raise UpstreamUnknown(name)
             return registry
 
-        tasks = await stack.enter_async_context(task_group())
         cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills)
         upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None)
-        self.cache = await start_cache(store, self.catalog, upstreams, cache_rules, threads, tasks, self.clock)
-        stack.push_async_callback(self.cache.settle)
-        self.access_log = AccessLog(None)
-        self.places = ClientConnections(rules.connections)
-        names = UpstreamNames.of({NAME}, None)
-        self.handler = Handler(self.cache, names, PlainSender(senders, slow, rules.sender), self.access_log, self.clock)
-        self.fast_path = fast_path = FastPath(
-            self.cache, names, self.access_log, Server(self.handler, self.places), self.clock
-        )
-        listener = await asyncio.get_running_loop().create_server(fast_path, "127.0.0.1", 0, backlog=1024)
+        around = Surroundings(upstreams, UpstreamNames.of({NAME}, None), self.clock)
+        service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
+        self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
+        self.places, self.handler, self.fast_path = service.connections, service.handler, service.fast_path
+        listener = await asyncio.get_running_loop().create_server(self.fast_path, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
-        tasks.create_task(self.cache.keep_house(self.clock))
-        tasks.create_task(fast_path.sweep_silent())
-        return listener, fast_path
+        start_jobs(service)
+        return listener, self.fast_path
 
     def _registry(self) -> HttpRegistry:
         settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)

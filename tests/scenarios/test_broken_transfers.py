@@ -127,10 +127,15 @@ async def test_two_versions_of_a_blob_are_never_spliced(
         line.content.body = blob
 
     upstream.plays("blob", roles.ends_early(MiB), longer)
-    async with await house.pull(blob_path(digest)) as client:
+    assert (await house.get(blob_path(digest))).body == blob, "asked once more, it spoke of the same bytes again"
+    assert upstream.unplayed == 0
+
+    other = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.ends_early(MiB), longer, longer, longer)
+    async with await house.pull(blob_path(other)) as client:
         await in_vain(client)
     await house.quiet()
-    assert stored(house.folder) == {}
+    assert set(stored(house.folder)) == {digest}
 
 
 async def test_other_bytes_of_the_same_size_on_resume_are_found_out(

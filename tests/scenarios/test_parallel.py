@@ -7,19 +7,19 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.cache.fill import Fill
 from proxy.cache.fills import FillRules
-from proxy.cache.intake import IntakeRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.upstream.settings import ExchangeLimits
 from tests.cast import Act, FaultUpstream, ManualClock, Seen, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under
-from tests.scenarios.house import APP, House, HouseRules, MiB, blob_path
+from tests.scenarios.house import APP, AT_ONCE, House, HouseRules, MiB, blob_path
 from tests.scenarios.invariants import ends_well, stored
 
 Bytes = Callable[[int], bytes]
@@ -29,7 +29,7 @@ HELD_AT = 100_000
 
 # More transfers whenever there is something left to share.
 EAGER = TransferRules(smallest=MiB, soon=0.0, least_part=PART, largest_part=PART, window=0.01, idle=0.0, gain=0.0)
-PARALLEL = {"fills": FillRules(intake=IntakeRules(pauses=(0.0,), transfers=EAGER))}
+PARALLEL = {"fills": FillRules(intake=replace(AT_ONCE, transfers=EAGER))}
 parallel = under(**PARALLEL)
 parallel_and_impatient = under(**PARALLEL, upstream=ExchangeLimits(stall=0.3))
 
@@ -51,7 +51,7 @@ class Scene:
 
     async def fill(self) -> Fill:
         async with asyncio.timeout(20):
-            while (fill := self.house.cache.fills.get(self.digest)) is None:
+            while (fill := self.house.cache.fills.arriving.get(self.digest)) is None:
                 await asyncio.sleep(0.005)
         return fill
 

@@ -197,7 +197,7 @@ async def test_a_disk_that_fills_up_during_a_fill_costs_no_reader_a_byte(
     clients = [await cramped.pull(blob_path(digest)) for _ in range(3)]
     heads = [await client.head() for client in clients]
     ranged = await cramped.pull(blob_path(digest), {"Range": f"bytes={7 * MiB}-"}) if measured else None
-    while cramped.cache.fills.get(digest) is None or cramped.cache.fills.get(digest).received < MiB:  # type: ignore[union-attr]
+    while cramped.cache.fills.arriving.get(digest) is None or cramped.cache.fills.arriving.get(digest).received < MiB:  # type: ignore[union-attr]
         await asyncio.sleep(0.005)
     _fill_up(small_disk, MiB)
     gate.set()
@@ -227,7 +227,7 @@ async def test_readers_of_a_spilled_fill_of_unknown_length_get_what_has_come(
     upstream.plays("blob", _chunks_behind(gate), _chunks_behind(end, 70))
     async with await cramped.pull(blob_path(digest)) as client:
         head = await client.head()
-        while (fill := cramped.cache.fills.get(digest)) is None or fill.received < MiB:
+        while (fill := cramped.cache.fills.arriving.get(digest)) is None or fill.received < MiB:
             await asyncio.sleep(0.005)
         _fill_up(small_disk, MiB)
         gate.set()

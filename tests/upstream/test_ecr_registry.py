@@ -14,9 +14,9 @@ from yarl import URL
 from proxy.core.errors import UpstreamUnreachable
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Tag
+from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.contract import Transfer
 from proxy.upstream.ecr_authorization import (
     PUBLIC_LIFE,
     EcrAuthorizer,

@@ -1,0 +1,85 @@
+"""How the rooms are put together, for the program and for scenes alike: built bottom-up on an exit stack, each given
+what it works with."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
+from proxy.cache.threads import start_threads
+from proxy.core.upstreams import UpstreamNames
+from proxy.front.access_log import AccessLog, Line
+from proxy.front.client import SenderRules
+from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.fast_path import FastPath
+from proxy.front.handler import Handler
+from proxy.front.sender import PlainSender
+from proxy.front.slow_clients import slow_clients
+from proxy.storage.catalog import SqliteCatalog
+from proxy.storage.disk import DiskStore
+from proxy.storage.folder import cache_folder
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
+
+_SENDERS = 16  # threads
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRules:
+    cache: CacheRules
+    sender: SenderRules = field(default_factory=SenderRules)
+    connections: ConnectionRules = field(default_factory=ConnectionRules)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What answers pulls: ``fast_path`` makes the protocol of each connection."""
+
+    catalog: SqliteCatalog
+    cache: Cache
+    access_log: AccessLog
+    connections: ClientConnections
+    handler: Handler
+    fast_path: FastPath
+    jobs: Jobs
+
+
+class Surroundings(NamedTuple):
+    """What the service is put into. ``jobs`` makes the jobs of its task group."""
+
+    upstreams: Upstreams
+    names: UpstreamNames
+    now: Callable[[], float]  # seconds since the epoch
+    write_line: Callable[[Line], None] | None = None  # of the access log
+    jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
+
+
+async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Surroundings) -> Service:
+    """Everything that is opened is closed by ``stack``, in reverse: first what is under way ends, then what it works
+    with. Raises FolderRefused, StoreFailed."""
+    fills = rules.cache.fills
+    path = stack.enter_context(cache_folder(folder))
+    store = DiskStore(path)
+    stack.callback(store.close)
+    catalog = SqliteCatalog(path)
+    stack.push_async_callback(catalog.close)
+    threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
+    senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
+    slow = stack.enter_context(slow_clients())
+    jobs = around.jobs(await stack.enter_async_context(task_group()))
+    cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, around.now)
+    stack.push_async_callback(cache.settle)
+    access_log, connections = AccessLog(around.write_line), ClientConnections(rules.connections)
+    handler = Handler(cache, around.names, PlainSender(senders, slow, rules.sender), access_log, around.now)
+    fast_path = FastPath(cache, around.names, access_log, Server(handler, connections), around.now)
+    return Service(catalog, cache, access_log, connections, handler, fast_path, jobs)
+
+
+def start_jobs(service: Service) -> None:
+    """What goes on behind pulls. Needs a running loop."""
+    service.cache.start_jobs(service.jobs)
+    service.jobs.keep("silent clients", service.fast_path.sweep_silent)

@@ -1,0 +1,106 @@
+"""What cannot be kept is fetched once all the same, for all who ask for it at the same time."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.cast import Act, FaultUpstream, Line, roles
+from tests.scenarios.client import Cut
+from tests.scenarios.conftest import under
+from tests.scenarios.house import APP, House, MiB, blob_path
+from tests.scenarios.invariants import fetches, stored
+
+Bytes = Callable[[int], bytes]
+SIZE = 24 * MiB
+
+pytestmark = under(soft=16 * MiB)  # a blob above half of it is not kept
+
+
+async def test_thirty_clients_of_a_blob_that_is_not_kept_cost_one_transfer(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    gate = asyncio.Event()
+    upstream.plays("blob", roles.holds(MiB, gate))
+    clients = [await house.pull(blob_path(digest)) for _ in range(30)]
+    heads = [await client.head() for client in clients]
+    assert {head.headers["cache-status"] for head in heads} == {"entrepot; fwd=bypass"}
+    gate.set()
+    bodies = await asyncio.gather(*(client.rest(head) for client, head in zip(clients, heads, strict=True)))
+    assert all(body == blob for body in bodies)
+    assert fetches(upstream, digest) == 1
+    for client in clients:
+        client.leave()
+    assert stored(house.folder) == {}
+
+
+async def test_one_who_stops_reading_holds_nobody_up_and_gets_the_rest_behind_a_transfer_of_its_own(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    gate = asyncio.Event()
+    upstream.plays("blob", roles.holds(MiB, gate))
+    slow = await house.pull(blob_path(digest), buffer=4096)
+    head = await slow.head()
+    quick = [await house.pull(blob_path(digest)) for _ in range(3)]
+    heads = [await client.head() for client in quick]
+    gate.set()
+    bodies = await asyncio.gather(*(client.rest(head) for client, head in zip(quick, heads, strict=True)))
+    assert all(body == blob for body in bodies)
+    assert fetches(upstream, digest) == 1
+    async with slow:
+        assert await slow.rest(head) == blob
+    assert fetches(upstream, digest) == 2
+
+
+async def test_whoever_comes_when_the_front_is_gone_begins_another(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    async with await house.pull(blob_path(digest)) as first:
+        head = await first.head()
+        begun = await first.received(16 * MiB)
+        assert (await house.get(blob_path(digest))).body == blob
+        assert begun + await first.received(SIZE - 16 * MiB) == blob
+        assert head.length == SIZE
+    assert fetches(upstream, digest) == 2
+
+
+async def test_wrong_bytes_cut_all_who_share_them_and_are_blamed_on_upstream(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, some_bytes(SIZE))
+    gate = asyncio.Event()
+    upstream.plays("blob", lies_behind(gate))
+    clients = [await house.pull(blob_path(digest)) for _ in range(4)]
+    gate.set()
+    for client in clients:
+        with pytest.raises(Cut) as cut:
+            await client.reply()
+        assert len(cut.value.body) < SIZE
+    again = await house.get(blob_path(digest))
+    assert (again.status, b"wrong bytes" in again.body) == (502, True)
+
+
+async def test_the_last_who_leaves_ends_a_transfer_that_stalls(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, some_bytes(SIZE))
+    upstream.plays("blob", roles.stalls(2 * MiB))
+    clients = [await house.pull(blob_path(digest)) for _ in range(2)]
+    for client in clients:
+        await client.received(MiB)
+    for client in clients:
+        client.leave()
+    await house.quiet()  # and nothing stays behind: no connection, no thread that waits for upstream
+
+
+def lies_behind(gate: asyncio.Event) -> Act:
+    """The last byte is another; nothing comes before the gate opens."""
+
+    async def act(line: Line) -> None:
+        await gate.wait()
+        await roles.lies(SIZE - 1)(line)
+
+    return act
