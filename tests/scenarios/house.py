@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from proxy.cache.engine import Cache, CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
+from proxy.cache.sources import Source
 from proxy.cache.space import FreeSpaceRule
 from proxy.composition import ServiceRules, Surroundings, compose, start_jobs
 from proxy.core.backoff import Backoff
@@ -53,6 +54,7 @@ class HouseRules:
     sender: SenderRules = SenderRules(stall=20.0)
     connections: ConnectionRules = ConnectionRules()
     upstream: ExchangeLimits = field(default_factory=ExchangeLimits)
+    homes: Callable[[str], Sequence[Source]] = lambda _: ()
 
 
 async def _at_once(_: float) -> None:
@@ -165,7 +167,7 @@ class House:
             return registry
 
         cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills)
-        upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None)
+        upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None, homes=rules.homes)
         around = Surroundings(upstreams, UpstreamNames.of({NAME}, None), self.clock)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
