@@ -24,6 +24,7 @@ class ManifestAnswer(NamedTuple):
     raw: bytes
     outcome: Outcome
     age: float | None = None  # seconds since upstream was asked; of stale answers
+    warning: str = ""  # why it is stale, for the client
 
 
 class BlobAnswer(NamedTuple):

@@ -129,7 +129,7 @@ async def start_cache(
     sources = Sources(lambda name: (*upstreams.homes(name), registry(name)), rules.fills.distrust, now)
     fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, now)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
-    tags = Tags(holdings, rules.tags, upstreams.immutable, now)
+    tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     touches = Touches(registry, upstreams.touch_period, now)
     return Cache(
         holdings,

@@ -13,7 +13,16 @@ from proxy.cache.answers import ManifestAnswer, Outcome
 from proxy.cache.arrivals import Arrivals
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.tags import Tags
-from proxy.core.errors import Absent, Fault, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamRefused
+from proxy.core.errors import (
+    Absent,
+    Fault,
+    NoSpace,
+    Outage,
+    StoreFailed,
+    UpstreamBroken,
+    UpstreamRefused,
+    explained,
+)
 from proxy.core.freshness import Standing, age
 from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.names import Digest, Reference, Repository, Tag
@@ -31,7 +40,8 @@ _AUDIT_AGAIN = 3600.0  # seconds after an audit that failed
 
 
 class Manifests:
-    """``registry(upstream)`` gives the registry of a configured upstream; ``served`` hears of every digest served."""
+    """``registry(upstream)`` gives the registry of a configured upstream; ``served`` hears of every digest
+    served."""
 
     def __init__(
         self,
@@ -85,25 +95,38 @@ class Manifests:
         record = await self.tags.find(repository, tag)
         if record is None:
             return await self._join((repository, tag), lambda: self._fetch(repository, tag))
-        match self.tags.standing(repository, tag, record):
-            case Standing.FRESH:
-                self._audit_behind(repository, tag, record)
-                return await self._by_digest(repository, record.digest)
-            case Standing.STALE:
-                return await self._or_stale(repository, tag, record)
-            case Standing.DEAD:
-                return await self._join((repository, tag), lambda: self._check(repository, tag, record))
+        standing = self.tags.standing(repository, tag, record)
+        if standing is not Standing.FRESH:
+            return await self._revalidated(repository, tag, record, standing)
+        self._audit_behind(repository, tag, record)
+        return await self._by_digest(repository, record.digest)
 
-    async def _or_stale(self, repository: Repository, tag: Tag, record: TagRecord) -> ManifestAnswer:
-        stale = await self._held(repository, record.digest, Outcome.STALE)
-        if stale is None:
+    async def _revalidated(
+        self, repository: Repository, tag: Tag, record: TagRecord, standing: Standing
+    ) -> ManifestAnswer:
+        """What upstream says; where it says nothing, or what is pinned is gone there, what is held."""
+        held = await self._held(repository, record.digest, Outcome.STALE)
+        if held is None:
             return await self._join((repository, tag), lambda: self._check(repository, tag, record))
+        kept = standing is Standing.STALE or self.tags.is_pinned(repository, tag, record.digest)
         try:
-            async with asyncio.timeout(self.tags.rules.revalidate_timeout):
+            async with asyncio.timeout(self.tags.rules.revalidate_timeout if kept else None):
                 return await self._join((repository, tag), lambda: self._check(repository, tag, record))
         except (Outage, TimeoutError) as cause:
-            log.warning("%s:%s is served stale: %s", repository, tag, str(cause) or "no answer in time")
-            return stale._replace(age=age(record.checked_at, self._now()))
+            if isinstance(cause, Outage) and not kept:
+                hint = f"{record.digest} is held, and is not served any more: tags.stale_if_error decides for how long"
+                raise explained(cause, hint) from cause
+            return self._stale(repository, tag, record, held, "upstream does not answer", cause)
+        except Absent as cause:
+            if not self.tags.is_pinned(repository, tag, record.digest):
+                raise
+            return self._stale(repository, tag, record, held, "pinned here, and gone upstream", cause)
+
+    def _stale(
+        self, repository: Repository, tag: Tag, record: TagRecord, held: ManifestAnswer, why: str, cause: Exception
+    ) -> ManifestAnswer:
+        log.warning("%s:%s is served stale: %s", repository, tag, str(cause) or "no answer in time")
+        return held._replace(age=age(record.checked_at, self._now()), warning=f"served stale: {why}")
 
     async def _join(self, key: Key, run: Callable[[], Awaitable[ManifestAnswer]]) -> ManifestAnswer:
         remembered = self._absent.get(key)
@@ -117,7 +140,11 @@ class Manifests:
         content = await self._holdings.find(repository, digest)
         if content is None or not content.media_type:
             return None
-        raw = await self._holdings.read(content)
+        try:
+            raw = await self._holdings.read(content)
+        except StoreFailed as cause:
+            log.error("%s is held and cannot be read: %s", digest, cause)
+            return None
         if raw is None:
             return None
         self._served(repository, digest)
@@ -136,14 +163,14 @@ class Manifests:
             log.info("%s:%s is immutable and was not looked at upstream: %s", repository, tag, cause)
 
     async def _check(self, repository: Repository, tag: Tag, record: TagRecord) -> ManifestAnswer:
-        """Where the tag points now, by HEAD where we may already hold the answer: a HEAD costs no pull quota."""
+        """Where the tag points now, by HEAD where we may already hold the answer: a HEAD costs no pull quota. A no to
+        it is confirmed by GET, since some registries and middleboxes refuse every HEAD."""
         if await self._held(repository, record.digest, Outcome.REVALIDATED) is None:
             return await self._fetch(repository, tag)
         try:
             digest = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
-        except (Absent, UpstreamRefused) as refusal:
-            await self._refused(repository, tag, refusal)
-            raise
+        except (Absent, UpstreamRefused):
+            return await self._fetch(repository, tag)
         confirmed = await self._held(repository, digest, Outcome.REVALIDATED)
         if confirmed is None:
             return await self._fetch(repository, tag)
@@ -163,10 +190,16 @@ class Manifests:
         return ManifestAnswer(fetched.digest, fetched.media_type, fetched.raw, outcome)
 
     async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> None:
-        """A no from upstream is no outage: what the tag pointed to is not served any more."""
+        """A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives a deletion
+        there, but no withdrawal of the right to it."""
         if isinstance(refusal, Absent):
             self._absent[repository, reference] = refusal
-        if not isinstance(reference, Digest):
+        if isinstance(reference, Digest):
+            return
+        record = await self.tags.find(repository, reference)
+        if record is None:
+            return
+        if isinstance(refusal, UpstreamRefused) or not self.tags.is_pinned(repository, reference, record.digest):
             await self.tags.forget(repository, reference)
 
     async def _keep(self, repository: Repository, fetched: FetchedManifest) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from proxy.core.graph import Node, Place
-from proxy.core.names import Digest
+from proxy.core.names import Digest, Repository, Tag
 from proxy.core.patterns import ContentPattern
 from proxy.storage.contract import Catalog
 
@@ -53,6 +53,10 @@ class Pins:
     def keep(self, node: Node, place: Place) -> bool:
         name = str(place.repository)
         return any(pattern.covers(name, place.tags, node.digest) for pattern in self._patterns)
+
+    def keep_tag(self, repository: Repository, tag: Tag, digest: Digest) -> bool:
+        """Whether the tag goes on to be served here when upstream has deleted it."""
+        return any(pattern.covers(str(repository), (tag,), digest) for pattern in self._patterns)
 
     def names_part(self, digest: Digest) -> bool:
         """A digest that is pinned by itself stays, so no image may go that it is the last to need it."""

@@ -25,8 +25,16 @@ IsImmutable = Callable[[Repository, Tag], bool]
 class Tags:
     """``moved`` holds immutable tags that point elsewhere upstream, with the digest they have there."""
 
-    def __init__(self, holdings: Holdings, rules: TagRules, immutable: IsImmutable, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        holdings: Holdings,
+        rules: TagRules,
+        immutable: IsImmutable,
+        is_pinned: Callable[[Repository, Tag, Digest], bool],
+        now: Callable[[], float],
+    ) -> None:
         self.moved: LRUCache[tuple[Repository, Tag], Digest] = LRUCache(_MOVES_KEPT)
+        self.is_pinned = is_pinned
         self._holdings = holdings
         self.rules = rules
         self._immutable = immutable

@@ -184,6 +184,13 @@ class ContentMissing(OwnFault):
     """The store does not hold what the catalog says: a miss, never an error for a client."""
 
 
+def explained(fault: E, more: str) -> E:
+    """The same fault, saying more."""
+    again = afresh(fault)
+    again.args = (f"{fault}; {more}",)
+    return again
+
+
 def afresh(fault: E) -> E:
     """A new exception of the same kind, facts and text: one instance that is raised again and again would gather
     tracebacks."""
