@@ -57,7 +57,7 @@ def ping() -> Reply:
 
 
 def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
-    headers = [*_named(answer.digest), *_cached(answer.outcome, answer.age)]
+    headers = [*_named(answer.digest), *_cached(answer.outcome, answer.age, answer.warning)]
     if _matches(asked.known, answer.digest):
         return Reply(304, headers, b"", answer.outcome.value, None)
     return _whole(200, [("Content-Type", answer.media_type), *headers], answer.raw, answer.outcome.value)
@@ -147,11 +147,11 @@ def _blob_headers() -> Headers:
     )
 
 
-def _cached(outcome: Outcome, stale_for: float | None = None) -> Iterator[tuple[str, str]]:
+def _cached(outcome: Outcome, stale_for: float | None = None, warning: str = "") -> Iterator[tuple[str, str]]:
     yield "Cache-Status", CACHE_STATUS[outcome]
     if stale_for is not None:
         yield "Age", str(int(stale_for))
-        yield "Warning", '299 - "served stale: upstream does not answer"'
+        yield "Warning", f'299 - "{warning or "served stale: upstream does not answer"}"'
 
 
 def _span(asked: AskedRange | None, size: int | None) -> Span | None:
