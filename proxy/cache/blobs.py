@@ -55,8 +55,9 @@ class Blobs:
             answer = await self._held(repository, digest) or await self._arriving(repository, digest)
             if answer is not None:
                 return answer
-            if await self._holdings.catalog.content(digest) is not None:
-                await self._access.require(repository, digest)
+            content = await self._holdings.catalog.content(digest)
+            if content is not None:
+                await self._access.require(repository, digest, content.size)
                 continue
             answer = await self._fetched(repository, digest)
             if answer is not None:
@@ -78,7 +79,7 @@ class Blobs:
             return SizeAnswer(fill.size, Outcome.COLLAPSED)
         held = await self._holdings.catalog.content(digest)
         if held is not None:
-            await self._access.require(repository, digest)
+            await self._access.require(repository, digest, held.size)
             return SizeAnswer(held.size, Outcome.HIT)
         self._access.refuse_absent(repository, digest)
         key = (repository, digest)
@@ -105,7 +106,7 @@ class Blobs:
         if fill is None:
             return None
         if fill.repository != repository:
-            await self._access.require(repository, digest)
+            await self._access.require(repository, digest, fill.size)
         body = self._fills.follow(fill)
         return BlobAnswer(body, fill.size, Outcome.COLLAPSED) if body is not None else None
 

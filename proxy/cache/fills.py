@@ -16,11 +16,12 @@ from proxy.cache.ranged import Extras
 from proxy.cache.space import Space
 from proxy.cache.threads import Threads
 from proxy.core.budget import Reservation
-from proxy.core.errors import Fault, NoSpace, Overloaded, StoreFailed, UpstreamBroken
+from proxy.core.errors import Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
 from proxy.core.hashing import Hasher
 from proxy.core.names import Digest, Repository
+from proxy.core.transfer import Transfer
 from proxy.storage.contract import Content, Ingest
-from proxy.upstream.contract import Registry, Transfer
+from proxy.upstream.contract import Registry
 
 _STEP = 64 << 20  # bytes reserved at a time for a blob whose size upstream does not say
 _WORTH_FINISHING = 256 << 20
@@ -126,13 +127,13 @@ class Fills:
         """The rest of a blob from where ``proof`` ends, for one client."""
         if transfer is None:
             transfer = await self._registry(repository.upstream).blob(repository.name, verifier.digest, verifier.count)
-        return PassThrough(transfer, verifier, self._threads.pass_through, repository.upstream)
+        return PassThrough(transfer, verifier, self._threads.pass_through)
 
     async def open(self, repository: Repository, digest: Digest) -> OpenedFill:
         """Asks upstream and starts the fill; call it in a flight. Raises BlobUnknown, NameUnknown, Overloaded, and
         upstream's faults."""
         if (repository.upstream, digest) in self._distrusted:
-            raise UpstreamBroken(repository.upstream, f"sent wrong bytes for {digest} a moment ago")
+            raise WrongBytes(repository.upstream, f"sent wrong bytes for {digest} a moment ago")
         if self._places.locked() and self._queued >= self._rules.queue:
             raise Overloaded(f"{self._queued} blobs wait for one of {self._rules.at_once} places")
         self._queued += 1
@@ -243,9 +244,9 @@ class Fills:
     def _failed(self, fill: Fill, fault: Fault) -> None:
         self.stats.failed += 1
         log.warning("%s of %s after %d bytes: %s", fill.digest, fill.repository, fill.received, fault)
-        if isinstance(fault, UpstreamBroken):
+        if isinstance(fault, WrongBytes):
             self.stats.wrong_digests += 1
-            self._distrusted[fill.repository.upstream, fill.digest] = True
+            self._distrusted[fault.upstream, fill.digest] = True
         if not fill.proven:
             fill.fail(fault)
 

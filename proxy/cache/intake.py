@@ -17,10 +17,10 @@ from proxy.cache.fill import Fill
 from proxy.cache.in_order_verifier import InOrderVerifier
 from proxy.cache.ranged import Extras, Open, Ranged
 from proxy.cache.segment import Segment
-from proxy.core.errors import NoSpace, StoreFailed, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.errors import NoSpace, StoreFailed, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable, WrongBytes
+from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import TransferRules
 from proxy.storage.contract import Ingest
-from proxy.upstream.contract import Transfer
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Intake:
 
     async def run(self, transfer: Transfer, granted: int, rules: IntakeRules) -> bool:
         """True when the blob is whole and proven, False when it spilled. Raises what upstream's failure was, after
-        the tries are used up, and UpstreamBroken for wrong bytes. Closes every transfer it used."""
+        the tries are used up, and WrongBytes, of the transfer's origin. Closes every transfer it used."""
         try:
             try:
                 await self._receive(transfer, granted, rules)
@@ -61,7 +61,7 @@ class Intake:
         finally:
             self._verifier.stop()
         if not self._verifier.hasher.agrees():
-            raise self._broken(f"sent bytes that are not those of {self._fill.digest}")
+            raise WrongBytes(transfer.origin, f"sent bytes that are not those of {self._fill.digest}")
         self._fill.prove(self._verifier.hasher.count)
         return True
 

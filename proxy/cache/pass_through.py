@@ -7,20 +7,19 @@ import asyncio
 from concurrent.futures import Executor
 
 from proxy.cache.body import CHUNK
-from proxy.core.errors import UpstreamBroken
+from proxy.core.errors import WrongBytes
 from proxy.core.hashing import HELD_BACK, Hasher
-from proxy.upstream.contract import Transfer
+from proxy.core.transfer import Transfer
 
 
 class PassThrough:
     """Reads front to back. ``hasher`` has seen every byte before the transfer's first one that is new to it."""
 
-    def __init__(self, transfer: Transfer, hasher: Hasher, movers: Executor, upstream: str) -> None:
+    def __init__(self, transfer: Transfer, hasher: Hasher, movers: Executor) -> None:
         self.size = transfer.size
         self._transfer = transfer
         self._hasher = hasher
         self._movers = movers
-        self._upstream = upstream
         self._position = transfer.offset  # of the transfer's next byte
         self._base = hasher.count  # of the first byte of ``_window``
         self._window = bytearray()
@@ -80,7 +79,7 @@ class PassThrough:
         self._window += chunk
         if not chunk:
             if not self._hasher.agrees():
-                raise UpstreamBroken(self._upstream, "sent bytes that are not those of the digest")
+                raise WrongBytes(self._transfer.origin, "sent bytes that are not those of the digest")
             self._proven = True
 
     def _next(self) -> bytes:

@@ -15,8 +15,8 @@ from cachetools import TTLCache
 from proxy.cache.fill import Fill
 from proxy.cache.segment import Segment
 from proxy.core.errors import Fault, Outage, RateLimited
+from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import Parts, Tempo, TransferRules
-from proxy.upstream.contract import Transfer
 
 _RESPECT = 60.0  # seconds without further transfers from an upstream after it answered 429
 _LIMITED_TRIES = 3  # of a lone transfer, when upstream answers 429 between two parts

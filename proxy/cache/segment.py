@@ -3,7 +3,7 @@
 import threading
 import time
 
-from proxy.upstream.contract import Transfer
+from proxy.core.transfer import Transfer
 
 
 class Segment:

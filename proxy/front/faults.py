@@ -39,6 +39,7 @@ TABLE: dict[type[errors.Fault], Row] = {
     # Never 401: a client would take it as our own challenge and send us what it has for the upstream.
     errors.UpstreamRefused: Row(403, "DENIED"),
     errors.UpstreamBroken: Row(502, "UNAVAILABLE"),
+    errors.WrongBytes: Row(502, "UNAVAILABLE"),
     errors.Overloaded: Row(503, "UNAVAILABLE"),
     errors.NoSpace: Row(503, "UNAVAILABLE"),
     errors.StoreFailed: Row(500, "UNKNOWN"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from proxy.core.names import Digest, Reference
+from proxy.core.transfer import Transfer
 
 
 class FetchedManifest(NamedTuple):
@@ -26,33 +27,18 @@ class ReferrersPage(NamedTuple):
     next_query: str | None  # the query of upstream's Link rel="next", with no host; None at the end
 
 
-class Transfer(Protocol):
-    """The body of one blob request, positioned at ``offset``. Its blocking calls belong to one mover thread;
-    ``interrupt`` may come from any."""
-
-    size: int | None  # bytes of the whole blob, where upstream said it
-    offset: int  # where the first byte of the body stands in the blob
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fills as much of ``buffer`` as has come (waits for at least one byte); 0 at the clean end of the body.
-        Blocks. Raises UpstreamTimeout (nothing for 30 s, or under 32 KiB/s over 60 s), UpstreamUnreachable (reset,
-        fewer bytes than promised)."""
-
-    def interrupt(self) -> None:
-        """Wakes a blocked ``readinto``, which then raises UpstreamUnreachable."""
-
-    def close(self) -> None:
-        """Gives the connection back for reuse where the body was read to its end, closes it otherwise. Idempotent."""
-
-
 class Registry(Protocol):
     """Each call retries, follows redirects and refreshes tokens by itself. Raised by all: UpstreamUnreachable,
-    UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken."""
+    UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken.
+
+    A call that returns is upstream's own final yes: every redirect was followed, and the answer fits the question.
+    """
 
     name: str
 
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
-        """GET. For a digest the bytes are verified. Raises ManifestUnknown or NameUnknown."""
+        """GET. Raises ManifestUnknown or NameUnknown, and WrongBytes where the bytes are not those of
+        the digest asked for."""
 
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
         """HEAD: where the tag points now, at no cost of quota; a GET where upstream sends no digest header.
@@ -60,12 +46,15 @@ class Registry(Protocol):
 
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         """GET, with a Range where ``offset`` > 0; then ``end`` may bound it: bytes up to, not including, that one are
-        wanted. Returns once the final answer's headers are in. An upstream that ignores the Range gives a transfer
-        whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
+        wanted. Returns once the headers of a final 200 or 206 are in whose length and Content-Range fit. An upstream
+        that ignores the Range gives a transfer whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
 
-    async def has_blob(self, name: str, digest: Digest) -> bool:
-        """May this repository's readers have the blob? A GET of which only the first answer is looked at: 2xx or a
-        redirect is yes, 404 is no. Never a HEAD (ECR Public answers 401 to each, presigned URLs 403)."""
+    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
+        """May this repository's readers have the blob? True for a final 200 or 206 that says ``size`` bytes, any number
+        where that is None: the blob is on its way and its size not known yet.
+        False where the registry says that it is not there (404). Everything else is no answer and raises: a storage
+        host that refuses, another size, UpstreamBroken. One byte is asked for at most, by GET: ECR Public answers 401
+        to each HEAD, presigned URLs 403."""
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """Bytes of the blob, None where upstream does not say; no body is transferred for it.

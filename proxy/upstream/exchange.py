@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeVar
 from proxy.core.errors import Fault, Outage, RateLimited, UpstreamBroken, UpstreamFault, UpstreamUnreachable
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, retry_after
+from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
+from proxy.upstream.headers import retry_after
 from proxy.upstream.health import Health, RetryBudget, retry_delay
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
@@ -29,7 +30,6 @@ class Follow(Enum):
 
     ANYWHERE = "anywhere"
     AT_HOME = "at home"
-    NOWHERE = "nowhere"
 
 
 class Ask(NamedTuple):
@@ -139,8 +139,6 @@ class Exchange:
                 fault = f"it encoded its answer to {ask.what}, though asked not to"
             await answer.close()
             raise UpstreamBroken(self._upstream, fault)
-        if ask.follow is Follow.NOWHERE:
-            return None
         try:
             onward = parse_location(here, answer.header("Location") or "")
             if here.origin.scheme == "https" and onward.origin.scheme == "http":

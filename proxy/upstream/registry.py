@@ -8,18 +8,20 @@ from proxy.core.errors import (
     NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
+    WrongBytes,
 )
 from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
+from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
+from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow
-from proxy.upstream.links import last_of, next_query
+from proxy.upstream.headers import last_of, next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.stats import Stats
 from proxy.upstream.streaming import StreamingAnswer
-from proxy.upstream.transfer import HttpTransfer, parse_content_range
+from proxy.upstream.transfer import HttpTransfer
 
 
 class HttpRegistry:
@@ -41,7 +43,7 @@ class HttpRegistry:
         answer = await self._exchange.ask(ask, self._network.small)
         raw = await self._whole(answer, ask.what, self._limits.manifest)
         if isinstance(reference, Digest) and not reference.matches(raw):
-            raise UpstreamBroken(self.name, f"the bytes of {ask.what} do not match that digest")
+            raise WrongBytes(self.name, f"the bytes of {ask.what} do not match that digest")
         try:
             media_type = read_manifest(raw, answer.header("Content-Type") or "").media_type
         except ManifestInvalid as fault:
@@ -76,23 +78,31 @@ class HttpRegistry:
             )
         return HttpTransfer(self.name, answer.take(), span, self._limits, self._network.timing.now, self.stats.received)
 
-    async def has_blob(self, name: str, digest: Digest) -> bool:
+    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
         try:
-            answer = await self._exchange.ask(_byte_ask(name, digest, Follow.NOWHERE), self._network.small)
+            total = await self.blob_size(name, digest)
         except (BlobUnknown, NameUnknown):
             return False
-        await self._exchange.finish(answer)
+        if total is None or (size is not None and total != size):
+            raise UpstreamBroken(self.name, f"it says that {name}@{digest} has {total} bytes, and it has {size}")
         return True
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
-        answer = await self._exchange.ask(_byte_ask(name, digest, Follow.ANYWHERE), self._network.small)
+        """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has
+        none to ask for."""
+        headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
+        ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
+        answer = await self._exchange.ask(ask, self._network.small)
         if answer.status == 206:
             span = parse_content_range(answer.header("Content-Range"))
             await self._exchange.finish(answer)
-            return span.total if span is not None else None
-        length = answer.header("Content-Length") or ""
+            if span is None or span.start != 0:
+                raise UpstreamBroken(self.name, f"it answered 206 to {ask.what} in a way that does not fit")
+            return span.total
         await answer.close()  # the whole blob is on its way, and nobody wants it
-        return int(length) if length.isascii() and length.isdigit() else None
+        if answer.status != 200:
+            raise UpstreamBroken(self.name, f"it answered {answer.status} to {ask.what}")
+        return parse_length(answer.header("Content-Length"))
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
         asked = {"n": limit, "last": last}
@@ -147,13 +157,6 @@ class HttpRegistry:
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
     what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
     return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
-
-
-def _byte_ask(name: str, digest: Digest, follow: Follow) -> Ask:
-    """For one byte, so that a registry which sends blobs itself does not send this one; an empty blob has none to ask
-    for. Never a HEAD: ECR Public answers 401 to each, presigned URLs 403."""
-    headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
-    return Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers, follow=follow)
 
 
 def _blob_path(name: str, digest: Digest) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.authorization import Credentials
-from proxy.upstream.fault_table import retry_after
+from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.realm import listed_origin

@@ -2,35 +2,34 @@
 
 import http.client
 import io
-import re
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from proxy.core.errors import Outage, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream.opening import OpenedAnswer
 from proxy.upstream.settings import ExchangeLimits
-from proxy.upstream.throughput import Throughput
-
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 
 
-class ContentRange(NamedTuple):
-    start: int
-    last: int
-    total: int | None
+class Throughput:
+    """Counts what arrived over spells of ``window`` seconds of waiting. Time in which nobody waited for the upstream
+    is not the upstream's and does not count."""
 
+    def __init__(self, window: float, slowest: float) -> None:
+        self._window = window  # seconds
+        self._slowest = slowest  # bytes per second
+        self._arrived = 0
+        self._waited = 0.0
 
-def parse_content_range(text: str | None) -> ContentRange | None:
-    """RFC 9110 section 14.4; None for what is missing, malformed or contradicts itself."""
-    match = _CONTENT_RANGE.fullmatch(text.strip()) if text else None
-    if match is None:
-        return None
-    start, last = int(match[1]), int(match[2])
-    total = None if match[3] == "*" else int(match[3])
-    if start > last or (total is not None and last >= total):
-        return None
-    return ContentRange(start, last, total)
+    def fell_short(self, count: int, waited: float) -> bool:
+        """After ``count`` bytes that took ``waited`` seconds: did the spell that ends here bring too little?"""
+        self._arrived += count
+        self._waited += waited
+        if self._waited < self._window:
+            return False
+        short = self._arrived < self._slowest * self._waited
+        self._arrived, self._waited = 0, 0.0
+        return short
 
 
 class ShortBody(OSError):
@@ -145,7 +144,7 @@ def body_of(opened: OpenedAnswer, stall: float) -> AnswerBody:
 
 
 class HttpTransfer:
-    """``contract.Transfer`` over one HTTP connection. ``count`` is told of all that arrives."""
+    """``core.transfer.Transfer`` over one HTTP connection. ``count`` is told of all that arrives."""
 
     def __init__(
         self,
@@ -157,7 +156,7 @@ class HttpTransfer:
         count: Callable[[int], None],
     ) -> None:
         self.offset, self.size = span
-        self._upstream = upstream
+        self.origin = upstream
         self._opened: OpenedAnswer | None = opened
         self._body = body_of(opened, limits.stall)
         self._limits = limits
@@ -170,19 +169,19 @@ class HttpTransfer:
 
     def readinto(self, buffer: memoryview) -> int:
         if self._interrupted or self._opened is None:
-            raise UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+            raise UpstreamUnreachable(self.origin, "the transfer was interrupted")
         asked = self._now()
         try:
             arrived = self._body.readinto(buffer)
         except (OSError, http.client.HTTPException, ValueError) as cause:
             raise self._fault(cause) from cause
         if self._interrupted:
-            raise UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+            raise UpstreamUnreachable(self.origin, "the transfer was interrupted")
         self._count(arrived)
         if self._throughput.fell_short(arrived, self._now() - asked) and not self._body.finished:
             slowest = int(self._limits.slowest / 1024)
             why = f"the blob came slower than {slowest} KiB/s over {self._limits.slow_window:g} s"
-            raise UpstreamTimeout(self._upstream, why)
+            raise UpstreamTimeout(self.origin, why)
         return arrived
 
     def interrupt(self) -> None:
@@ -203,9 +202,9 @@ class HttpTransfer:
 
     def _fault(self, cause: Exception) -> Outage:
         if self._interrupted:
-            return UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+            return UpstreamUnreachable(self.origin, "the transfer was interrupted")
         if isinstance(cause, TimeoutError):
-            return UpstreamTimeout(self._upstream, f"nothing of the blob came for {self._limits.stall:g} s")
+            return UpstreamTimeout(self.origin, f"nothing of the blob came for {self._limits.stall:g} s")
         if isinstance(cause, ShortBody):
-            return UpstreamUnreachable(self._upstream, f"the blob broke off: {cause}")
-        return UpstreamUnreachable(self._upstream, f"the blob broke off ({type(cause).__name__})")
+            return UpstreamUnreachable(self.origin, f"the blob broke off: {cause}")
+        return UpstreamUnreachable(self.origin, f"the blob broke off ({type(cause).__name__})")

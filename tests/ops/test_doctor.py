@@ -12,11 +12,12 @@ from aiohttp.test_utils import TestServer
 from proxy.core.errors import BlobUnknown, ManifestUnknown, UpstreamUnreachable
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
 from proxy.core.names import Digest, Reference
+from proxy.core.transfer import Transfer
 from proxy.ops import doctor, doctor_host
 from proxy.ops.doctor import Examinee, examine
 from proxy.ops.doctor_host import Host, host_steps
 from proxy.ops.doctor_steps import Step, Verdict, healthy
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
+from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
 from tests.ports import free_port
@@ -30,6 +31,7 @@ INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"
 
 
 class HeldTransfer:
+    origin = "registry.test"
     size: int | None = 2
     offset = 0
     closed = False
@@ -68,7 +70,7 @@ class SmallRegistry:
             raise BlobUnknown(digest)
         return self.transfer
 
-    async def has_blob(self, name: str, digest: Digest) -> bool:
+    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
         raise NotImplementedError
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from proxy.core.names import Digest
+from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Credentials, CredentialSource, no_credentials
-from proxy.upstream.contract import Transfer
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer

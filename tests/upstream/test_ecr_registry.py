@@ -14,9 +14,9 @@ from yarl import URL
 from proxy.core.errors import UpstreamUnreachable
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Tag
+from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.contract import Transfer
 from proxy.upstream.ecr_authorization import (
     PUBLIC_LIFE,
     EcrAuthorizer,
@@ -121,8 +121,8 @@ async def test_a_whole_image_is_pulled_with_the_token_of_aws(place: Place, door:
     registry = HttpRegistry(Network(RegistrySettings(UPSTREAM, place.registry.url)), authorizer)
     assert await registry.manifest_digest("team/whole", Tag("v1")) == Digest.of(manifest)
     assert (await registry.manifest("team/whole", Tag("v1"))).raw == manifest
-    assert await registry.has_blob("team/whole", Digest.of(layer))
-    assert not await registry.has_blob("team/whole", Digest.of(b"something else"))
+    assert await registry.has_blob("team/whole", Digest.of(layer), len(layer))
+    assert not await registry.has_blob("team/whole", Digest.of(b"something else"), 14)
     transfer = await registry.blob("team/whole", Digest.of(layer), offset=1000)
     assert (transfer.size, transfer.offset) == (len(layer), 1000)
     assert await asyncio.to_thread(read_all, transfer) == layer[1000:]

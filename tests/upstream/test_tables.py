@@ -11,13 +11,12 @@ from proxy.core.errors import afresh
 from proxy.core.manifests import OCI_INDEX as INDEX
 from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.manifests import ManifestInvalid, read_manifest
-from proxy.upstream.fault_table import Rejection, error_code, fault_of, retry_after
+from proxy.upstream.fault_table import Rejection, error_code, fault_of
+from proxy.upstream.headers import ContentRange, last_of, next_query, parse_content_range, retry_after
 from proxy.upstream.health import Health, RetryBudget, retry_delay
-from proxy.upstream.links import last_of, next_query
 from proxy.upstream.message import Kind
-from proxy.upstream.throughput import Throughput
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
-from proxy.upstream.transfer import ContentRange, parse_content_range
+from proxy.upstream.transfer import Throughput
 
 
 @pytest.mark.parametrize(
