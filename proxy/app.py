@@ -43,6 +43,7 @@ from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
 from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.telemetry import Telemetry
 
 log = logging.getLogger("entrepot")
@@ -102,11 +103,12 @@ async def _run(
     threads = stack.enter_context(start_threads(settings.limits.fills, settings.transfers.per_blob))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
     slow = stack.enter_context(slow_clients())
-    registries = Registries(settings)
+    # A group of its own: what the registries do ends after those who ask them.
+    registries = Registries(settings, Jobs(await stack.enter_async_context(task_group())))
     stack.push_async_callback(registries.close)
     tasks = await stack.enter_async_context(task_group())
     upstreams = Upstreams(
-        registries.get, registries.immutable, registries.touch_period, registries.share, registries.push_times
+        registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
     )
     cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, tasks, now)
     stack.push_async_callback(cache.settle)

@@ -27,11 +27,12 @@ class JobState:
 
 
 class Jobs:
-    """Started by name; the names are a closed set, since they label a metric. ``states`` has one for each."""
+    """Started by name; the names are a closed set, since they label a metric. ``states`` has one for each.
+    ``group`` owns the jobs, and whatever else those who start them run."""
 
     def __init__(self, group: asyncio.TaskGroup, sleep: Sleep = asyncio.sleep) -> None:
         self.states: dict[str, JobState] = {}
-        self._group = group
+        self.group = group
         self._sleep = sleep
 
     def once(self, name: str, work: Work) -> "asyncio.Task[None]":
@@ -70,7 +71,7 @@ class Jobs:
         async def job() -> None:
             await run()
 
-        return self._group.create_task(job(), name=name)
+        return self.group.create_task(job(), name=name)
 
     async def _attempt(self, name: str, work: Work) -> bool:
         """Whether it ended without a failure."""

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from proxy.upstream.address import AddressForbidden
-from proxy.upstream.target import Origin
+from proxy.upstream.target import PORTS, Origin
 
 MOST_IDLE = 32
 ADDRESS_TRIES = 2  # connect timeouts that all addresses of a name may take together
@@ -31,18 +31,19 @@ class UpstreamConnection:
     def __init__(self, origin: Origin, sock: socket.socket) -> None:
         self.origin = origin
         self.served = 0  # requests answered to their end
+        self.gathers = not isinstance(sock, ssl.SSLSocket)  # whether ``gather`` is to be had: the kernel knows no TLS
         self._sock = sock
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._protocol = http.client.HTTPConnection(origin.host, origin.port)
         self._protocol.response_class = _Response
+        self._protocol.default_port = PORTS[origin.scheme]  # that a Host header leaves out
         self._protocol.sock = sock
 
     def request(self, method: str, path: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
         """Raises OSError or http.client.HTTPException."""
         self._sock.settimeout(timeout)
-        self._protocol.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        self._protocol.putheader("Host", self.origin.authority)
+        self._protocol.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             self._protocol.putheader(name, value)
         self._protocol.endheaders()
@@ -50,11 +51,6 @@ class UpstreamConnection:
 
     def settimeout(self, seconds: float) -> None:
         self._sock.settimeout(seconds)
-
-    @property
-    def gathers(self) -> bool:
-        """Whether ``gather`` is to be had: the kernel knows no TLS."""
-        return not isinstance(self._sock, ssl.SSLSocket)
 
     def gather(self, buffer: memoryview, timeout: float) -> int:
         """Fills the buffer in one call of the kernel, or as much of it as comes without a longer pause; 0 at the end.

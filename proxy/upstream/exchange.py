@@ -8,20 +8,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
+from proxy.core.backoff import Backoff
 from proxy.core.errors import Fault, Outage, RateLimited, UpstreamBroken, UpstreamFault, UpstreamUnreachable
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
 from proxy.upstream.headers import retry_after
-from proxy.upstream.health import Health, RetryBudget, retry_delay
+from proxy.upstream.health import Health, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
 
 A = TypeVar("A", bound=Answer)
-Send = Callable[[Kind, Request], Awaitable[A]]
+Send = Callable[[Request], Awaitable[A]]
 
 MOST_HOPS = 5
+_AGAIN = Backoff(first=0.2, longest=5.0, spread=1.0)  # before a retry
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -74,7 +76,7 @@ class Exchange:
             last = retries + 1 >= self._network.settings.limits.tries
             if last or not outcome.again or not self._budget.take():
                 raise outcome.fault
-            await timing.sleep(retry_delay(retries, timing.jitter()))
+            await timing.sleep(_AGAIN.pause(retries, timing.jitter()))
             retries += 1
 
     async def _attempt(self, ask: Ask, send: Send[A]) -> A | _Failure:
@@ -106,7 +108,7 @@ class Exchange:
         while True:
             at_home = target.origin == start.origin
             used = await self._authorizer.authorization(ask.name) if at_home else None
-            answer = await send(ask.kind, self._request(ask, target, used))
+            answer = await send(self._request(ask, target, used))
             if answer.status < 400:
                 onward = await self._onward(ask, target, answer)
                 if onward is None:
@@ -127,7 +129,7 @@ class Exchange:
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
         headers = dict(ask.headers) if authorization is None else {**ask.headers, "Authorization": authorization}
         host_class = HostClass.HOME if target.origin.host == self._network.home.origin.host else HostClass.AWAY
-        return Request(ask.method, target, headers, host_class, self._network.settings.limits.total)
+        return Request(ask.kind, ask.method, target, headers, host_class, self._network.settings.limits.total)
 
     async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:
         """Where the answer sends us; None where it is the one to return."""

@@ -19,28 +19,24 @@ from proxy.upstream.exchange import Ask, Exchange, Follow
 from proxy.upstream.headers import last_of, next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
-from proxy.upstream.stats import Stats
 from proxy.upstream.streaming import StreamingAnswer
 from proxy.upstream.transfer import HttpTransfer
 
 
 class HttpRegistry:
-    """One configured upstream. Owns ``network`` and ``authorizer``, and closes both."""
+    """One configured upstream. Owns ``network``, and closes it."""
 
     def __init__(self, network: Network, authorizer: Authorizer) -> None:
         self.name = network.settings.name
+        self.stats = network.stats
         self._network = network
         self._limits = network.settings.limits
         self._authorizer = authorizer
         self._exchange = Exchange(network, authorizer)
 
-    @property
-    def stats(self) -> Stats:
-        return self._network.stats
-
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         ask = _manifest_ask(name, reference)
-        answer = await self._exchange.ask(ask, self._network.small)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         raw = await self._whole(answer, ask.what, self._limits.manifest)
         if isinstance(reference, Digest) and not reference.matches(raw):
             raise WrongBytes(self.name, f"the bytes of {ask.what} do not match that digest")
@@ -54,7 +50,7 @@ class HttpRegistry:
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
         """Also a GET where HEAD itself is not to be had, as with storage whose URLs are signed for GET only."""
         try:
-            answer = await self._exchange.ask(_manifest_ask(name, reference, "HEAD"), self._network.small)
+            answer = await self._exchange.ask(_manifest_ask(name, reference, "HEAD"), self._network.buffered.send)
         except UpstreamBroken:
             return (await self.manifest(name, reference)).digest
         header = answer.header("Docker-Content-Digest")
@@ -69,14 +65,14 @@ class HttpRegistry:
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset else {}
         ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
-        answer = await self._exchange.ask(ask, self._network.bulk)
+        answer = await self._exchange.ask(ask, self._network.streaming.send)
         span = _span(answer, offset, end)
         if span is None:
             await answer.close()
             raise UpstreamBroken(
                 self.name, f"it answered {answer.status} to {ask.what} from byte {offset} in a way that does not fit"
             )
-        return HttpTransfer(self.name, answer.take(), span, self._limits, self._network.timing.now, self.stats.received)
+        return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
 
     async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
         try:
@@ -92,7 +88,7 @@ class HttpRegistry:
         none to ask for."""
         headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
         ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
-        answer = await self._exchange.ask(ask, self._network.small)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         if answer.status == 206:
             span = parse_content_range(answer.header("Content-Range"))
             await self._exchange.finish(answer)
@@ -108,7 +104,7 @@ class HttpRegistry:
         asked = {"n": limit, "last": last}
         query = urlencode({key: value for key, value in asked.items() if value is not None})
         ask = Ask(Kind.TAGS, name, f"/v2/{name}/tags/list{_question(query)}", f"the tags of {name}")
-        answer = await self._exchange.ask(ask, self._network.small)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         raw = await self._whole(answer, ask.what, self._limits.listing)
         try:
             tags = parse_object(raw).get("tags") or []
@@ -125,7 +121,7 @@ class HttpRegistry:
         path = f"/v2/{name}/referrers/{digest}{_question(query)}"
         what = f"the referrers of {name}@{digest}"
         ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": OCI_INDEX}, follow=Follow.AT_HOME)
-        answer = await self._exchange.ask(ask, self._network.small)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         if answer.status != 200:
             await answer.close()
             raise ReferrersUnsupported(f"{self.name} has no referrers API")
@@ -140,7 +136,6 @@ class HttpRegistry:
         return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
 
     async def close(self) -> None:
-        await self._authorizer.close()
         await self._network.close()
 
     async def _whole(self, answer: Answer, what: str, limit: int) -> bytes:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.core.errors import Outage, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.opening import OpenedAnswer
 from proxy.upstream.settings import ExchangeLimits
+from proxy.upstream.streaming import StreamingAnswer
 
 
 class Throughput:
@@ -70,7 +70,7 @@ class BodyReader:
 class LengthBody:
     """Of a promised length, straight from the socket into our buffer once the library's own buffer is empty."""
 
-    def __init__(self, opened: OpenedAnswer, length: int, stall: float) -> None:
+    def __init__(self, opened: StreamingAnswer, length: int, stall: float) -> None:
         self._connection = opened.connection
         self._source = BodyReader(opened.response.fp)
         self._left = length
@@ -108,7 +108,7 @@ class LengthBody:
 
 
 class ChunkedBody:
-    def __init__(self, opened: OpenedAnswer) -> None:
+    def __init__(self, opened: StreamingAnswer) -> None:
         self._response = opened.response
         self.finished = False
 
@@ -127,7 +127,7 @@ class ChunkedBody:
 class OpenEndedBody:
     """Ends with the connection: whether it is whole only its digest tells."""
 
-    def __init__(self, opened: OpenedAnswer) -> None:
+    def __init__(self, opened: StreamingAnswer) -> None:
         self._source = BodyReader(opened.response.fp)
         self.finished = False
 
@@ -135,7 +135,7 @@ class OpenEndedBody:
         return self._source.readinto(buffer)
 
 
-def body_of(opened: OpenedAnswer, stall: float) -> AnswerBody:
+def body_of(opened: StreamingAnswer, stall: float) -> AnswerBody:
     if opened.response.chunked:
         return ChunkedBody(opened)
     if opened.response.length is None:
@@ -149,7 +149,7 @@ class HttpTransfer:
     def __init__(
         self,
         upstream: str,
-        opened: OpenedAnswer,
+        opened: StreamingAnswer,
         span: tuple[int, int | None],
         limits: ExchangeLimits,
         now: Callable[[], float],
@@ -157,7 +157,7 @@ class HttpTransfer:
     ) -> None:
         self.offset, self.size = span
         self.origin = upstream
-        self._opened: OpenedAnswer | None = opened
+        self._opened: StreamingAnswer | None = opened
         self._body = body_of(opened, limits.stall)
         self._limits = limits
         self._throughput = Throughput(limits.slow_window, limits.slowest)

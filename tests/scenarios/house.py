@@ -32,6 +32,7 @@ from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
 from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -166,7 +167,7 @@ class House:
         threads = stack.enter_context(start_threads(rules.fills.at_once))
         senders = stack.enter_context(ThreadPoolExecutor(8, thread_name_prefix="sender"))
         slow = stack.enter_context(slow_clients())
-        registry = self._registry()
+        registry = self._registry(Jobs(await stack.enter_async_context(task_group())))
         stack.push_async_callback(registry.close)
 
         def registries(name: str) -> HttpRegistry:
@@ -192,9 +193,9 @@ class House:
         tasks.create_task(fast_path.sweep_silent())
         return listener, fast_path
 
-    def _registry(self) -> HttpRegistry:
+    def _registry(self, jobs: Jobs) -> HttpRegistry:
         settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)
-        network = Network(settings, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
+        network = Network(settings, jobs, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
         return HttpRegistry(network, ChallengeAuthorizer(network))
 
 

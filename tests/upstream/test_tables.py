@@ -13,7 +13,7 @@ from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.upstream.fault_table import Rejection, error_code, fault_of
 from proxy.upstream.headers import ContentRange, last_of, next_query, parse_content_range, retry_after
-from proxy.upstream.health import Health, RetryBudget, retry_delay
+from proxy.upstream.health import Health, RetryBudget
 from proxy.upstream.message import Kind
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
 from proxy.upstream.transfer import Throughput
@@ -162,11 +162,6 @@ def test_retries_are_a_tenth_of_the_requests_after_the_burst() -> None:
         taken += budget.take()
     assert burst == 10
     assert 19 <= taken <= 20
-
-
-def test_retries_wait_with_full_jitter() -> None:
-    assert [retry_delay(retry, 1.0) for retry in range(6)] == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0])
-    assert retry_delay(3, 0.0) == 0
 
 
 @pytest.mark.parametrize(
