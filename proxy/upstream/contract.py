@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.names import Digest, Reference
 from proxy.core.transfer import Transfer
+from proxy.upstream.challenge import Challenge
 
 
 class FetchedManifest(NamedTuple):
@@ -19,6 +20,16 @@ class FetchedManifest(NamedTuple):
 class TagsPage(NamedTuple):
     tags: Sequence[str]
     next_last: str | None  # the opaque ``last`` of upstream's Link rel="next"; None at the end
+
+
+class PingResult(NamedTuple):
+    """What the registry says to ``GET /v2/`` (distribution-spec "Determining Support")."""
+
+    status: int  # of the final answer, with our authorization where it was asked for
+    challenges: tuple[Challenge, ...]  # what it asked for; empty where it let us in at once
+    date: str | None  # its clock, as it wrote it
+    accepted: bool | None  # our credentials; None where none are configured or none were asked for
+    why: str = ""  # they were refused, in a sentence
 
 
 class ReferrersPage(NamedTuple):
@@ -59,6 +70,10 @@ class Registry(Protocol):
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """Bytes of the blob, None where upstream does not say; no body is transferred for it.
         Raises BlobUnknown or NameUnknown."""
+
+    async def ping(self) -> PingResult:
+        """``GET /v2/`` by the way that pulls take: first bare, then as the challenge wants it. A token server is really
+        asked, with the configured credentials, so that wrong ones show. Raises Outage kinds and UpstreamBroken."""
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
         """Raises NameUnknown."""

@@ -82,7 +82,7 @@ class Exchange:
     async def _attempt(self, ask: Ask, send: Send[A]) -> A | _Failure:
         now = self._network.timing.now
         try:
-            outcome = await self._converse(ask, send)
+            outcome = await self.converse(ask, send)
         except RateLimited as limit:
             return _Failure(self._health.limited(self._upstream, limit.retry_after, now()), again=False)
         except Outage as outage:
@@ -100,9 +100,9 @@ class Exchange:
             self._health.answered()
         return _Failure(fault, again=outcome.status in RETRIED)
 
-    async def _converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
-        """Until there is an answer, or nothing that may turn a refusal. At most one renewal, and one return to the
-        registry for a fresh URL after its storage refused the old one."""
+    async def converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
+        """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, and
+        one return to the registry for a fresh URL after its storage refused the old one. Raises UpstreamFault kinds."""
         start = Target(self._network.home.origin, self._network.home.path + ask.path)
         target, hops, renewed, returned = start, 0, False, False
         while True:
@@ -125,6 +125,12 @@ class Exchange:
             else:
                 return rejection
             target, hops = start, 0
+
+    async def bare(self, ask: Ask, send: Send[A]) -> Rejection:
+        """What the registry answers to one request without authorization, whatever the status. Raises
+        UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
+        start = Target(self._network.home.origin, self._network.home.path + ask.path)
+        return await self._rejection(await send(self._request(ask, start, None)), None, at_home=True)
 
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
         headers = dict(ask.headers) if authorization is None else {**ask.headers, "Authorization": authorization}
@@ -169,7 +175,7 @@ class Exchange:
         wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
         challenges = parse_challenges(answer.headers("WWW-Authenticate"))
         reason = error_reason(body, used) if at_home else ""
-        return Rejection(answer.status, error_code(body), challenges, wait, at_home, reason)
+        return Rejection(answer.status, error_code(body), challenges, wait, at_home, reason, answer.header("Date"))
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

@@ -40,6 +40,7 @@ class Rejection(NamedTuple):
     retry_after: float | None  # seconds, capped
     at_home: bool  # the registry itself said so, not a host that it redirected to
     reason: str = ""  # the registry's own sentence
+    date: str | None = None
 
 
 def error_code(body: bytes) -> str | None:

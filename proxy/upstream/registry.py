@@ -8,19 +8,23 @@ from proxy.core.errors import (
     NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
+    UpstreamRefused,
     WrongBytes,
 )
 from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
+from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow
+from proxy.upstream.fault_table import Rejection
 from proxy.upstream.headers import last_of, next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.streaming import StreamingAnswer
 from proxy.upstream.transfer import HttpTransfer
+
+_PING = Ask(Kind.PING, "", "/v2/", "/v2/", follow=Follow.AT_HOME)
 
 
 class HttpRegistry:
@@ -64,7 +68,7 @@ class HttpRegistry:
 
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset else {}
-        ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
+        ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
         answer = await self._exchange.ask(ask, self._network.streaming.send)
         span = _span(answer, offset, end)
         if span is None:
@@ -87,7 +91,7 @@ class HttpRegistry:
         """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has
         none to ask for."""
         headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
-        ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
+        ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
         answer = await self._exchange.ask(ask, self._network.buffered.send)
         if answer.status == 206:
             span = parse_content_range(answer.header("Content-Range"))
@@ -135,6 +139,21 @@ class HttpRegistry:
         filtered = "artifacttype" in (answer.header("OCI-Filters-Applied") or "").lower()
         return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
 
+    async def ping(self) -> PingResult:
+        bare = await self._exchange.bare(_PING, self._network.buffered.send)
+        if bare.status not in (400, 401, 403):
+            return PingResult(bare.status, bare.challenges, bare.date, None)
+        try:
+            outcome = await self._exchange.converse(_PING, self._network.buffered.send)
+        except UpstreamRefused as refused:
+            return PingResult(bare.status, bare.challenges, bare.date, False, str(refused))
+        identified = await self._authorizer.identified()
+        if not isinstance(outcome, Rejection):
+            await self._exchange.finish(outcome)
+            return PingResult(outcome.status, bare.challenges, bare.date, True if identified else None)
+        accepted = False if identified and outcome.status in (400, 401, 403) else None
+        return PingResult(outcome.status, bare.challenges, bare.date, accepted, outcome.reason)
+
     async def close(self) -> None:
         await self._network.close()
 
@@ -152,10 +171,6 @@ class HttpRegistry:
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
     what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
     return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
-
-
-def _blob_path(name: str, digest: Digest) -> str:
-    return f"/v2/{name}/blobs/{digest}"
 
 
 def _question(query: str) -> str:

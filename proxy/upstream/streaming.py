@@ -49,7 +49,7 @@ class StreamingClient:
         except UpstreamFault as fault:
             self._stats.failed(request.kind, fault)
             raise
-        self._stats.answered(request.kind, answer.status, answer.header("ratelimit-remaining"))
+        self._stats.answered(request.kind, answer.status, answer.response.headers.get("ratelimit-remaining"))
         return answer
 
     async def in_thread(
@@ -141,9 +141,8 @@ class _Opening:
                 if self._abandoned:
                     connection.interrupt()
             headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
-            response = connection.request(
-                request.method, request.target.path, headers, self._settings.limits.first_byte
-            )
+            limits = self._settings.limits
+            response = connection.request(request.method, request.target.path, headers, limits.first_byte, limits.stall)
             if len(set(response.headers.get_all("Content-Length", []))) > 1:
                 response.close()
                 raise http.client.HTTPException("two lengths")

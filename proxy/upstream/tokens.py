@@ -75,7 +75,7 @@ def _life(stated: object) -> float:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _TokenState:
     token: str | None = None
     renew_at: float = 0.0  # from then on it is renewed in the background
     good_until: float = 0.0
@@ -91,14 +91,14 @@ class TokenBook:
         self._fetch = fetch
         self._now = timing.now
         self._jobs = jobs
-        self._entries: LRUCache[TokenKey, _Entry] = LRUCache(MOST_TOKENS)
+        self._entries: LRUCache[TokenKey, _TokenState] = LRUCache(MOST_TOKENS)
         self._flights: Flights[TokenKey, str] = Flights(jobs.group)
 
     async def token(self, key: TokenKey) -> str:
         """Raises what ``fetch`` raised, for a while without asking again."""
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Entry()
+            entry = self._entries[key] = _TokenState()
         now = self._now()
         if entry.token is not None and now < entry.good_until:
             if now >= max(entry.renew_at, entry.pause_until) and key not in self._flights:
@@ -114,12 +114,12 @@ class TokenBook:
         if entry is not None and entry.token == token:
             entry.token = None
 
-    async def _renew(self, key: TokenKey, entry: _Entry) -> None:
+    async def _renew(self, key: TokenKey, entry: _TokenState) -> None:
         """In the background: a fault is remembered, and raised to whoever finds the token at its end."""
         with suppress(UpstreamFault):
             await self._flights.join(key, partial(self._ask, key, entry))
 
-    async def _ask(self, key: TokenKey, entry: _Entry) -> str:
+    async def _ask(self, key: TokenKey, entry: _TokenState) -> str:
         try:
             token = await self._fetch(key)
         except UpstreamFault as fault:

@@ -4,6 +4,7 @@ import http.client
 import io
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.core.errors import Outage, UpstreamTimeout, UpstreamUnreachable
@@ -11,23 +12,23 @@ from proxy.upstream.settings import ExchangeLimits
 from proxy.upstream.streaming import StreamingAnswer
 
 
+@dataclass(slots=True)
 class Throughput:
-    """Counts what arrived over spells of ``window`` seconds of waiting. Time in which nobody waited for the upstream
-    is not the upstream's and does not count."""
+    """Is a transfer too slow to go on? Counts what arrived over spells of ``window`` seconds of waiting. Time in which
+    nobody waited for the upstream is not the upstream's and does not count."""
 
-    def __init__(self, window: float, slowest: float) -> None:
-        self._window = window  # seconds
-        self._slowest = slowest  # bytes per second
-        self._arrived = 0
-        self._waited = 0.0
+    window: float  # seconds
+    slowest: float  # bytes per second
+    _arrived: int = 0
+    _waited: float = 0.0
 
     def fell_short(self, count: int, waited: float) -> bool:
         """After ``count`` bytes that took ``waited`` seconds: did the spell that ends here bring too little?"""
         self._arrived += count
         self._waited += waited
-        if self._waited < self._window:
+        if self._waited < self.window:
             return False
-        short = self._arrived < self._slowest * self._waited
+        short = self._arrived < self.slowest * self._waited
         self._arrived, self._waited = 0, 0.0
         return short
 
@@ -47,23 +48,21 @@ class BodyReader:
     the caller's buffer. The library's own ``readinto1`` would wait for the socket though it had bytes to give."""
 
     def __init__(self, buffered: io.BufferedReader) -> None:
+        self.ahead = True  # the library may hold bytes that it read on behind the headers
         self._buffered = buffered
         self._ahead: bytes | None = None
-
-    @property
-    def ahead(self) -> bool:
-        """The library may hold bytes that it read on behind the headers."""
-        return self._ahead is None or bool(self._ahead)
 
     def readinto(self, room: memoryview) -> int:
         """Waits for at least one byte; 0 at the end."""
         if self._ahead is None:
             self._ahead = self._buffered.read1(len(self._buffered.peek(1)))
         if not self._ahead:
+            self.ahead = False
             return self._buffered.raw.readinto(room) or 0
         count = min(len(room), len(self._ahead))
         room[:count] = self._ahead[:count]
         self._ahead = self._ahead[count:]
+        self.ahead = bool(self._ahead)
         return count
 
 
@@ -165,7 +164,6 @@ class HttpTransfer:
         self._count = count
         self._lock = threading.Lock()
         self._interrupted = False
-        opened.connection.settimeout(limits.stall)
 
     def readinto(self, buffer: memoryview) -> int:
         if self._interrupted or self._opened is None:

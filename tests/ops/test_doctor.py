@@ -17,7 +17,7 @@ from proxy.ops import doctor, doctor_host
 from proxy.ops.doctor import Examinee, examine
 from proxy.ops.doctor_host import Host, host_steps
 from proxy.ops.doctor_steps import Step, Verdict, healthy
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
+from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
 from tests.ports import free_port
@@ -74,6 +74,9 @@ class SmallRegistry:
         raise NotImplementedError
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
+        raise NotImplementedError
+
+    async def ping(self) -> PingResult:
         raise NotImplementedError
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
