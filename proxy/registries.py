@@ -82,6 +82,7 @@ class Registries:
         return self.settings_of(upstream).touch_upstream
 
     async def close(self) -> None:
+        """Of all registries; transfers under way are their movers'."""
         for registry in self._made.values():
             await registry.close()
 

@@ -25,6 +25,7 @@ CredentialSource = Callable[[], Awaitable[Credentials | None]]
 
 
 async def no_credentials() -> Credentials | None:
+    """The source for upstreams that are asked anonymously."""
     return None
 
 

@@ -30,7 +30,6 @@ class UpstreamConnection:
 
     def __init__(self, origin: Origin, sock: socket.socket) -> None:
         self.origin = origin
-        self.served = 0  # requests answered to their end
         self.gathers = not isinstance(sock, ssl.SSLSocket)  # whether ``gather`` is to be had: the kernel knows no TLS
         self._sock = sock
         self._poll = select.poll()
@@ -147,7 +146,6 @@ class ConnectionPool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Only where the last answer was read to its end and the other side keeps the connection."""
-        connection.served += 1
         surplus: UpstreamConnection | None = connection
         with self._lock:
             if not self._closed:
@@ -157,6 +155,7 @@ class ConnectionPool:
             surplus.close()
 
     def close_all(self) -> None:
+        """Of idle ones, and of every one that is given back from now on."""
         with self._lock:
             self._closed = True
             idle = [connection for _, connection in self._idle]

@@ -12,12 +12,16 @@ from proxy.upstream.challenge import Challenge
 
 
 class FetchedManifest(NamedTuple):
+    """A manifest that the upstream sent in full."""
+
     raw: bytes  # exactly as received
     digest: Digest  # computed from ``raw``, never believed
     media_type: str  # without parameters
 
 
 class TagsPage(NamedTuple):
+    """A page of tags in the upstream's order."""
+
     tags: Sequence[str]
     next_last: str | None  # the opaque ``last`` of upstream's Link rel="next"; None at the end
 
@@ -33,6 +37,8 @@ class PingResult(NamedTuple):
 
 
 class ReferrersPage(NamedTuple):
+    """A page of referrers as it came."""
+
     raw: bytes  # a JSON index
     filtered: bool  # upstream applied the artifactType filter
     next_query: str | None  # the query of upstream's Link rel="next", with no host; None at the end
@@ -81,4 +87,5 @@ class Registry(Protocol):
     async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
         """``query`` is the encoded query to send. Raises ReferrersUnsupported for anything but a JSON index."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Whoever waits for an answer is told UpstreamUnreachable; transfers go on. Idempotent."""

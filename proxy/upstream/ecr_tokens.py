@@ -85,6 +85,7 @@ class TokenKeeper:
 
     @property
     def stats(self) -> KeeperStats:
+        """Of this keeper since the start."""
         left = self._token.expires_at - self._timing.now() if self._token else None
         return KeeperStats(self._calls, self._failed, left, self._fault.why if self._fault else "")
 
@@ -157,6 +158,7 @@ class EcrTokenBook:
         self._public: dict[AwsIdentity, TokenKeeper] = {}
 
     def aws(self, identity: AwsIdentity) -> Aws:
+        """The one AWS side of the identity, made on first use."""
         if identity not in self._aws:
             self._aws[identity] = self._make_aws(identity)
         return self._aws[identity]
@@ -175,5 +177,6 @@ class EcrTokenBook:
         return self._public[identity]
 
     def stats(self) -> dict[str, KeeperStats]:
+        """By the keeper's name, of all that were ever used."""
         keepers = [*self._private.values(), *self._public.values()]
         return {keeper.name: keeper.stats for keeper in keepers}

@@ -85,6 +85,7 @@ class Health:
         self._last = self._limited = None
 
     def failed(self, fault: Outage, now: float) -> None:
+        """One more outage in a row."""
         self._outages += 1
         self._last = afresh(fault)  # what was raised holds on to the frames that it came through
         self._next_probe = now + PROBE_EVERY
@@ -107,6 +108,7 @@ class RetryBudget:
         self._left = RETRY_BURST
 
     def request(self) -> None:
+        """A request that is no retry earns its share of one."""
         self._left = min(self._left + RETRY_SHARE, RETRY_BURST)
 
     def take(self) -> bool:

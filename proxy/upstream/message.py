@@ -30,6 +30,8 @@ class HostClass(Enum):
 
 
 class Request(NamedTuple):
+    """What one host is asked, over whichever client."""
+
     kind: Kind
     method: str
     target: Target

@@ -66,6 +66,7 @@ class RegistrySettings:
 
     @cached_property
     def names_port(self) -> bool:
+        """Whether ``url`` names its port."""
         return urlsplit(self.url).port is not None
 
 

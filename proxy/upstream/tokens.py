@@ -38,6 +38,8 @@ class TokenKey(NamedTuple):
 
 
 class Token(NamedTuple):
+    """A bearer token as its server gave it."""
+
     text: str
     life: float  # seconds from receipt
 

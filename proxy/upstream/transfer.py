@@ -38,9 +38,12 @@ class ShortBody(OSError):
 
 
 class AnswerBody(Protocol):
+    """A body by its framing (RFC 9112 section 6.3)."""
+
     finished: bool  # read to its end, so that the connection can be used again
 
-    def readinto(self, buffer: memoryview) -> int: ...
+    def readinto(self, buffer: memoryview) -> int:
+        """As ``core.transfer.Transfer``; raises OSError or http.client.HTTPException."""
 
 
 class BodyReader:
@@ -107,6 +110,8 @@ class LengthBody:
 
 
 class ChunkedBody:
+    """In chunks (RFC 9112 section 7.1); their end is the body's."""
+
     def __init__(self, opened: StreamingAnswer) -> None:
         self._response = opened.response
         self.finished = False
@@ -135,6 +140,7 @@ class OpenEndedBody:
 
 
 def body_of(opened: StreamingAnswer, stall: float) -> AnswerBody:
+    """``stall`` is in seconds."""
     if opened.response.chunked:
         return ChunkedBody(opened)
     if opened.response.length is None:
