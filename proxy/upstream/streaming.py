@@ -161,7 +161,8 @@ class _Opening:
 
 
 class StreamingAnswer:
-    """``message.Answer``: a connection with an answer on it, and the right to use it until ``release`` or ``discard``."""
+    """``message.Answer``: a connection with an answer on it, and the right to use it until ``release`` or
+    ``discard``."""
 
     def __init__(
         self,
