@@ -35,6 +35,7 @@ from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.ops.metrics import Metrics
 from proxy.registries import Registries
 from proxy.reload import Reload, lifecycle_rules
+from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.telemetry import Telemetry
 
@@ -86,10 +87,11 @@ async def _run(
 ) -> None:
     settings = loaded.settings
     now, started = steady_clock(), time.monotonic()
-    registries = Registries(settings)
+    # A group of its own: what the registries do ends after those who ask them.
+    registries = Registries(settings, Jobs(await stack.enter_async_context(task_group())))
     stack.push_async_callback(registries.close)
     upstreams = Upstreams(
-        registries.get, registries.immutable, registries.touch_period, registries.share, registries.push_times
+        registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     write_line = _access_log(logs) if log.isEnabledFor(logging.INFO) else None

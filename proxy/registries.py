@@ -1,13 +1,14 @@
-"""The registries behind us, made when first asked for: a pattern of the configuration may stand for many hosts."""
+"""The registries behind us. Those that the configuration names are there from the start; a pattern may stand for many
+hosts, which are made when first asked for."""
 
 import asyncio
+import logging
 import os
 import ssl
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from proxy.amazon import Amazon
 from proxy.config import (
     BasicAuth,
     EcrAuth,
@@ -18,91 +19,72 @@ from proxy.config import (
     read_credentials,
 )
 from proxy.core.budget import ByteLimits
-from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
-from proxy.core.errors import UpstreamRefused, UpstreamUnknown
+from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
+from proxy.core.errors import Fault, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag
 from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
-from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource, no_credentials
-from proxy.upstream.ecr_authorization import EcrAuthorizer, EcrPublicAuthorizer, ecr_public_credentials
-from proxy.upstream.ecr_aws import Aws
-from proxy.upstream.ecr_identity import AwsIdentity
-from proxy.upstream.ecr_push_times import PushTimes
-from proxy.upstream.ecr_repositories import EcrRepositories
-from proxy.upstream.ecr_tokens import EcrTokenBook
+from proxy.tasks.jobs import Jobs
+from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing, trust_of
-from proxy.upstream.token_server import TokenServer
+from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing, Trusts
+from proxy.upstream.target import TargetRefused
 
-_HOSTS = 1000  # registries at once; more than a pattern should ever bring
+log = logging.getLogger("entrepot")
+
+_HOSTS = 1000  # that patterns may bring; more than they ever should
 
 
 class Registries:
-    """One registry per upstream name; all share one book of ECR tokens."""
+    """One registry per upstream name. What runs in the background belongs to ``jobs`` and its group. No address is
+    looked up and no session or thread is made before a registry is used."""
 
-    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
+    def __init__(self, settings: Settings, jobs: Jobs, timing: Timing | None = None) -> None:
         self._settings = settings
+        self._jobs = jobs
         self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
+        self._trusts = Trusts()
         self._made: dict[str, HttpRegistry] = {}
-        self._ecr = EcrTokenBook(self._timing)
-        self._repositories: dict[AwsIdentity, EcrRepositories] = {}
-        self._push_times = PushTimes(self._timing.now)
+        self._of_patterns = 0
+        self.amazon = Amazon(self._configured, jobs, self._timing)
+        for name in settings.upstreams:
+            if not name.startswith("*."):
+                self._make_early(name)
 
     def get(self, name: str) -> HttpRegistry:
-        """Raises UpstreamUnknown for what is not configured."""
+        """Raises UpstreamUnknown for what is not configured; UpstreamUnreachable where its URL or ``ca_file`` is no
+        good."""
         registry = self._made.get(name)
-        if registry is None:
-            if len(self._made) >= _HOSTS:
-                raise UpstreamUnknown(name)
-            registry = self._made[name] = self._make(name, self.settings_of(name))
-        return registry
+        return registry if registry is not None else self._make(name)
 
     def settings_of(self, name: str) -> UpstreamSettings:
         """Raises UpstreamUnknown."""
-        key = self._names.configured(name)
-        if key is None:
+        upstream = self._configured(name)
+        if upstream is None:
             raise UpstreamUnknown(name)
-        return self._settings.upstreams[key]
-
-    def aws(self, name: str) -> Aws | None:
-        """The AWS side of an upstream that signs in with AWS credentials."""
-        auth = self.settings_of(name).auth
-        return (
-            self._ecr.aws(_identity(auth, self._ecr_host(name))) if isinstance(auth, EcrAuth | EcrPublicAuth) else None
-        )
+        return upstream
 
     def trust(self, name: str) -> ssl.SSLContext:
-        """What an upstream's certificate is checked against."""
-        return trust_of(self._registry_settings(name, self.settings_of(name))).home
+        """What an upstream's certificate is checked against. Raises UpstreamUnknown, OSError or ssl.SSLError."""
+        return self._trusts.of(self._registry_settings(name, self.settings_of(name))).home
 
     def immutable(self, repository: Repository, tag: Tag) -> bool:
         """By the configuration's patterns, or because its ECR repository does not let the tag be overwritten."""
         written = f"{repository}:{tag}"
-        if any(fits(pattern, written) for pattern in self._settings.tags.immutable):
-            return True
-        host = self._ecr_host(repository.upstream)
-        auth = self.settings_of(repository.upstream).auth
-        if host is None or not isinstance(auth, EcrAuth):
-            return False
-        identity = _identity(auth, host)
-        if identity not in self._repositories:
-            describe = self._ecr.aws(identity).describe_repository
-            self._repositories[identity] = EcrRepositories(describe, self._timing.now)
-        return self._repositories[identity].immutable(host.account, repository.name, tag) is True
+        by_pattern = any(fits(pattern, written) for pattern in self._settings.tags.immutable)
+        return by_pattern or self.amazon.immutable(repository, tag)
 
     def touch_period(self, upstream: str) -> float | None:
         """Seconds, None where upstream is not to be touched."""
         return self.settings_of(upstream).touch_upstream
 
     async def close(self) -> None:
+        """Of all registries; transfers under way are their movers'."""
         for registry in self._made.values():
             await registry.close()
-        for repositories in self._repositories.values():
-            await repositories.close()
-        await self._ecr.close()
 
     def requests(self) -> dict[tuple[str, ...], float]:
         """By configured upstream, kind and status."""
@@ -120,6 +102,7 @@ class Registries:
         return dict(totals)
 
     def status(self) -> dict[str, Any]:
+        """By upstream, of what it was asked and sent since the start."""
         return {
             name: {
                 "requests": sum(registry.stats.requests.values()),
@@ -128,10 +111,6 @@ class Registries:
             }
             for name, registry in sorted(self._made.items())
         }
-
-    def tokens(self) -> dict[str, Any]:
-        """AWS tokens by identity: how long they last, and what went wrong last."""
-        return {name: stats._asdict() for name, stats in self._ecr.stats().items()}
 
     async def lifecycle_policy(self, wanted: str) -> str:
         """The lifecycle policy that ``REGISTRY/REPOSITORY`` has in ECR; the registry may be left out where only one is
@@ -142,38 +121,44 @@ class Registries:
             if len(known) != 1:
                 raise ValueError(f"{wanted}: write REGISTRY/REPOSITORY; {len(known)} upstreams are private ECR")
             registry, name = known[0], wanted
-        host, aws = parse_ecr_host(registry), None
-        if self._names.configured(registry) is not None:
-            aws = self.aws(registry)
-        if host is None or aws is None or not name:
-            raise ValueError(f"{wanted} is no repository of a private ECR registry that is an upstream")
-        return await aws.lifecycle_policy(host.account, name)
-
-    async def push_times(self, repository: Repository) -> Mapping[str, float]:
-        """When upstream's images were pushed, by digest; empty where that is not asked for or not to be had."""
-        name = repository.upstream  # of content that is held: it need not be configured any more
-        host = self._ecr_host(name) if self._names.configured(name) is not None else None
-        aws = self.aws(name) if host is not None and self.settings_of(name).push_times else None
-        if host is None or aws is None:
-            return {}
-        return await self._push_times.of(repository, aws, host.account)
+        return await self.amazon.lifecycle_policy(registry, name)
 
     def share(self, name: str) -> ByteLimits | None:
         """The byte budget of an upstream of its own; of a pattern, each host that it stands for has one."""
-        key = self._names.configured(name)
-        size = self._settings.upstreams[key].max_size if key is not None else None
+        upstream = self._configured(name)
+        size = upstream.max_size if upstream is not None else None
         return ByteLimits(size) if size is not None else None
 
     def label(self, name: str) -> str:
+        """The key of the configuration that covers an upstream, which is what metrics count by."""
         return self._names.configured(name) or ""
 
-    def _make(self, name: str, upstream: UpstreamSettings) -> HttpRegistry:
-        network = Network(self._registry_settings(name, upstream), self._timing)
-        return HttpRegistry(network, self._authorizer(name, upstream, network))
+    def _configured(self, name: str) -> UpstreamSettings | None:
+        key = self._names.configured(name)
+        return self._settings.upstreams[key] if key is not None else None
 
-    def _ecr_host(self, name: str) -> EcrHost | None:
-        """The ECR registry that an upstream is, by its name or by where it is. Raises UpstreamUnknown."""
-        return parse_ecr_host(name) or parse_ecr_host(urlsplit(self.settings_of(name).base_url(name)).hostname or "")
+    def _make_early(self, name: str) -> None:
+        """One upstream that is no good keeps nobody from the others: the first who asks for it is told again."""
+        try:
+            self._make(name)
+        except Fault as fault:
+            log.error("the upstream %s cannot be used: %s", name, fault)
+
+    def _make(self, name: str) -> HttpRegistry:
+        upstream = self.settings_of(name)
+        of_pattern = name not in self._settings.upstreams
+        if of_pattern and self._of_patterns >= _HOSTS:
+            raise UpstreamUnknown(name)
+        settings = self._registry_settings(name, upstream)
+        try:
+            network = Network(settings, self._jobs, self._timing, self._trusts.of(settings))
+        except OSError as cause:  # ssl.SSLError is one
+            raise UpstreamUnreachable(name, f"its ca_file cannot be used: {cause.strerror or cause}") from cause
+        except TargetRefused as refused:
+            raise UpstreamUnreachable(name, f"its url cannot be used: {refused}") from refused
+        registry = self._made[name] = HttpRegistry(network, self._authorizer(name, upstream, network))
+        self._of_patterns += of_pattern
+        return registry
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
         limits = ExchangeLimits(manifest=self._settings.limits.manifest_size)
@@ -184,38 +169,15 @@ class Registries:
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
             case EcrAuth() as auth:
-                host = parse_ecr_host(name) or parse_ecr_host(network.home.origin.host)
-                if host is None and (auth.region is None or looks_like_ecr(name)):
-                    # A host that a pattern matches and that is no ECR registry gets no AWS token.
-                    raise UpstreamUnknown(name)
-                return EcrAuthorizer(name, self._ecr.private(_identity(auth, host)))
+                return self.amazon.private(name, auth, network)
             case EcrPublicAuth() as auth:
-                maintenance = self._ecr.public(_identity(auth, None))
-                return _public(network, ecr_public_credentials(name, maintenance))
+                return self.amazon.public(name, auth, network)
             case BasicAuth() as auth:
                 return ChallengeAuthorizer(network, _basic(name, auth))
             case _ if is_ecr_public(name):
-                return _public(network, no_credentials)
+                return self.amazon.public(name, None, network)
             case _:
                 return ChallengeAuthorizer(network)
-
-
-def _identity(auth: EcrAuth | EcrPublicAuth, host: EcrHost | None) -> AwsIdentity:
-    region = auth.region or (host.region if host is not None else "us-east-1")
-    return AwsIdentity(
-        region,
-        auth.role_arn or "",
-        auth.external_id or "",
-        auth.profile or "",
-        auth.endpoint_url or "",
-        host.fips if host is not None else False,
-        host.dual_stack if host is not None else False,
-    )
-
-
-def _public(network: Network, credentials: CredentialSource) -> EcrPublicAuthorizer:
-    origin = str(network.home.origin)
-    return EcrPublicAuthorizer(origin, credentials, TokenServer(network).fetch, network.timing)
 
 
 def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:

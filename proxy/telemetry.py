@@ -123,7 +123,7 @@ class Telemetry:
             "requests_active": handler.active,
             "outcomes": {outcome: count for (outcome,), count in self._access_log.outcomes().items()},
             "upstreams": self._registries.status(),
-            "aws_tokens": self._registries.tokens(),
+            "aws_tokens": self._registries.amazon.tokens(),
             "immutable_tags_moved": {
                 f"{repository}:{tag}": str(there)
                 for (repository, tag), there in self._cache.manifests.tags.moved.items()

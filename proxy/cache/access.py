@@ -34,13 +34,14 @@ class Access:
         self._checks: Flights[tuple[Repository, Digest], None] = Flights(group)
         self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, negative_ttl, timer=now)
 
-    async def require(self, repository: Repository, digest: Digest) -> None:
-        """Returns when allowed; asks upstream where that is not known. Raises BlobUnknown, or upstream's fault."""
+    async def require(self, repository: Repository, digest: Digest, size: int | None) -> None:
+        """Returns when allowed; asks upstream where that is not known, for a blob of ``size`` bytes.
+        Raises BlobUnknown, or upstream's fault."""
         key = (repository, digest)
         if await self._holdings.catalog.allowed(repository, digest):
             return
         self.refuse_absent(repository, digest)
-        await self._checks.join(key, lambda: self._check(repository, digest))
+        await self._checks.join(key, lambda: self._check(repository, digest, size))
 
     async def grant(self, repository: Repository, digest: Digest) -> None:
         """Upstream gave it to this repository."""
@@ -55,8 +56,8 @@ class Access:
         if (repository, digest) in self._absent:
             raise BlobUnknown(f"{repository} has no blob {digest}")
 
-    async def _check(self, repository: Repository, digest: Digest) -> None:
-        if not await self._registry(repository.upstream).has_blob(repository.name, digest):
+    async def _check(self, repository: Repository, digest: Digest, size: int | None) -> None:
+        if not await self._registry(repository.upstream).has_blob(repository.name, digest, size):
             self.deny(repository, digest)
             await self._holdings.catalog.disallow(repository, digest)
             self._holdings.generations.advance(digest)

@@ -58,8 +58,9 @@ class Blobs:
             answer = await self._held(repository, digest) or await self._followed(repository, digest)
             if answer is not None:
                 return answer
-            if await self._holdings.catalog.content(digest) is not None:
-                await self._access.require(repository, digest)
+            content = await self._holdings.catalog.content(digest)
+            if content is not None:
+                await self._access.require(repository, digest, content.size)
                 continue
             answer = await self._fetched(repository, digest)
             if answer is not None:
@@ -81,7 +82,7 @@ class Blobs:
             return SizeAnswer(under_way.size, Outcome.COLLAPSED)
         held = await self._holdings.catalog.content(digest)
         if held is not None:
-            await self._access.require(repository, digest)
+            await self._access.require(repository, digest, held.size)
             return SizeAnswer(held.size, Outcome.HIT)
         self._access.refuse_absent(repository, digest)
         key = (repository, digest)
@@ -108,7 +109,7 @@ class Blobs:
         if under_way is None:
             return None
         if under_way.repository != repository:
-            await self._access.require(repository, digest)
+            await self._access.require(repository, digest, under_way.size)
         return self._behind(under_way, Outcome.COLLAPSED)
 
     async def _fetched(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
@@ -139,7 +140,7 @@ class Blobs:
         """Where only upstream itself is asked, its final answer is its yes; other homes are asked behind one."""
         try:
             if not self._sources.only_upstream(repository.upstream):
-                await self._access.require(repository, digest)
+                await self._access.require(repository, digest, None)
             return await self._fills.open(repository, digest)
         except BlobUnknown:
             self._access.deny(repository, digest)

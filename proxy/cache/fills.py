@@ -214,7 +214,7 @@ class Fills:
         finally:
             verifier.stop()
         if not verifier.hasher.agrees():
-            raise WrongBytes(" and ".join(sorted(fill.origins)), fill.digest)
+            raise WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
         fill.prove(verifier.hasher.count)
         now = self._now()
         content = Content(fill.digest, verifier.hasher.count, "", now, now, fill.repository.upstream)

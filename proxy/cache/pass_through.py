@@ -147,7 +147,7 @@ class PassThrough:
             if not self._hasher.agrees():
                 self._over = True
                 self._sources.blame([self._transfer.origin], self.digest)
-                raise WrongBytes(self._transfer.origin, self.digest)
+                raise WrongBytes(self._transfer.origin, f"it sent wrong bytes for {self.digest}")
             self._proven = True
 
     async def _make_room(self) -> None:

@@ -53,7 +53,7 @@ class Sources:
                 except Fault as fault:
                     log.info("%s of %s is not to be had from %s: %s", digest, repository, source.name, fault)
         if (upstream.name, digest) in self._distrusted:
-            raise WrongBytes(upstream.name, digest)
+            raise WrongBytes(upstream.name, f"it sent wrong bytes for {digest} a moment ago")
         return await upstream.blob(repository.name, digest, offset, end)
 
     def blame(self, origins: Iterable[str], digest: Digest) -> None:

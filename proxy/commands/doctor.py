@@ -14,6 +14,8 @@ from proxy.ops.doctor import Examinee, examine
 from proxy.ops.doctor_host import Host
 from proxy.ops.doctor_steps import Step
 from proxy.registries import Registries
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 
 _COLOURS = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
 
@@ -24,17 +26,18 @@ def look(settings: Settings, images: Sequence[str]) -> list[Step]:
 
 
 async def _look(settings: Settings, images: Sequence[str]) -> list[Step]:
-    registries = Registries(settings)
-    try:
-        wanted = _by_upstream(settings, images)
-        hosts = [name for name in settings.upstreams if not name.startswith("*.")]
-        hosts += [name for name in wanted if name not in hosts]
-        host = Host(settings.cache.path, settings.cache.max_size)
-        return await examine([_examinee(settings, registries, name, wanted.get(name, "")) for name in hosts], host)
-    except UpstreamUnknown as unknown:
-        raise ValueError(str(unknown)) from None
-    finally:
-        await registries.close()
+    async with task_group() as tasks:
+        registries = Registries(settings, Jobs(tasks))
+        try:
+            wanted = _by_upstream(settings, images)
+            hosts = [name for name in settings.upstreams if not name.startswith("*.")]
+            hosts += [name for name in wanted if name not in hosts]
+            host = Host(settings.cache.path, settings.cache.max_size)
+            return await examine([_examinee(settings, registries, name, wanted.get(name, "")) for name in hosts], host)
+        except UpstreamUnknown as unknown:
+            raise ValueError(str(unknown)) from None
+        finally:
+            await registries.close()
 
 
 def _by_upstream(settings: Settings, images: Sequence[str]) -> dict[str, str]:
@@ -58,7 +61,7 @@ def _examinee(settings: Settings, registries: Registries, name: str, image: str)
         upstream.base_url(name),
         registries.get(name),
         image,
-        registries.aws(name) if signed else None,
+        registries.amazon.aws(name) if signed else None,
         isinstance(upstream.auth, EcrPublicAuth),
         registries.trust(name),
     )

@@ -5,10 +5,12 @@ All times are seconds of one monotonic clock, so a step of the wall clock neithe
 
 from typing import NamedTuple
 
+from proxy.core.backoff import Backoff
+
 LONGEST_LIFE = 12 * 3600.0  # ECR API reference, GetAuthorizationToken: "valid for 12 hours"
 SHORTEST_LIFE = 60.0
 CALL_SPACING = 60.0  # at least this between two calls that succeed, whatever the answers say
-LONGEST_BACKOFF = 60.0
+AGAIN = Backoff(first=1.0, longest=60.0, spread=0.2)  # after calls that failed
 
 
 class EcrToken(NamedTuple):
@@ -42,11 +44,6 @@ def token_lifetime(expires_at: float, answered_at: float) -> float:
 def renewal_time(token: EcrToken, jitter: float) -> float:
     """When to ask for the successor: at half life, moved by up to a tenth of the life; ``jitter`` is in [0, 1)."""
     return token.received_at + max(CALL_SPACING, token.lifetime * (0.4 + 0.2 * jitter))
-
-
-def backoff(failures: int, jitter: float) -> float:
-    """Seconds to wait after the given number of failures in a row: 1, 2, 4 … 60, less up to a fifth."""
-    return float(min(LONGEST_BACKOFF, 2.0 ** min(failures - 1, 10)) * (1 - 0.2 * jitter))
 
 
 def may_renew(token: EcrToken, now: float) -> bool:

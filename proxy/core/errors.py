@@ -11,7 +11,7 @@ Fault
 │   ├── Outage        it did not answer as a working registry: a known tag may be served stale
 │   │   └── UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited
 │   ├── UpstreamRefused       it answered, and the answer is no
-│   ├── UpstreamBroken        it broke its promise: size, type or form
+│   ├── UpstreamBroken        it broke the protocol: status, headers, size or form
 │   └── WrongBytes            it sent bytes that are not those of the digest
 └── OwnFault          us
     └── Overloaded, NoSpace, StoreFailed
@@ -150,14 +150,12 @@ class UpstreamRefused(UpstreamFault):
 
 
 class UpstreamBroken(UpstreamFault):
-    """It answered something that it should not: another size, not a manifest, endless redirects."""
+    """It broke the protocol: a status or headers that do not fit the question, not a manifest, endless redirects. Says
+    nothing about bytes that came."""
 
 
 class WrongBytes(UpstreamFault):
-    """It sent bytes that do not hash to the digest that they were asked by."""
-
-    def __init__(self, origin: str, digest: str) -> None:
-        super().__init__(origin, f"it sent wrong bytes for {digest}")
+    """Bytes that hash to another digest than the one asked for. ``upstream`` is the origin that sent them."""
 
 
 class OwnFault(Fault):

@@ -27,7 +27,8 @@ class JobState:
 
 
 class Jobs:
-    """Started by name; the names are a closed set, since they label a metric. ``states`` has one for each."""
+    """Started by name; the names are a closed set, since they label a metric. ``states`` has one for each.
+    ``group`` owns the jobs, and whatever else those who start them run."""
 
     def __init__(self, group: asyncio.TaskGroup, sleep: Sleep = asyncio.sleep) -> None:
         self.states: dict[str, JobState] = {}

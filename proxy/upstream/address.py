@@ -27,6 +27,8 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
 
 
 class Zone(Enum):
+    """Where an address is, as far as the policy cares."""
+
     GLOBAL = "global"
     PRIVATE = "private"
     LOOPBACK = "loopback"
@@ -40,9 +42,11 @@ class AddressForbidden(OSError):
 def zone_of(text: str) -> Zone:
     """Of an IP address in its usual form; anything else is NEVER."""
     try:
-        address = _unwrapped(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return Zone.NEVER
+    if isinstance(address, ipaddress.IPv6Address):
+        address = _unwrapped(address)
     if any(address in network for network in _NEVER if network.version == address.version):
         return Zone.NEVER
     if address.is_loopback:
@@ -50,10 +54,8 @@ def zone_of(text: str) -> Zone:
     return Zone.GLOBAL if address.is_global else Zone.PRIVATE
 
 
-def _unwrapped(address: Address) -> Address:
+def _unwrapped(address: ipaddress.IPv6Address) -> Address:
     """The IPv4 address that an IPv6 form of it reaches."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address in _NAT64:

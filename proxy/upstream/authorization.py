@@ -25,6 +25,7 @@ CredentialSource = Callable[[], Awaitable[Credentials | None]]
 
 
 async def no_credentials() -> Credentials | None:
+    """The source for upstreams that are asked anonymously."""
     return None
 
 
@@ -47,5 +48,6 @@ class Authorizer(Protocol):
         """After a refusal of a request that carried ``used``: may the next ``authorization`` do better?
         Called at most once for each request. Raises what ``authorization`` raises."""
 
-    async def close(self) -> None:
-        """Ends what runs in the background. Idempotent."""
+    async def identified(self) -> bool:
+        """Whether requests are made in somebody's name, and not anonymously. Raises UpstreamRefused where the
+        credentials cannot be read."""

@@ -1,7 +1,7 @@
-"""The client for everything that fits in memory: manifests, tags, referrers, tokens. Only here is aiohttp's client.
+"""The client for everything that fits in memory: manifests, tags, referrers, tokens. aiohttp moves them.
 
-One session for each reach, since the address policy is decided where the final address is known: in the connector's
-socket factory, which sees literal addresses and resolved names alike.
+One session for each host class, since the address policy is decided where the final address is known: in the
+connector's socket factory, which sees literal addresses and resolved names alike.
 """
 
 import socket
@@ -14,8 +14,8 @@ from yarl import URL
 
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream.address import AddressPolicy
-from proxy.upstream.message import HostClass, Request
-from proxy.upstream.opening import USER_AGENT
+from proxy.upstream.health import Stats
+from proxy.upstream.message import USER_AGENT, HostClass, Request
 from proxy.upstream.settings import RegistrySettings, Trust
 from proxy.upstream.target import Target
 
@@ -26,8 +26,9 @@ CONNECTIONS_PER_HOST = 32
 class BufferedClient:
     """The sessions of one upstream; they come into being with the first request, in the loop that makes it."""
 
-    def __init__(self, settings: RegistrySettings, addresses: AddressPolicy, trust: Trust) -> None:
+    def __init__(self, settings: RegistrySettings, addresses: AddressPolicy, trust: Trust, stats: Stats) -> None:
         self._settings = settings
+        self._stats = stats
         self._ways: dict[HostClass, tuple[Callable[[str], None], ssl.SSLContext]] = {
             HostClass.HOME: (addresses.admit_home, trust.home),
             HostClass.LISTED: (addresses.admit_listed, trust.others),
@@ -37,6 +38,7 @@ class BufferedClient:
         self._sessions: dict[HostClass, aiohttp.ClientSession] = {}
 
     async def send(self, request: Request) -> "BufferedAnswer":
+        """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         name, limits = self._settings.name, self._settings.limits
         if self._closed:
             raise UpstreamUnreachable(name, "its client is closing")
@@ -52,7 +54,10 @@ class BufferedClient:
                 timeout=timeout,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
-            raise _fault(name, request.target, fault) from fault
+            blamed = _fault(name, request.target, fault)
+            self._stats.failed(request.kind, blamed)
+            raise blamed from fault
+        self._stats.answered(request.kind, response.status, response.headers.get("ratelimit-remaining"))
         return BufferedAnswer(name, request.target, response)
 
     async def close(self) -> None:
@@ -79,6 +84,8 @@ class BufferedClient:
 
 
 class BufferedAnswer:
+    """``message.Answer`` over aiohttp's response."""
+
     def __init__(self, upstream: str, target: Target, response: aiohttp.ClientResponse) -> None:
         self._upstream = upstream
         self._target = target

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from proxy.upstream.address import AddressForbidden
-from proxy.upstream.target import Origin
+from proxy.upstream.target import PORTS, Origin
 
 MOST_IDLE = 32
 ADDRESS_TRIES = 2  # connect timeouts that all addresses of a name may take together
@@ -30,31 +30,28 @@ class UpstreamConnection:
 
     def __init__(self, origin: Origin, sock: socket.socket) -> None:
         self.origin = origin
-        self.served = 0  # requests answered to their end
+        self.gathers = not isinstance(sock, ssl.SSLSocket)  # whether ``gather`` is to be had: the kernel knows no TLS
         self._sock = sock
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._protocol = http.client.HTTPConnection(origin.host, origin.port)
         self._protocol.response_class = _Response
+        self._protocol.default_port = PORTS[origin.scheme]  # that a Host header leaves out
         self._protocol.sock = sock
 
-    def request(self, method: str, path: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
-        """Raises OSError or http.client.HTTPException."""
-        self._sock.settimeout(timeout)
-        self._protocol.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        self._protocol.putheader("Host", self.origin.authority)
+    def request(
+        self, method: str, path: str, headers: dict[str, str], first_byte: float, stall: float
+    ) -> http.client.HTTPResponse:
+        """Waits up to ``first_byte`` seconds for the headers; each later read of the body up to ``stall``. Raises
+        OSError or http.client.HTTPException."""
+        self._sock.settimeout(first_byte)
+        self._protocol.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             self._protocol.putheader(name, value)
         self._protocol.endheaders()
-        return self._protocol.getresponse()
-
-    def settimeout(self, seconds: float) -> None:
-        self._sock.settimeout(seconds)
-
-    @property
-    def gathers(self) -> bool:
-        """Whether ``gather`` is to be had: the kernel knows no TLS."""
-        return not isinstance(self._sock, ssl.SSLSocket)
+        response = self._protocol.getresponse()
+        self._sock.settimeout(stall)
+        return response
 
     def gather(self, buffer: memoryview, timeout: float) -> int:
         """Fills the buffer in one call of the kernel, or as much of it as comes without a longer pause; 0 at the end.
@@ -122,11 +119,19 @@ class ConnectionPool:
 
     def idle(self, origin: Origin) -> UpstreamConnection | None:
         """The most recently used one that is still good."""
-        while (connection := self._take(origin)) is not None:
-            if not connection.readable():
-                return connection
-            connection.close()
-        return None
+        while True:
+            stale, now = [], time.monotonic()
+            with self._lock:
+                while self._idle and now - self._idle[0][0] > self._keep:
+                    stale.append(self._idle.popleft()[1])
+                found = next((entry for entry in reversed(self._idle) if entry[1].origin == origin), None)
+                if found is not None:
+                    self._idle.remove(found)
+            for connection in stale:
+                connection.close()
+            if found is None or not found[1].readable():
+                return found[1] if found else None
+            found[1].close()
 
     def fresh(self, origin: Origin) -> UpstreamConnection:
         """Raises OSError; AddressForbidden where every address of the host is against the policy."""
@@ -141,42 +146,22 @@ class ConnectionPool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Only where the last answer was read to its end and the other side keeps the connection."""
-        connection.served += 1
-        now = time.monotonic()
+        surplus: UpstreamConnection | None = connection
         with self._lock:
-            stale = self._expired(now)
-            if self._closed:
-                stale.append(connection)
-            else:
-                self._idle.append((now, connection))
-                if len(self._idle) > MOST_IDLE:
-                    stale.append(self._idle.popleft()[1])
-        for old in stale:
-            old.close()
+            if not self._closed:
+                self._idle.append((time.monotonic(), connection))
+                surplus = self._idle.popleft()[1] if len(self._idle) > MOST_IDLE else None
+        if surplus is not None:
+            surplus.close()
 
     def close_all(self) -> None:
+        """Of idle ones, and of every one that is given back from now on."""
         with self._lock:
             self._closed = True
             idle = [connection for _, connection in self._idle]
             self._idle.clear()
         for connection in idle:
             connection.close()
-
-    def _take(self, origin: Origin) -> UpstreamConnection | None:
-        with self._lock:
-            stale = self._expired(time.monotonic())
-            found = next((entry for entry in reversed(self._idle) if entry[1].origin == origin), None)
-            if found is not None:
-                self._idle.remove(found)
-        for connection in stale:
-            connection.close()
-        return found[1] if found else None
-
-    def _expired(self, now: float) -> list[UpstreamConnection]:
-        stale = []
-        while self._idle and now - self._idle[0][0] > self._keep:
-            stale.append(self._idle.popleft()[1])
-        return stale
 
     def _connect(self, origin: Origin) -> socket.socket:
         """Resolves once and connects to what was checked, so that no name can change in between."""

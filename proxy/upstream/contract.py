@@ -8,20 +8,37 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.names import Digest, Reference
 from proxy.core.transfer import Transfer
+from proxy.upstream.challenge import Challenge
 
 
 class FetchedManifest(NamedTuple):
+    """A manifest that the upstream sent in full."""
+
     raw: bytes  # exactly as received
     digest: Digest  # computed from ``raw``, never believed
     media_type: str  # without parameters
 
 
 class TagsPage(NamedTuple):
+    """A page of tags in the upstream's order."""
+
     tags: Sequence[str]
     next_last: str | None  # the opaque ``last`` of upstream's Link rel="next"; None at the end
 
 
+class PingResult(NamedTuple):
+    """What the registry says to ``GET /v2/`` (distribution-spec "Determining Support")."""
+
+    status: int  # of the final answer, with our authorization where it was asked for
+    challenges: tuple[Challenge, ...]  # what it asked for; empty where it let us in at once
+    date: str | None  # its clock, as it wrote it
+    accepted: bool | None  # our credentials; None where none are configured or none were asked for
+    why: str = ""  # they were refused, in a sentence
+
+
 class ReferrersPage(NamedTuple):
+    """A page of referrers as it came."""
+
     raw: bytes  # a JSON index
     filtered: bool  # upstream applied the artifactType filter
     next_query: str | None  # the query of upstream's Link rel="next", with no host; None at the end
@@ -29,12 +46,16 @@ class ReferrersPage(NamedTuple):
 
 class Registry(Protocol):
     """Each call retries, follows redirects and refreshes tokens by itself. Raised by all: UpstreamUnreachable,
-    UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken."""
+    UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken.
+
+    A call that returns is upstream's own final yes: every redirect was followed, and the answer fits the question.
+    """
 
     name: str
 
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
-        """GET. For a digest the bytes are verified. Raises ManifestUnknown or NameUnknown."""
+        """GET. Raises ManifestUnknown or NameUnknown, and WrongBytes where the bytes are not those of
+        the digest asked for."""
 
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
         """HEAD: where the tag points now, at no cost of quota; a GET where upstream sends no digest header.
@@ -42,16 +63,23 @@ class Registry(Protocol):
 
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         """GET, with a Range where ``offset`` > 0; then ``end`` may bound it: bytes up to, not including, that one are
-        wanted. Returns once the final answer's headers are in. An upstream that ignores the Range gives a transfer
-        whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
+        wanted. Returns once the headers of a final 200 or 206 are in whose length and Content-Range fit. An upstream
+        that ignores the Range gives a transfer whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
 
-    async def has_blob(self, name: str, digest: Digest) -> bool:
-        """May this repository's readers have the blob? A GET of which only the first answer is looked at: 2xx or a
-        redirect is yes, 404 is no. Never a HEAD (ECR Public answers 401 to each, presigned URLs 403)."""
+    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
+        """May this repository's readers have the blob? True for a final 200 or 206 that says ``size`` bytes, any number
+        where that is None: the blob is on its way and its size not known yet.
+        False where the registry says that it is not there (404). Everything else is no answer and raises: a storage
+        host that refuses, another size, UpstreamBroken. One byte is asked for at most, by GET: ECR Public answers 401
+        to each HEAD, presigned URLs 403."""
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """Bytes of the blob, None where upstream does not say; no body is transferred for it.
         Raises BlobUnknown or NameUnknown."""
+
+    async def ping(self) -> PingResult:
+        """``GET /v2/`` by the way that pulls take: first bare, then as the challenge wants it. A token server is really
+        asked, with the configured credentials, so that wrong ones show. Raises Outage kinds and UpstreamBroken."""
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
         """Raises NameUnknown."""
@@ -59,4 +87,5 @@ class Registry(Protocol):
     async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
         """``query`` is the encoded query to send. Raises ReferrersUnsupported for anything but a JSON index."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Whoever waits for an answer is told UpstreamUnreachable; transfers go on. Idempotent."""

@@ -5,6 +5,7 @@ import binascii
 import math
 
 from proxy.core.errors import UpstreamFault
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Credentials, CredentialSource, Refusal
 from proxy.upstream.ecr_tokens import TokenKeeper
 from proxy.upstream.settings import Timing
@@ -40,8 +41,8 @@ class EcrAuthorizer:
             return await self._keeper.successor(refused) is not None
         return False
 
-    async def close(self) -> None:
-        """Nothing of its own runs in the background."""
+    async def identified(self) -> bool:
+        return True
 
 
 def ecr_public_credentials(upstream: str, keeper: TokenKeeper) -> CredentialSource:
@@ -65,14 +66,14 @@ class EcrPublicAuthorizer:
     challenge. ``origin`` is the registry's URL without a path; ``fetch`` asks a token server.
     """
 
-    def __init__(self, origin: str, credentials: CredentialSource, fetch: Fetch, timing: Timing) -> None:
+    def __init__(self, origin: str, credentials: CredentialSource, fetch: Fetch, timing: Timing, jobs: Jobs) -> None:
         self._realm = f"{origin.rstrip('/')}/token/"
         self._credentials = credentials
         self._fetch = fetch
         self._now = timing.now
         self._dropped_at = -math.inf
         self._bearer: str | None = None  # the last one received, unless it was refused
-        self._tokens = TokenBook(self._fetched, timing)
+        self._tokens = TokenBook(self._fetched, timing, jobs)
 
     async def authorization(self, name: str) -> str | None:
         return _BEARER + await self._tokens.token(await self._key())
@@ -90,8 +91,8 @@ class EcrPublicAuthorizer:
         self._tokens.drop(key, refused)
         return True
 
-    async def close(self) -> None:
-        await self._tokens.close()
+    async def identified(self) -> bool:
+        return await self._credentials() is not None
 
     async def _key(self) -> TokenKey:
         return TokenKey(self._realm, "public.ecr.aws", "aws", await self._credentials())

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from proxy.core.ecr_schedule import CALL_SPACING, EcrToken, backoff, may_drop, may_renew, renewal_time
-from proxy.core.errors import UpstreamFailed
+from proxy.core.ecr_schedule import AGAIN, CALL_SPACING, EcrToken, may_drop, may_renew, renewal_time
+from proxy.core.errors import UpstreamFailed, afresh
+from proxy.tasks.flights import Flights
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_aws import Aws, Issued
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials
 from proxy.upstream.ecr_identity import AwsIdentity
@@ -38,17 +40,18 @@ class KeeperStats(NamedTuple):
 class TokenKeeper:
     """Keeps one token. ``issue`` gets a new one from AWS and raises AwsFault."""
 
-    def __init__(self, name: str, issue: Issue, timing: Timing) -> None:
+    def __init__(self, name: str, issue: Issue, timing: Timing, jobs: Jobs) -> None:
         self.name = name
         self._issue = issue
         self._timing = timing
+        self._jobs = jobs
         self._token: EcrToken | None = None
         self._fault: AwsFault | None = None
         self._failures = 0  # in a row
         self._calls = self._failed = 0
         self._next_call = self._renewal = timing.now()
         self._dropped_at = -math.inf
-        self._flight: asyncio.Task[None] | None = None
+        self._flights: Flights[None, None] = Flights(jobs.group)
         self._upkeep: asyncio.Task[None] | None = None
 
     async def token(self, upstream: str) -> str:
@@ -82,22 +85,16 @@ class TokenKeeper:
 
     @property
     def stats(self) -> KeeperStats:
+        """Of this keeper since the start."""
         left = self._token.expires_at - self._timing.now() if self._token else None
         return KeeperStats(self._calls, self._failed, left, self._fault.why if self._fault else "")
-
-    async def close(self) -> None:
-        """Ends what runs in the background; waiting callers are cancelled."""
-        tasks = [task for task in (self._upkeep, self._flight) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _usable(self) -> bool:
         return self._token is not None and self._token.usable(self._timing.now())
 
     def _start(self) -> None:
         if self._upkeep is None:
-            self._upkeep = asyncio.create_task(self._keep(), name=f"ecr-token {self.name}")
+            self._upkeep = self._jobs.keep("aws tokens", self._keep)
 
     async def _keep(self) -> None:
         while True:
@@ -109,15 +106,8 @@ class TokenKeeper:
 
     async def _renew(self) -> None:
         """Joins the call in the air or makes one, unless it is too soon for another."""
-        if self._flight is None:
-            if self._timing.now() < self._next_call:
-                return
-            self._flight = asyncio.create_task(self._ask(), name=f"ecr-token call {self.name}")
-            self._flight.add_done_callback(self._landed)
-        await asyncio.shield(self._flight)  # a caller may leave; the call goes on
-
-    def _landed(self, _: asyncio.Task[None]) -> None:
-        self._flight = None
+        if None in self._flights or self._timing.now() >= self._next_call:
+            await self._flights.join(None, self._ask)
 
     async def _ask(self) -> None:
         self._calls += 1
@@ -141,8 +131,8 @@ class TokenKeeper:
     def _missed(self, fault: AwsFault) -> None:
         self._failures += 1
         self._failed += 1
-        self._fault = fault
-        wait = backoff(self._failures, self._timing.jitter())
+        self._fault = afresh(fault)  # what was raised holds on to the frames that it came through
+        wait = AGAIN.pause(self._failures - 1, self._timing.jitter())
         self._next_call = self._renewal = self._timing.now() + wait
         if self._failures == 1:  # one line for each spell of trouble
             log.warning("no new ECR token for %s: %s", self.name, fault.why)
@@ -157,9 +147,10 @@ async def _public_token(aws: Aws) -> Issued:
 
 
 class EcrTokenBook:
-    """All keepers, made on first use, and the AWS side of each identity. Close it when the upstreams are closed."""
+    """All keepers, made on first use, and the AWS side of each identity. What runs belongs to ``jobs``."""
 
-    def __init__(self, timing: Timing | None = None, aws: Callable[[AwsIdentity], Aws] = Aws) -> None:
+    def __init__(self, jobs: Jobs, timing: Timing | None = None, aws: Callable[[AwsIdentity], Aws] = Aws) -> None:
+        self._jobs = jobs
         self._timing = timing or Timing()
         self._make_aws = aws
         self._aws: dict[AwsIdentity, Aws] = {}
@@ -167,6 +158,7 @@ class EcrTokenBook:
         self._public: dict[AwsIdentity, TokenKeeper] = {}
 
     def aws(self, identity: AwsIdentity) -> Aws:
+        """The one AWS side of the identity, made on first use."""
         if identity not in self._aws:
             self._aws[identity] = self._make_aws(identity)
         return self._aws[identity]
@@ -174,20 +166,17 @@ class EcrTokenBook:
     def private(self, identity: AwsIdentity) -> TokenKeeper:
         """The keeper of the token for private registries of the identity's region."""
         if identity not in self._private:
-            self._private[identity] = TokenKeeper(str(identity), self.aws(identity).ecr_token, self._timing)
+            self._private[identity] = TokenKeeper(str(identity), self.aws(identity).ecr_token, self._timing, self._jobs)
         return self._private[identity]
 
     def public(self, identity: AwsIdentity) -> TokenKeeper:
         """The keeper of the token that ECR Public's token endpoint takes."""
         if identity not in self._public:
             issue = partial(_public_token, self.aws(identity))
-            self._public[identity] = TokenKeeper(f"ECR Public, {identity}", issue, self._timing)
+            self._public[identity] = TokenKeeper(f"ECR Public, {identity}", issue, self._timing, self._jobs)
         return self._public[identity]
 
     def stats(self) -> dict[str, KeeperStats]:
+        """By the keeper's name, of all that were ever used."""
         keepers = [*self._private.values(), *self._public.values()]
         return {keeper.name: keeper.stats for keeper in keepers}
-
-    async def close(self) -> None:
-        for keeper in [*self._private.values(), *self._public.values()]:
-            await keeper.close()

@@ -8,19 +8,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
+from proxy.core.backoff import Backoff
 from proxy.core.errors import Fault, Outage, RateLimited, UpstreamBroken, UpstreamFault, UpstreamUnreachable
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, retry_after
-from proxy.upstream.health import Health, RetryBudget, retry_delay
+from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
+from proxy.upstream.headers import retry_after
+from proxy.upstream.health import Health, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
 
 A = TypeVar("A", bound=Answer)
-Send = Callable[[Kind, Request], Awaitable[A]]
+Send = Callable[[Request], Awaitable[A]]
 
 MOST_HOPS = 5
+_AGAIN = Backoff(first=0.2, longest=5.0, spread=1.0)  # before a retry
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -29,7 +32,6 @@ class Follow(Enum):
 
     ANYWHERE = "anywhere"
     AT_HOME = "at home"
-    NOWHERE = "nowhere"
 
 
 class Ask(NamedTuple):
@@ -74,13 +76,13 @@ class Exchange:
             last = retries + 1 >= self._network.settings.limits.tries
             if last or not outcome.again or not self._budget.take():
                 raise outcome.fault
-            await timing.sleep(retry_delay(retries, timing.jitter()))
+            await timing.sleep(_AGAIN.pause(retries, timing.jitter()))
             retries += 1
 
     async def _attempt(self, ask: Ask, send: Send[A]) -> A | _Failure:
         now = self._network.timing.now
         try:
-            outcome = await self._converse(ask, send)
+            outcome = await self.converse(ask, send)
         except RateLimited as limit:
             return _Failure(self._health.limited(self._upstream, limit.retry_after, now()), again=False)
         except Outage as outage:
@@ -98,15 +100,15 @@ class Exchange:
             self._health.answered()
         return _Failure(fault, again=outcome.status in RETRIED)
 
-    async def _converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
-        """Until there is an answer, or nothing that may turn a refusal. At most one renewal, and one return to the
-        registry for a fresh URL after its storage refused the old one."""
+    async def converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
+        """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, and
+        one return to the registry for a fresh URL after its storage refused the old one. Raises UpstreamFault kinds."""
         start = Target(self._network.home.origin, self._network.home.path + ask.path)
         target, hops, renewed, returned = start, 0, False, False
         while True:
             at_home = target.origin == start.origin
             used = await self._authorizer.authorization(ask.name) if at_home else None
-            answer = await send(ask.kind, self._request(ask, target, used))
+            answer = await send(self._request(ask, target, used))
             if answer.status < 400:
                 onward = await self._onward(ask, target, answer)
                 if onward is None:
@@ -124,10 +126,16 @@ class Exchange:
                 return rejection
             target, hops = start, 0
 
+    async def bare(self, ask: Ask, send: Send[A]) -> Rejection:
+        """What the registry answers to one request without authorization, whatever the status. Raises
+        UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
+        start = Target(self._network.home.origin, self._network.home.path + ask.path)
+        return await self._rejection(await send(self._request(ask, start, None)), None, at_home=True)
+
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
         headers = dict(ask.headers) if authorization is None else {**ask.headers, "Authorization": authorization}
         host_class = HostClass.HOME if target.origin.host == self._network.home.origin.host else HostClass.AWAY
-        return Request(ask.method, target, headers, host_class, self._network.settings.limits.total)
+        return Request(ask.kind, ask.method, target, headers, host_class, self._network.settings.limits.total)
 
     async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:
         """Where the answer sends us; None where it is the one to return."""
@@ -139,8 +147,6 @@ class Exchange:
                 fault = f"it encoded its answer to {ask.what}, though asked not to"
             await answer.close()
             raise UpstreamBroken(self._upstream, fault)
-        if ask.follow is Follow.NOWHERE:
-            return None
         try:
             onward = parse_location(here, answer.header("Location") or "")
             if here.origin.scheme == "https" and onward.origin.scheme == "http":
@@ -169,7 +175,7 @@ class Exchange:
         wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
         challenges = parse_challenges(answer.headers("WWW-Authenticate"))
         reason = error_reason(body, used) if at_home else ""
-        return Rejection(answer.status, error_code(body), challenges, wait, at_home, reason)
+        return Rejection(answer.status, error_code(body), challenges, wait, at_home, reason, answer.header("Date"))
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

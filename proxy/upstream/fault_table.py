@@ -2,7 +2,6 @@
 
 import base64
 import json
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from proxy.core.errors import (
@@ -22,7 +21,6 @@ from proxy.upstream.challenge import Challenge
 from proxy.upstream.message import Kind
 
 LONGEST_REASON = 400  # characters
-LONGEST_WAIT = 60.0  # seconds that a Retry-After is honoured at most
 RETRIED = frozenset({500, 502, 503, 504})
 
 _ABSENT: dict[Kind, type[Absent]] = {
@@ -42,6 +40,7 @@ class Rejection(NamedTuple):
     retry_after: float | None  # seconds, capped
     at_home: bool  # the registry itself said so, not a host that it redirected to
     reason: str = ""  # the registry's own sentence
+    date: str | None = None
 
 
 def error_code(body: bytes) -> str | None:
@@ -75,22 +74,6 @@ def _secrets(authorization: str | None) -> list[str]:
     except ValueError:
         password = ""
     return [secret for secret in (credential, password) if secret]
-
-
-def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds to wait, from 1 to 60; ``now`` is since the epoch. None where the header is missing or unreadable
-    (RFC 9110 section 10.2.3: seconds or a date)."""
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        wait = float(text[:12])
-    else:
-        try:
-            wait = parsedate_to_datetime(text).timestamp() - now
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-    return min(max(wait, 1.0), LONGEST_WAIT)
 
 
 def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault:

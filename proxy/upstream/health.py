@@ -1,12 +1,58 @@
-"""Is an upstream worth asking now? Pure: ``now`` is an argument, monotonic seconds."""
+"""How one upstream does: what it was asked and sent, in plain integers for the metrics, and whether it is worth asking
+now. ``now`` is an argument everywhere, monotonic seconds."""
 
-from proxy.core.errors import Outage, RateLimited, afresh
+import threading
+from collections import Counter
+
+from proxy.core.backoff import Backoff
+from proxy.core.errors import (
+    Outage,
+    RateLimited,
+    UpstreamBroken,
+    UpstreamFault,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    afresh,
+)
+from proxy.upstream.message import Kind
 
 OPENS_AFTER = 5  # outages in a row
 PROBE_EVERY = 5.0  # seconds
-LONGEST_SPELL = 60.0  # seconds of silence after 429
 RETRY_SHARE = 0.1  # of the requests
 RETRY_BURST = 10.0
+_SPELL = Backoff(first=1.0, longest=60.0)  # of silence after 429, where the upstream does not say how long
+_OUTCOMES: dict[type[UpstreamFault], str] = {
+    UpstreamUnreachable: "unreachable",
+    UpstreamTimeout: "timeout",
+    UpstreamBroken: "broken",
+}
+
+
+class Stats:
+    """``requests`` counts by kind and outcome: the class of the status (``2xx``) or ``unreachable``, ``timeout``,
+    ``broken``. ``bytes_in`` are body bytes. ``rate_limit_remaining`` is what the upstream last said, None if never."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.bytes_in = 0
+        self.rate_limit_remaining: int | None = None
+        self._lock = threading.Lock()
+
+    def answered(self, kind: Kind, status: int, remaining: str | None) -> None:
+        """``remaining`` is the header ``ratelimit-remaining: 76;w=21600`` (Docker Hub, "Pull rate limit")."""
+        self.requests[kind.value, f"{status // 100}xx"] += 1
+        number = remaining.partition(";")[0].strip() if remaining else ""
+        if number.isascii() and number.isdigit():
+            self.rate_limit_remaining = int(number[:12])
+
+    def failed(self, kind: Kind, fault: UpstreamFault) -> None:
+        """No answer came."""
+        self.requests[kind.value, _OUTCOMES.get(type(fault), "broken")] += 1
+
+    def received(self, count: int) -> None:
+        """From any thread."""
+        with self._lock:
+            self.bytes_in += count
 
 
 class Health:
@@ -39,19 +85,20 @@ class Health:
         self._last = self._limited = None
 
     def failed(self, fault: Outage, now: float) -> None:
+        """One more outage in a row."""
         self._outages += 1
-        self._last = fault
+        self._last = afresh(fault)  # what was raised holds on to the frames that it came through
         self._next_probe = now + PROBE_EVERY
 
     def limited(self, upstream: str, wait: float | None, now: float) -> RateLimited:
-        """After a 429: for how long nobody asks. Without advice 1 s, then twice as long each time, up to 60 s."""
-        spell = min(wait or 2.0**self._spells, LONGEST_SPELL)
-        self._spells = min(self._spells + 1, 6)
+        """After a 429: for how long nobody asks, ``wait`` seconds where it said so, at most 60."""
+        spell = min(wait or _SPELL.pause(self._spells), _SPELL.longest)
+        self._spells += 1
         self._outages = 0
         if self._limited is None or now + spell > self._limited_until:
             self._limited_until = now + spell
         self._limited = RateLimited(upstream, f"it limits our requests; the next is in {spell:.0f} s", spell)
-        return self._limited
+        return afresh(self._limited)
 
 
 class RetryBudget:
@@ -61,15 +108,12 @@ class RetryBudget:
         self._left = RETRY_BURST
 
     def request(self) -> None:
+        """A request that is no retry earns its share of one."""
         self._left = min(self._left + RETRY_SHARE, RETRY_BURST)
 
     def take(self) -> bool:
+        """Whether one more retry may be."""
         if self._left < 1:
             return False
         self._left -= 1
         return True
-
-
-def retry_delay(retry: int, jitter: float) -> float:
-    """Seconds before the ``retry``-th retry (from 0): full jitter below 0.2 s, 0.4 s, ... 5 s."""
-    return jitter * min(5.0, 0.2 * 2.0**retry)

@@ -4,7 +4,21 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from proxy import __version__
 from proxy.upstream.target import Target
+
+USER_AGENT = f"entrepot/{__version__}"
+
+
+class Kind(Enum):
+    """What is asked for; a label of the counters."""
+
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    TAGS = "tags"
+    REFERRERS = "referrers"
+    TOKEN = "token"
+    PING = "ping"
 
 
 class HostClass(Enum):
@@ -16,6 +30,9 @@ class HostClass(Enum):
 
 
 class Request(NamedTuple):
+    """What one host is asked, over whichever client."""
+
+    kind: Kind
     method: str
     target: Target
     headers: Mapping[str, str]
@@ -40,13 +57,3 @@ class Answer(Protocol):
 
     async def close(self) -> None:
         """Gives the connection back where the body was read to its end. Idempotent."""
-
-
-class Kind(Enum):
-    """What is asked for; a label of the counters."""
-
-    MANIFEST = "manifest"
-    BLOB = "blob"
-    TAGS = "tags"
-    REFERRERS = "referrers"
-    TOKEN = "token"

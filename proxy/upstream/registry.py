@@ -8,41 +8,42 @@ from proxy.core.errors import (
     NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
+    UpstreamRefused,
+    WrongBytes,
 )
 from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
+from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow
-from proxy.upstream.links import last_of, next_query
+from proxy.upstream.fault_table import Rejection
+from proxy.upstream.headers import last_of, next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
-from proxy.upstream.stats import Stats
 from proxy.upstream.streaming import StreamingAnswer
-from proxy.upstream.transfer import HttpTransfer, parse_content_range
+from proxy.upstream.transfer import HttpTransfer
+
+_PING = Ask(Kind.PING, "", "/v2/", "/v2/", follow=Follow.AT_HOME)
 
 
 class HttpRegistry:
-    """One configured upstream. Owns ``network`` and ``authorizer``, and closes both."""
+    """One configured upstream. Owns ``network``, and closes it."""
 
     def __init__(self, network: Network, authorizer: Authorizer) -> None:
         self.name = network.settings.name
+        self.stats = network.stats
         self._network = network
         self._limits = network.settings.limits
         self._authorizer = authorizer
         self._exchange = Exchange(network, authorizer)
 
-    @property
-    def stats(self) -> Stats:
-        return self._network.stats
-
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         ask = _manifest_ask(name, reference)
-        answer = await self._exchange.ask(ask, self._network.small)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         raw = await self._whole(answer, ask.what, self._limits.manifest)
         if isinstance(reference, Digest) and not reference.matches(raw):
-            raise UpstreamBroken(self.name, f"the bytes of {ask.what} do not match that digest")
+            raise WrongBytes(self.name, f"the bytes of {ask.what} do not match that digest")
         try:
             media_type = read_manifest(raw, answer.header("Content-Type") or "").media_type
         except ManifestInvalid as fault:
@@ -53,7 +54,7 @@ class HttpRegistry:
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
         """Also a GET where HEAD itself is not to be had, as with storage whose URLs are signed for GET only."""
         try:
-            answer = await self._exchange.ask(_manifest_ask(name, reference, "HEAD"), self._network.small)
+            answer = await self._exchange.ask(_manifest_ask(name, reference, "HEAD"), self._network.buffered.send)
         except UpstreamBroken:
             return (await self.manifest(name, reference)).digest
         header = answer.header("Docker-Content-Digest")
@@ -67,39 +68,47 @@ class HttpRegistry:
 
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset else {}
-        ask = Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers)
-        answer = await self._exchange.ask(ask, self._network.bulk)
+        ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
+        answer = await self._exchange.ask(ask, self._network.streaming.send)
         span = _span(answer, offset, end)
         if span is None:
             await answer.close()
             raise UpstreamBroken(
                 self.name, f"it answered {answer.status} to {ask.what} from byte {offset} in a way that does not fit"
             )
-        return HttpTransfer(self.name, answer.take(), span, self._limits, self._network.timing.now, self.stats.received)
+        return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
 
-    async def has_blob(self, name: str, digest: Digest) -> bool:
+    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
         try:
-            answer = await self._exchange.ask(_byte_ask(name, digest, Follow.NOWHERE), self._network.small)
+            total = await self.blob_size(name, digest)
         except (BlobUnknown, NameUnknown):
             return False
-        await self._exchange.finish(answer)
+        if total is None or (size is not None and total != size):
+            raise UpstreamBroken(self.name, f"it says that {name}@{digest} has {total} bytes, and it has {size}")
         return True
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
-        answer = await self._exchange.ask(_byte_ask(name, digest, Follow.ANYWHERE), self._network.small)
+        """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has
+        none to ask for."""
+        headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
+        ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         if answer.status == 206:
             span = parse_content_range(answer.header("Content-Range"))
             await self._exchange.finish(answer)
-            return span.total if span is not None else None
-        length = answer.header("Content-Length") or ""
+            if span is None or span.start != 0:
+                raise UpstreamBroken(self.name, f"it answered 206 to {ask.what} in a way that does not fit")
+            return span.total
         await answer.close()  # the whole blob is on its way, and nobody wants it
-        return int(length) if length.isascii() and length.isdigit() else None
+        if answer.status != 200:
+            raise UpstreamBroken(self.name, f"it answered {answer.status} to {ask.what}")
+        return parse_length(answer.header("Content-Length"))
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
         asked = {"n": limit, "last": last}
         query = urlencode({key: value for key, value in asked.items() if value is not None})
         ask = Ask(Kind.TAGS, name, f"/v2/{name}/tags/list{_question(query)}", f"the tags of {name}")
-        answer = await self._exchange.ask(ask, self._network.small)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         raw = await self._whole(answer, ask.what, self._limits.listing)
         try:
             tags = parse_object(raw).get("tags") or []
@@ -116,7 +125,7 @@ class HttpRegistry:
         path = f"/v2/{name}/referrers/{digest}{_question(query)}"
         what = f"the referrers of {name}@{digest}"
         ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": OCI_INDEX}, follow=Follow.AT_HOME)
-        answer = await self._exchange.ask(ask, self._network.small)
+        answer = await self._exchange.ask(ask, self._network.buffered.send)
         if answer.status != 200:
             await answer.close()
             raise ReferrersUnsupported(f"{self.name} has no referrers API")
@@ -130,8 +139,22 @@ class HttpRegistry:
         filtered = "artifacttype" in (answer.header("OCI-Filters-Applied") or "").lower()
         return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
 
+    async def ping(self) -> PingResult:
+        bare = await self._exchange.bare(_PING, self._network.buffered.send)
+        if bare.status not in (400, 401, 403):
+            return PingResult(bare.status, bare.challenges, bare.date, None)
+        try:
+            outcome = await self._exchange.converse(_PING, self._network.buffered.send)
+        except UpstreamRefused as refused:
+            return PingResult(bare.status, bare.challenges, bare.date, False, str(refused))
+        identified = await self._authorizer.identified()
+        if not isinstance(outcome, Rejection):
+            await self._exchange.finish(outcome)
+            return PingResult(outcome.status, bare.challenges, bare.date, True if identified else None)
+        accepted = False if identified and outcome.status in (400, 401, 403) else None
+        return PingResult(outcome.status, bare.challenges, bare.date, accepted, outcome.reason)
+
     async def close(self) -> None:
-        await self._authorizer.close()
         await self._network.close()
 
     async def _whole(self, answer: Answer, what: str, limit: int) -> bytes:
@@ -148,17 +171,6 @@ class HttpRegistry:
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
     what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
     return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
-
-
-def _byte_ask(name: str, digest: Digest, follow: Follow) -> Ask:
-    """For one byte, so that a registry which sends blobs itself does not send this one; an empty blob has none to ask
-    for. Never a HEAD: ECR Public answers 401 to each, presigned URLs 403."""
-    headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
-    return Ask(Kind.BLOB, name, _blob_path(name, digest), f"{name}@{digest}", headers, follow=follow)
-
-
-def _blob_path(name: str, digest: Digest) -> str:
-    return f"/v2/{name}/blobs/{digest}"
 
 
 def _question(query: str) -> str:

@@ -6,9 +6,8 @@ from cachetools import LRUCache
 
 from proxy.core.errors import UpstreamBroken
 from proxy.upstream.authorization import Credentials, CredentialSource, Refusal, no_credentials
-from proxy.upstream.challenge import Challenge, pull_scope
+from proxy.upstream.challenge import Challenge, pull_scope, realm_allowed, realm_may_be_asked
 from proxy.upstream.network import Network
-from proxy.upstream.realm import realm_allowed, realm_may_be_asked
 from proxy.upstream.target import TargetRefused, parse_target
 from proxy.upstream.token_server import TokenServer, basic
 from proxy.upstream.tokens import TokenBook, TokenKey
@@ -29,14 +28,14 @@ class ChallengeAuthorizer:
     """Anonymous until challenged; then it remembers for each repository what the challenge asked for, so that later
     requests are authorized at once. A repository that is new is expected to want what the last one wanted.
 
-    Without credentials tokens are asked for anonymously. Credentials are only sent to token servers that ``realm``
-    trusts, and in Basic to the registry itself.
+    Without credentials tokens are asked for anonymously. Credentials are only sent to token servers that
+    ``realm_allowed`` trusts, and in Basic to the registry itself.
     """
 
     def __init__(self, network: Network, credentials: CredentialSource = no_credentials) -> None:
         self._network = network
         self._credentials = credentials
-        self._book = TokenBook(TokenServer(network).fetch, network.timing)
+        self._book = TokenBook(TokenServer(network).fetch, network.timing, network.jobs)
         self._schemes: LRUCache[str, _Scheme] = LRUCache(MOST_REPOSITORIES)
         self._usual: _Scheme | None = None  # its scope is None where it is the repository's own
 
@@ -65,8 +64,8 @@ class ChallengeAuthorizer:
         self._check_realm(scheme.realm, await self._credentials())
         return True
 
-    async def close(self) -> None:
-        await self._book.close()
+    async def identified(self) -> bool:
+        return await self._credentials() is not None
 
     def _remember(self, name: str, scheme: _Scheme) -> None:
         own = scheme._replace(scope=None) if scheme.scope == pull_scope(name) else scheme
@@ -103,4 +102,6 @@ def _chosen(challenges: tuple[Challenge, ...]) -> _Scheme | None:
 
 
 def _key(scheme: _Scheme, name: str, credentials: Credentials | None) -> TokenKey:
-    return TokenKey(scheme.realm or "", scheme.service, scheme.scope or pull_scope(name), credentials)
+    """Without a name it is the registry itself that is asked, as by ``docker login``: no scope then."""
+    scope = scheme.scope or (pull_scope(name) if name else None)
+    return TokenKey(scheme.realm or "", scheme.service, scope, credentials)

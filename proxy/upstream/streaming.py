@@ -5,29 +5,32 @@ The loop only waits for headers; a body goes from the socket to a buffer in the 
 
 import asyncio
 import http.client
+import ssl
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from proxy.core.errors import UpstreamTimeout, UpstreamUnreachable
+from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from proxy.tasks.off_loop import off_loop
 from proxy.upstream.address import AddressPolicy
-from proxy.upstream.connections import ConnectionPool
-from proxy.upstream.message import HostClass, Request
-from proxy.upstream.opening import OpenedAnswer, Opening
+from proxy.upstream.connections import ConnectionPool, UpstreamConnection
+from proxy.upstream.health import Stats
+from proxy.upstream.message import USER_AGENT, HostClass, Request
 from proxy.upstream.settings import RegistrySettings, Trust
 from proxy.upstream.target import Target
 
 T = TypeVar("T")
-_CLOSING = "its client is closing"
 OPENERS = 64  # threads that wait for headers, at most, for one upstream
 
 
 class StreamingClient:
-    """The connections and opening threads of one upstream."""
+    """The connections and opening threads of one upstream; no thread is made before the first request."""
 
-    def __init__(self, settings: RegistrySettings, addresses: AddressPolicy, trust: Trust) -> None:
+    def __init__(self, settings: RegistrySettings, addresses: AddressPolicy, trust: Trust, stats: Stats) -> None:
         connect, idle = settings.limits.connect, settings.limits.idle
         self._settings = settings
+        self._stats = stats
         self._pools = {
             HostClass.HOME: ConnectionPool(addresses.admit_home, trust.home, connect, idle),
             HostClass.AWAY: ConnectionPool(addresses.admit_away, trust.others, connect, idle),
@@ -37,106 +40,190 @@ class StreamingClient:
         self._aloft: set[Callable[[], None]] = set()
 
     async def send(self, request: Request) -> "StreamingAnswer":
-        opening = Opening(self._settings, self._pools[request.host_class], request)
-        late = f"{request.target} did not answer in time"
-        opened = await self._off_loop(opening.run, opening.abandon, _discard_late, request.total, late)
-        return StreamingAnswer(self, request.target, opened)
-
-    async def read(self, target: Target, opened: OpenedAnswer, limit: int) -> bytes:
-        """Raises UpstreamTimeout or UpstreamUnreachable."""
-        late = f"{target} did not finish its answer in time"
-
-        def read() -> bytes:
-            return opened.response.read(limit)
-
+        """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
+        opening = _Opening(self, self._settings, self._pools[request.host_class], request)
         try:
-            return await self._off_loop(read, opened.connection.interrupt, _ignore, self._settings.limits.total, late)
-        except (OSError, http.client.HTTPException, ValueError) as cause:
-            raise UpstreamUnreachable(self._settings.name, f"{target} broke off its answer") from cause
+            answer = await self.in_thread(
+                opening.run, opening.abandon, StreamingAnswer.discard, request.total, request.target
+            )
+        except UpstreamFault as fault:
+            self._stats.failed(request.kind, fault)
+            raise
+        self._stats.answered(request.kind, answer.status, answer.response.headers.get("ratelimit-remaining"))
+        return answer
+
+    async def in_thread(
+        self,
+        work: Callable[[], T],
+        interrupt: Callable[[], None],
+        give_back: Callable[[T], None],
+        total: float,
+        target: Target,
+    ) -> T:
+        """What ``work`` returns within ``total`` seconds. Nobody waits for a thread longer than that: resolving a name
+        cannot be interrupted, so what comes late is given back. Raises UpstreamUnreachable, UpstreamTimeout."""
+        if self._closed:
+            raise UpstreamUnreachable(self._settings.name, "its client is closing")
+        self._aloft.add(interrupt)
+        try:
+            async with asyncio.timeout(total):
+                return await off_loop(self._openers, work, interrupt, give_back)
+        except TimeoutError as late:
+            raise UpstreamTimeout(self._settings.name, f"{target} did not answer in time") from late
+        finally:
+            self._aloft.discard(interrupt)
 
     async def close(self) -> None:
+        """What is being opened fails at once; bodies under way are their movers'."""
         self._closed = True
-        for wake in list(self._aloft):
-            wake()
-        self._openers.shutdown(wait=False, cancel_futures=True)
+        for interrupt in list(self._aloft):
+            interrupt()
+        self._openers.shutdown(wait=False)
         for pool in self._pools.values():
             pool.close_all()
 
-    async def _off_loop(
-        self,
-        run: Callable[[], T],
-        wake: Callable[[], None],
-        settle: Callable[[Future[T]], None],
-        total: float,
-        late: str,
-    ) -> T:
-        """Runs in a thread. When nobody waits any more ``wake`` gets the thread out of its call, and ``settle``
-        clears away what it may still bring."""
-        if self._closed:
-            raise UpstreamUnreachable(self._settings.name, _CLOSING)
-        task = self._openers.submit(run)
-        landing = asyncio.wrap_future(task)
-        self._aloft.add(wake)
+
+class _Opening:
+    """Opening one request: take an idle connection or connect, send, read status and headers. Blocks; ``abandon`` may
+    come from any thread, everything else belongs to the one that opens."""
+
+    def __init__(
+        self, client: StreamingClient, settings: RegistrySettings, pool: ConnectionPool, request: Request
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._pool = pool
+        self._request = request
+        self._lock = threading.Lock()
+        self._connection: UpstreamConnection | None = None
+        self._abandoned = False
+
+    def run(self) -> "StreamingAnswer":
+        """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
+        reused = self._pool.idle(self._request.target.origin)
         try:
-            done, _ = await asyncio.wait([landing], timeout=total)
-            if not done:
-                raise UpstreamTimeout(self._settings.name, late)
+            if reused is not None:
+                try:
+                    return self._ask(reused)
+                except (ConnectionError, ssl.SSLError):
+                    pass  # the other side had given it up meanwhile; a fresh one tells whether there is more to it
+            return self._ask(self._connect())
+        except (OSError, http.client.HTTPException, ValueError) as cause:
+            raise self._fault(cause) from cause
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more: ``run`` fails as soon as it can."""
+        with self._lock:
+            self._abandoned = True
+            if self._connection is not None:
+                self._connection.interrupt()
+
+    def _connect(self) -> UpstreamConnection:
+        origin, name = self._request.target.origin, self._settings.name
+        if self._abandoned:
+            raise UpstreamUnreachable(name, "its client is closing")
+        try:
+            return self._pool.fresh(origin)
+        except ssl.SSLCertVerificationError as cause:
+            why = f"the certificate of {origin} is not valid: {cause.verify_message}"
+            raise UpstreamUnreachable(name, why) from cause
+        except TimeoutError as late:
+            raise UpstreamUnreachable(name, f"no connection to {origin} in time") from late
+        except (OSError, ValueError) as cause:
+            reason = getattr(cause, "strerror", None) or cause
+            raise UpstreamUnreachable(name, f"no connection to {origin}: {reason}") from cause
+
+    def _ask(self, connection: UpstreamConnection) -> "StreamingAnswer":
+        request = self._request
+        try:
+            with self._lock:
+                self._connection = connection
+                if self._abandoned:
+                    connection.interrupt()
+            headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
+            limits = self._settings.limits
+            response = connection.request(request.method, request.target.path, headers, limits.first_byte, limits.stall)
+            if len(set(response.headers.get_all("Content-Length", []))) > 1:
+                response.close()
+                raise http.client.HTTPException("two lengths")
         except BaseException:
-            landing.cancel()
-            wake()
-            task.add_done_callback(settle)
+            connection.close()
             raise
-        finally:
-            self._aloft.discard(wake)
-        if landing.cancelled():
-            raise UpstreamUnreachable(self._settings.name, _CLOSING)
-        return landing.result()
+        return StreamingAnswer(self._client, self._settings, self._pool, request.target, connection, response)
 
-
-def _discard_late(task: "Future[OpenedAnswer]") -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().discard()
-
-
-def _ignore(task: "Future[bytes]") -> None:
-    """Bytes need no clearing away."""
+    def _fault(self, cause: Exception) -> UpstreamFault:
+        name, target = self._settings.name, self._request.target
+        if isinstance(cause, TimeoutError):
+            return UpstreamTimeout(name, f"{target} did not answer in time")
+        if isinstance(cause, OSError):
+            return UpstreamUnreachable(name, f"{target} closed the connection without an answer")
+        return UpstreamBroken(name, f"{target} did not answer in HTTP ({type(cause).__name__})")
 
 
 class StreamingAnswer:
-    """Owns its connection until ``take``."""
+    """``message.Answer``: a connection with an answer on it, and the right to use it until ``release`` or
+    ``discard``."""
 
-    def __init__(self, sender: StreamingClient, target: Target, opened: OpenedAnswer) -> None:
-        self._sender = sender
+    def __init__(
+        self,
+        client: StreamingClient,
+        settings: RegistrySettings,
+        pool: ConnectionPool,
+        target: Target,
+        connection: UpstreamConnection,
+        response: http.client.HTTPResponse,
+    ) -> None:
+        self.connection = connection
+        self.response = response
+        self.status = response.status
+        self.length = response.length  # of the body, None where it was not promised
+        self._client = client
+        self._settings = settings
+        self._pool = pool
         self._target = target
-        self._opened: OpenedAnswer | None = opened
-        self._response = opened.response
-        self.status = opened.response.status
-        self.length = opened.response.length  # of the body, None where it was not promised
+        self._over = False
 
     def header(self, name: str) -> str | None:
-        return self._response.headers.get(name)
+        return self.response.headers.get(name)
 
     def headers(self, name: str) -> list[str]:
-        return [str(value) for value in self._response.headers.get_all(name, [])]
+        return [str(value) for value in self.response.headers.get_all(name, [])]
 
     async def read(self, limit: int) -> bytes:
-        opened = self._opened
-        if opened is None or self._response.length == 0:
+        """Raises UpstreamTimeout or UpstreamUnreachable."""
+        if self._over or self.response.length == 0:
             return b""
-        return await self._sender.read(self._target, opened, limit + 1)
+        try:
+            return await self._client.in_thread(
+                lambda: self.response.read(limit + 1),
+                self.connection.interrupt,
+                lambda _: None,
+                self._settings.limits.total,
+                self._target,
+            )
+        except (OSError, http.client.HTTPException, ValueError) as cause:
+            raise UpstreamUnreachable(self._settings.name, f"{self._target} broke off its answer") from cause
 
-    def take(self) -> OpenedAnswer:
-        """The body's connection now belongs to the caller. Once, and not after ``close``."""
-        opened, self._opened = self._opened, None
-        if opened is None:
-            raise RuntimeError("the answer is closed or taken")
-        return opened
+    def release(self) -> None:
+        """The body was read to its end: another request may follow on the connection. Once, and not after
+        ``discard``."""
+        self._over = True
+        self.response.close()
+        if self.response.will_close:
+            self.connection.close()
+        else:
+            self._pool.give_back(self.connection)
+
+    def discard(self) -> None:
+        """The connection is of no use any more."""
+        self._over = True
+        self.response.close()
+        self.connection.close()
 
     async def close(self) -> None:
-        if self._opened is None:
+        if self._over:
             return
-        opened = self.take()
-        if self._response.isclosed() or self._response.length == 0:
-            opened.release()
+        if self.response.isclosed() or self.response.length == 0:
+            self.release()
         else:
-            opened.discard()
+            self.discard()

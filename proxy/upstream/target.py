@@ -42,6 +42,7 @@ class Target(NamedTuple):
 
     @property
     def url(self) -> str:
+        """As it is asked for: with the query, so not for messages."""
         return f"{self.origin}{self.path}"
 
     def __str__(self) -> str:

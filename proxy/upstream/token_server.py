@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.authorization import Credentials
-from proxy.upstream.fault_table import retry_after
+from proxy.upstream.challenge import listed_origin
+from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
 from proxy.upstream.network import Network
-from proxy.upstream.realm import listed_origin
 from proxy.upstream.target import Origin, Target, parse_target
 from proxy.upstream.tokens import Token, TokenKey, parse_token
 
@@ -35,8 +35,8 @@ class TokenServer:
         if key.credentials is not None:
             headers["Authorization"] = basic(key.credentials)
         limits = self._network.settings.limits
-        answer = await self._network.small(
-            Kind.TOKEN, Request("GET", target, headers, self._host_class(target.origin), limits.token_total)
+        answer = await self._network.buffered.send(
+            Request(Kind.TOKEN, "GET", target, headers, self._host_class(target.origin), limits.token_total)
         )
         try:
             if answer.status != 200:

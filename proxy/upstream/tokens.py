@@ -4,23 +4,27 @@ Tokens are counted from their receipt on our clock. One at half of its life is r
 serves on, so no pull waits for a token but the first.
 """
 
-import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from proxy.core.backoff import Backoff
 from proxy.core.errors import RateLimited, UpstreamFault, afresh
+from proxy.tasks.flights import Flights
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Credentials
 from proxy.upstream.settings import Timing
 
 MOST_TOKENS = 4096
 UNSTATED_LIFE = 60.0  # seconds, by the distribution token specification
 LONGEST_LIFE = 12 * 3600.0
-LONGEST_PAUSE = 60.0  # seconds between two tries that fail
+_PAUSE = Backoff(first=1.0, longest=60.0)  # between two tries that fail
 _LONGEST_TOKEN = 32 * 1024
 
 
@@ -34,6 +38,8 @@ class TokenKey(NamedTuple):
 
 
 class Token(NamedTuple):
+    """A bearer token as its server gave it."""
+
     text: str
     life: float  # seconds from receipt
 
@@ -71,7 +77,7 @@ def _life(stated: object) -> float:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _TokenState:
     token: str | None = None
     renew_at: float = 0.0  # from then on it is renewed in the background
     good_until: float = 0.0
@@ -81,30 +87,28 @@ class _Entry:
 
 
 class TokenBook:
-    """``fetch`` asks the token server once and raises UpstreamFault kinds."""
+    """``fetch`` asks the token server once and raises UpstreamFault kinds. Requests belong to the group of ``jobs``."""
 
-    def __init__(self, fetch: Fetch, timing: Timing) -> None:
+    def __init__(self, fetch: Fetch, timing: Timing, jobs: Jobs) -> None:
         self._fetch = fetch
         self._now = timing.now
-        self._entries: LRUCache[TokenKey, _Entry] = LRUCache(MOST_TOKENS)
-        self._flights: dict[TokenKey, asyncio.Task[str | UpstreamFault]] = {}
+        self._jobs = jobs
+        self._entries: LRUCache[TokenKey, _TokenState] = LRUCache(MOST_TOKENS)
+        self._flights: Flights[TokenKey, str] = Flights(jobs.group)
 
     async def token(self, key: TokenKey) -> str:
         """Raises what ``fetch`` raised, for a while without asking again."""
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Entry()
+            entry = self._entries[key] = _TokenState()
         now = self._now()
         if entry.token is not None and now < entry.good_until:
-            if now >= max(entry.renew_at, entry.pause_until):
-                self._flight(key, entry)
+            if now >= max(entry.renew_at, entry.pause_until) and key not in self._flights:
+                self._jobs.once("token renewal", partial(self._renew, key, entry))
             return entry.token
         if entry.fault is not None and now < entry.pause_until and key not in self._flights:
             raise afresh(entry.fault)
-        landed = await asyncio.shield(self._flight(key, entry))  # a caller may leave; the others still want it
-        if isinstance(landed, UpstreamFault):
-            raise afresh(landed)
-        return landed
+        return await self._flights.join(key, partial(self._ask, key, entry))
 
     def drop(self, key: TokenKey, token: str) -> None:
         """The registry refused the token; nothing happens where the book has another already."""
@@ -112,30 +116,20 @@ class TokenBook:
         if entry is not None and entry.token == token:
             entry.token = None
 
-    async def close(self) -> None:
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+    async def _renew(self, key: TokenKey, entry: _TokenState) -> None:
+        """In the background: a fault is remembered, and raised to whoever finds the token at its end."""
+        with suppress(UpstreamFault):
+            await self._flights.join(key, partial(self._ask, key, entry))
 
-    def _flight(self, key: TokenKey, entry: _Entry) -> asyncio.Task[str | UpstreamFault]:
-        flight = self._flights.get(key)
-        if flight is None:  # no await between look and launch, so no lock
-            flight = asyncio.create_task(self._fly(key, entry), name="token")
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key))
-        return flight
-
-    async def _fly(self, key: TokenKey, entry: _Entry) -> str | UpstreamFault:
-        """A fault comes back as a value: a renewal in the background has nobody to raise it to."""
+    async def _ask(self, key: TokenKey, entry: _TokenState) -> str:
         try:
             token = await self._fetch(key)
         except UpstreamFault as fault:
             advised = fault.retry_after if isinstance(fault, RateLimited) else 0.0
-            wait = max(advised, min(2.0**entry.failures, LONGEST_PAUSE))
-            entry.failures = min(entry.failures + 1, 6)
-            entry.fault, entry.pause_until = fault, self._now() + wait
-            return fault
+            entry.pause_until = self._now() + max(advised, _PAUSE.pause(entry.failures))
+            entry.failures += 1
+            entry.fault = afresh(fault)  # what was raised holds on to the frames that it came through
+            raise
         received = self._now()
         entry.token, entry.fault, entry.failures = token.text, None, 0
         entry.renew_at = received + token.life / 2

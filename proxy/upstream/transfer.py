@@ -2,35 +2,35 @@
 
 import http.client
 import io
-import re
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from proxy.core.errors import Outage, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.opening import OpenedAnswer
 from proxy.upstream.settings import ExchangeLimits
-from proxy.upstream.throughput import Throughput
-
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+from proxy.upstream.streaming import StreamingAnswer
 
 
-class ContentRange(NamedTuple):
-    start: int
-    last: int
-    total: int | None
+@dataclass(slots=True)
+class Throughput:
+    """Is a transfer too slow to go on? Counts what arrived over spells of ``window`` seconds of waiting. Time in which
+    nobody waited for the upstream is not the upstream's and does not count."""
 
+    window: float  # seconds
+    slowest: float  # bytes per second
+    _arrived: int = 0
+    _waited: float = 0.0
 
-def parse_content_range(text: str | None) -> ContentRange | None:
-    """RFC 9110 section 14.4; None for what is missing, malformed or contradicts itself."""
-    match = _CONTENT_RANGE.fullmatch(text.strip()) if text else None
-    if match is None:
-        return None
-    start, last = int(match[1]), int(match[2])
-    total = None if match[3] == "*" else int(match[3])
-    if start > last or (total is not None and last >= total):
-        return None
-    return ContentRange(start, last, total)
+    def fell_short(self, count: int, waited: float) -> bool:
+        """After ``count`` bytes that took ``waited`` seconds: did the spell that ends here bring too little?"""
+        self._arrived += count
+        self._waited += waited
+        if self._waited < self.window:
+            return False
+        short = self._arrived < self.slowest * self._waited
+        self._arrived, self._waited = 0, 0.0
+        return short
 
 
 class ShortBody(OSError):
@@ -38,9 +38,12 @@ class ShortBody(OSError):
 
 
 class AnswerBody(Protocol):
+    """A body by its framing (RFC 9112 section 6.3)."""
+
     finished: bool  # read to its end, so that the connection can be used again
 
-    def readinto(self, buffer: memoryview) -> int: ...
+    def readinto(self, buffer: memoryview) -> int:
+        """As ``core.transfer.Transfer``; raises OSError or http.client.HTTPException."""
 
 
 class BodyReader:
@@ -48,30 +51,28 @@ class BodyReader:
     the caller's buffer. The library's own ``readinto1`` would wait for the socket though it had bytes to give."""
 
     def __init__(self, buffered: io.BufferedReader) -> None:
+        self.ahead = True  # the library may hold bytes that it read on behind the headers
         self._buffered = buffered
         self._ahead: bytes | None = None
-
-    @property
-    def ahead(self) -> bool:
-        """The library may hold bytes that it read on behind the headers."""
-        return self._ahead is None or bool(self._ahead)
 
     def readinto(self, room: memoryview) -> int:
         """Waits for at least one byte; 0 at the end."""
         if self._ahead is None:
             self._ahead = self._buffered.read1(len(self._buffered.peek(1)))
         if not self._ahead:
+            self.ahead = False
             return self._buffered.raw.readinto(room) or 0
         count = min(len(room), len(self._ahead))
         room[:count] = self._ahead[:count]
         self._ahead = self._ahead[count:]
+        self.ahead = bool(self._ahead)
         return count
 
 
 class LengthBody:
     """Of a promised length, straight from the socket into our buffer once the library's own buffer is empty."""
 
-    def __init__(self, opened: OpenedAnswer, length: int, stall: float) -> None:
+    def __init__(self, opened: StreamingAnswer, length: int, stall: float) -> None:
         self._connection = opened.connection
         self._source = BodyReader(opened.response.fp)
         self._left = length
@@ -109,7 +110,9 @@ class LengthBody:
 
 
 class ChunkedBody:
-    def __init__(self, opened: OpenedAnswer) -> None:
+    """In chunks (RFC 9112 section 7.1); their end is the body's."""
+
+    def __init__(self, opened: StreamingAnswer) -> None:
         self._response = opened.response
         self.finished = False
 
@@ -128,7 +131,7 @@ class ChunkedBody:
 class OpenEndedBody:
     """Ends with the connection: whether it is whole only its digest tells."""
 
-    def __init__(self, opened: OpenedAnswer) -> None:
+    def __init__(self, opened: StreamingAnswer) -> None:
         self._source = BodyReader(opened.response.fp)
         self.finished = False
 
@@ -136,7 +139,8 @@ class OpenEndedBody:
         return self._source.readinto(buffer)
 
 
-def body_of(opened: OpenedAnswer, stall: float) -> AnswerBody:
+def body_of(opened: StreamingAnswer, stall: float) -> AnswerBody:
+    """``stall`` is in seconds."""
     if opened.response.chunked:
         return ChunkedBody(opened)
     if opened.response.length is None:
@@ -145,12 +149,12 @@ def body_of(opened: OpenedAnswer, stall: float) -> AnswerBody:
 
 
 class HttpTransfer:
-    """``contract.Transfer`` over one HTTP connection. ``count`` is told of all that arrives."""
+    """``core.transfer.Transfer`` over one HTTP connection. ``count`` is told of all that arrives."""
 
     def __init__(
         self,
         upstream: str,
-        opened: OpenedAnswer,
+        opened: StreamingAnswer,
         span: tuple[int, int | None],
         limits: ExchangeLimits,
         now: Callable[[], float],
@@ -158,8 +162,7 @@ class HttpTransfer:
     ) -> None:
         self.offset, self.size = span
         self.origin = upstream
-        self._upstream = upstream
-        self._opened: OpenedAnswer | None = opened
+        self._opened: StreamingAnswer | None = opened
         self._body = body_of(opened, limits.stall)
         self._limits = limits
         self._throughput = Throughput(limits.slow_window, limits.slowest)
@@ -167,23 +170,22 @@ class HttpTransfer:
         self._count = count
         self._lock = threading.Lock()
         self._interrupted = False
-        opened.connection.settimeout(limits.stall)
 
     def readinto(self, buffer: memoryview) -> int:
         if self._interrupted or self._opened is None:
-            raise UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+            raise UpstreamUnreachable(self.origin, "the transfer was interrupted")
         asked = self._now()
         try:
             arrived = self._body.readinto(buffer)
         except (OSError, http.client.HTTPException, ValueError) as cause:
             raise self._fault(cause) from cause
         if self._interrupted:
-            raise UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+            raise UpstreamUnreachable(self.origin, "the transfer was interrupted")
         self._count(arrived)
         if self._throughput.fell_short(arrived, self._now() - asked) and not self._body.finished:
             slowest = int(self._limits.slowest / 1024)
             why = f"the blob came slower than {slowest} KiB/s over {self._limits.slow_window:g} s"
-            raise UpstreamTimeout(self._upstream, why)
+            raise UpstreamTimeout(self.origin, why)
         return arrived
 
     def interrupt(self) -> None:
@@ -204,9 +206,9 @@ class HttpTransfer:
 
     def _fault(self, cause: Exception) -> Outage:
         if self._interrupted:
-            return UpstreamUnreachable(self._upstream, "the transfer was interrupted")
+            return UpstreamUnreachable(self.origin, "the transfer was interrupted")
         if isinstance(cause, TimeoutError):
-            return UpstreamTimeout(self._upstream, f"nothing of the blob came for {self._limits.stall:g} s")
+            return UpstreamTimeout(self.origin, f"nothing of the blob came for {self._limits.stall:g} s")
         if isinstance(cause, ShortBody):
-            return UpstreamUnreachable(self._upstream, f"the blob broke off: {cause}")
-        return UpstreamUnreachable(self._upstream, f"the blob broke off ({type(cause).__name__})")
+            return UpstreamUnreachable(self.origin, f"the blob broke off: {cause}")
+        return UpstreamUnreachable(self.origin, f"the blob broke off ({type(cause).__name__})")

@@ -3,10 +3,10 @@ import math
 import pytest
 
 from proxy.core.ecr_schedule import (
+    AGAIN,
     LONGEST_LIFE,
     SHORTEST_LIFE,
     EcrToken,
-    backoff,
     may_drop,
     may_renew,
     renewal_time,
@@ -46,8 +46,8 @@ def test_a_short_life_makes_no_loop() -> None:
 
 
 def test_failures_are_spaced_from_a_second_to_a_minute() -> None:
-    assert [backoff(failures, jitter=0.0) for failures in (1, 2, 3, 6, 7, 5000)] == [1, 2, 4, 32, 60, 60]
-    assert backoff(7, jitter=1.0) == 48
+    assert [AGAIN.pause(failures) for failures in (0, 1, 2, 5, 6, 5000)] == [1, 2, 4, 32, 60, 60]
+    assert AGAIN.pause(6, chance=1.0) == 48
 
 
 def test_a_token_of_this_minute_is_not_to_blame() -> None:

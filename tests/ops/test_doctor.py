@@ -17,7 +17,7 @@ from proxy.ops import doctor, doctor_host
 from proxy.ops.doctor import Examinee, examine
 from proxy.ops.doctor_host import Host, host_steps
 from proxy.ops.doctor_steps import Step, Verdict, healthy
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
+from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
 from tests.ports import free_port
@@ -31,7 +31,7 @@ INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"
 
 
 class HeldTransfer:
-    origin = "docker.io"
+    origin = "registry.test"
     size: int | None = 2
     offset = 0
     closed = False
@@ -70,10 +70,13 @@ class SmallRegistry:
             raise BlobUnknown(digest)
         return self.transfer
 
-    async def has_blob(self, name: str, digest: Digest) -> bool:
+    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
         raise NotImplementedError
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
+        raise NotImplementedError
+
+    async def ping(self) -> PingResult:
         raise NotImplementedError
 
     async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:

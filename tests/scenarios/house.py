@@ -28,6 +28,8 @@ from proxy.front.connections import ClientConnections, ConnectionRules
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
 from proxy.storage.catalog import SqliteCatalog
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -158,7 +160,7 @@ class House:
 
     async def _compose(self, stack: AsyncExitStack) -> tuple[asyncio.Server, FastPath]:
         rules = self.rules
-        registry = self._registry()
+        registry = self._registry(Jobs(await stack.enter_async_context(task_group())))
         stack.push_async_callback(registry.close)
 
         def registries(name: str) -> HttpRegistry:
@@ -177,9 +179,9 @@ class House:
         start_jobs(service)
         return listener, self.fast_path
 
-    def _registry(self) -> HttpRegistry:
+    def _registry(self, jobs: Jobs) -> HttpRegistry:
         settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)
-        network = Network(settings, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
+        network = Network(settings, jobs, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
         return HttpRegistry(network, ChallengeAuthorizer(network))
 
 

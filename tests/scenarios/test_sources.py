@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -29,13 +31,14 @@ async def house(
     tmp_path: Path, upstream: FaultUpstream, peer: FaultUpstream, clock: ManualClock
 ) -> AsyncIterator[House]:
     """Its blobs may be had from the peer too."""
-    network = Network(RegistrySettings("peer", peer.url))
-    source = HttpRegistry(network, ChallengeAuthorizer(network))
-    house = House(tmp_path / "cache", upstream, HouseRules(homes=lambda _: (source,)), clock)
-    await house.start()
-    yield house
-    await ends_well(house)
-    await source.close()
+    async with task_group() as group:
+        network = Network(RegistrySettings("peer", peer.url), Jobs(group))
+        source = HttpRegistry(network, ChallengeAuthorizer(network))
+        house = House(tmp_path / "cache", upstream, HouseRules(homes=lambda _: (source,)), clock)
+        await house.start()
+        yield house
+        await ends_well(house)
+        await source.close()
     assert upstream.unplayed == peer.unplayed == 0, "the scene has not shown its fault"
 
 
@@ -90,4 +93,5 @@ async def test_wrong_bytes_are_blamed_on_the_peer_alone(
     assert "peer: it sent wrong bytes" in caplog.text
     assert (await house.get(blob_path(digest))).body == BLOB, "upstream is not distrusted"
     assert fetches(peer, digest) == 1
+    await house.quiet()
     assert set(stored(house.folder)) == {digest}

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from proxy.core.names import Digest
 from proxy.core.transfer import Transfer
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Credentials, CredentialSource, no_credentials
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
@@ -34,12 +36,14 @@ async def client_of(
 ) -> AsyncIterator[HttpRegistry]:
     clock = clock or ManualClock()
     chosen = RegistrySettings(**{"name": "up", "url": up.url, "limits": limits, **settings})  # type: ignore[arg-type]
-    network = Network(chosen, Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5))
-    registry = HttpRegistry(network, ChallengeAuthorizer(network, credentials))
-    try:
-        yield registry
-    finally:
-        await registry.close()
+    async with task_group() as tasks:
+        timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+        network = Network(chosen, Jobs(tasks), timing)
+        registry = HttpRegistry(network, ChallengeAuthorizer(network, credentials))
+        try:
+            yield registry
+        finally:
+            await registry.close()
 
 
 async def drained(transfer: Transfer, room: int = 1 << 20) -> bytes:

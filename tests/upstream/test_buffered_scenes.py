@@ -11,6 +11,7 @@ from proxy.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnreachable,
+    WrongBytes,
 )
 from proxy.core.manifests import ACCEPT
 from proxy.core.manifests import OCI_INDEX as INDEX
@@ -43,7 +44,7 @@ async def test_bytes_that_do_not_match_their_digest_are_a_broken_upstream() -> N
     async with FaultUpstream() as up, client_of(up) as registry:
         digest = up.manifest(NAME, None, RAW)
         up.plays("manifest", roles.lies(at=3))
-        with pytest.raises(UpstreamBroken, match="do not match"):
+        with pytest.raises(WrongBytes, match="do not match"):
             await registry.manifest(NAME, digest)
 
 
@@ -202,12 +203,44 @@ async def test_the_right_to_a_blob_is_asked_for_without_fetching_it() -> None:
     content = b"x" * 100_000
     async with FaultUpstream() as up, FaultUpstream() as storage, client_of(up) as registry:
         digest, empty = up.blob(NAME, content), up.blob(NAME, b"")
-        assert await registry.has_blob(NAME, digest)
-        assert await registry.has_blob(NAME, empty)
-        assert not await registry.has_blob(NAME, Digest.of(b"another"))
+        assert await registry.has_blob(NAME, digest, len(content))
+        assert await registry.has_blob(NAME, empty, 0)
+        assert not await registry.has_blob(NAME, Digest.of(b"another"), 7)
+        storage.page("/x", content)
         up.plays("blob", roles.redirects(f"{storage.url}/x"), roles.refuses(404, "NAME_UNKNOWN"))
-        assert await registry.has_blob(NAME, digest)
-        assert not await registry.has_blob(NAME, digest)
-        assert storage.ledger == []
-        assert {seen.method for seen in up.ledger} == {"GET"}
+        assert await registry.has_blob(NAME, digest, len(content))
+        assert not await registry.has_blob(NAME, digest, len(content))
+        assert {seen.method for seen in [*up.ledger, *storage.ledger]} == {"GET"}
         assert sum(seen.sent for seen in up.ledger if seen.target.endswith(digest)) < 1000
+        assert [seen.sent for seen in storage.ledger] == [1]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        roles.misplaces("bytes 0-0/100001"),
+        roles.misplaces("bytes 0-0/*"),
+        roles.misplaces("bytes 1-1/100000"),
+        roles.misplaces(""),
+        roles.answers(200, b"another"),
+        roles.answers(204),
+        roles.answers(304),
+    ],
+)
+async def test_what_is_no_final_yes_of_the_right_size_gives_no_right_to_a_blob(act: Act) -> None:
+    async with FaultUpstream() as up, client_of(up) as registry:
+        digest = up.blob(NAME, b"x" * 100_000)
+        up.plays("blob", act)
+        with pytest.raises(UpstreamBroken):
+            await registry.has_blob(NAME, digest, 100_000)
+        assert up.unplayed == 0
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_redirect_to_a_storage_host_that_refuses_gives_no_right_to_a_blob(status: int) -> None:
+    async with FaultUpstream() as up, FaultUpstream() as storage, client_of(up) as registry:
+        up.always("blob", roles.redirects(f"{storage.url}/x"))
+        storage.always("/x", roles.answers(status))
+        with pytest.raises(UpstreamBroken):
+            await registry.has_blob(NAME, up.blob(NAME, b"x"), 1)
+        assert storage.requests()

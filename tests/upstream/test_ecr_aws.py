@@ -25,6 +25,7 @@ from proxy.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from proxy.tasks.jobs import Jobs
 from proxy.upstream import ecr_aws
 from proxy.upstream.ecr_aws import Aws, client_options
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials
@@ -76,26 +77,24 @@ async def test_a_token_from_aws_is_the_basic_credential_of_user_aws(door: AwsDoo
     assert base64.b64decode(issued.value) == f"AWS:{password_of()}".encode()
 
 
-async def test_an_expiry_of_2015_is_not_believed_and_makes_no_loop(door: AwsDoor) -> None:
-    book = EcrTokenBook()
+async def test_an_expiry_of_2015_is_not_believed_and_makes_no_loop(jobs: Jobs, door: AwsDoor) -> None:
+    book = EcrTokenBook(jobs)
     keeper = book.private(at(door))
     for _ in range(100):
         assert password_in(await keeper.token("ecr")) == password_of()
     assert (keeper.stats.expires_in or 0) > LONGEST_LIFE - 60
     assert door.calls["GetAuthorizationToken"] == 1
-    await book.close()
 
 
-async def test_two_hundred_pulls_wait_for_one_call_to_aws(door: AwsDoor) -> None:
+async def test_two_hundred_pulls_wait_for_one_call_to_aws(jobs: Jobs, door: AwsDoor) -> None:
     door.gate.clear()
-    book = EcrTokenBook()
+    book = EcrTokenBook(jobs)
     waiters = [asyncio.create_task(book.private(at(door)).token("ecr")) for _ in range(200)]
     while door.calls["GetAuthorizationToken"] == 0:
         await asyncio.sleep(0.01)
     door.gate.set()
     assert len(set(await asyncio.gather(*waiters))) == 1
     assert door.calls["GetAuthorizationToken"] == 1
-    await book.close()
 
 
 async def test_the_life_is_measured_by_the_clock_of_aws(door: AwsDoor) -> None:

@@ -15,6 +15,7 @@ from proxy.core.errors import UpstreamUnreachable
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Tag
 from proxy.core.transfer import Transfer
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.ecr_authorization import (
@@ -101,33 +102,31 @@ async def ask(session: aiohttp.ClientSession, place: Place, authorizer: EcrAutho
 
 
 @needs_registry
-async def test_the_token_of_aws_opens_the_registry(place: Place, door: AwsDoor) -> None:
-    book = EcrTokenBook()
+async def test_the_token_of_aws_opens_the_registry(jobs: Jobs, place: Place, door: AwsDoor) -> None:
+    book = EcrTokenBook(jobs)
     authorizer = EcrAuthorizer(UPSTREAM, book.private(AwsIdentity(REGION, endpoint_url=door.url)))
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{place.registry.url}/v2/") as answer:
             assert answer.status == 401
             assert (await refusal_of(answer)).challenges[0].scheme == "basic"
         assert await ask(session, place, authorizer) == [200]
-    await book.close()
 
 
 @needs_registry
-async def test_a_whole_image_is_pulled_with_the_token_of_aws(place: Place, door: AwsDoor) -> None:
+async def test_a_whole_image_is_pulled_with_the_token_of_aws(jobs: Jobs, place: Place, door: AwsDoor) -> None:
     layer = bytes(range(256)) * 4096
     manifest = await push(place, "team/whole", "v1", layer)
-    book = EcrTokenBook()
+    book = EcrTokenBook(jobs)
     authorizer = EcrAuthorizer(UPSTREAM, book.private(AwsIdentity(REGION, endpoint_url=door.url)))
-    registry = HttpRegistry(Network(RegistrySettings(UPSTREAM, place.registry.url)), authorizer)
+    registry = HttpRegistry(Network(RegistrySettings(UPSTREAM, place.registry.url), jobs), authorizer)
     assert await registry.manifest_digest("team/whole", Tag("v1")) == Digest.of(manifest)
     assert (await registry.manifest("team/whole", Tag("v1"))).raw == manifest
-    assert await registry.has_blob("team/whole", Digest.of(layer))
-    assert not await registry.has_blob("team/whole", Digest.of(b"something else"))
+    assert await registry.has_blob("team/whole", Digest.of(layer), len(layer))
+    assert not await registry.has_blob("team/whole", Digest.of(b"something else"), 14)
     transfer = await registry.blob("team/whole", Digest.of(layer), offset=1000)
     assert (transfer.size, transfer.offset) == (len(layer), 1000)
     assert await asyncio.to_thread(read_all, transfer) == layer[1000:]
     await registry.close()
-    await book.close()
     assert door.calls["GetAuthorizationToken"] == 1
 
 
@@ -179,9 +178,9 @@ async def test_a_layer_is_redirected_to_storage_that_takes_no_credentials(place:
 
 
 @needs_registry
-async def test_a_password_changed_under_way_costs_exactly_one_renewal(place: Place, door: AwsDoor) -> None:
+async def test_a_password_changed_under_way_costs_exactly_one_renewal(jobs: Jobs, place: Place, door: AwsDoor) -> None:
     clock = SettableClock()
-    book = EcrTokenBook(Timing(now=clock.now))
+    book = EcrTokenBook(jobs, Timing(now=clock.now))
     authorizer = EcrAuthorizer(UPSTREAM, book.private(AwsIdentity(REGION, endpoint_url=door.url)))
     async with aiohttp.ClientSession() as session:
         assert await ask(session, place, authorizer) == [200]
@@ -191,26 +190,26 @@ async def test_a_password_changed_under_way_costs_exactly_one_renewal(place: Pla
         assert await ask(session, place, authorizer) == [401, 200]
         assert await ask(session, place, authorizer) == [200]
     assert door.calls["GetAuthorizationToken"] == 2
-    await book.close()
 
 
 @needs_registry
-async def test_a_password_that_stays_wrong_is_a_refusal_and_no_loop(place: Place, door: AwsDoor) -> None:
+async def test_a_password_that_stays_wrong_is_a_refusal_and_no_loop(jobs: Jobs, place: Place, door: AwsDoor) -> None:
     clock = SettableClock()
-    book = EcrTokenBook(Timing(now=clock.now))
+    book = EcrTokenBook(jobs, Timing(now=clock.now))
     authorizer = EcrAuthorizer(UPSTREAM, book.private(AwsIdentity(REGION, endpoint_url=door.url)))
     place.registry.accept("nobody-knows")
     async with aiohttp.ClientSession() as session:
         for _ in range(20):
             assert await ask(session, place, authorizer) == [401]
     assert door.calls["GetAuthorizationToken"] == 2
-    await book.close()
 
 
 @needs_registry
-async def test_a_refused_token_while_aws_is_down_is_an_outage_with_its_cause(place: Place, door: AwsDoor) -> None:
+async def test_a_refused_token_while_aws_is_down_is_an_outage_with_its_cause(
+    jobs: Jobs, place: Place, door: AwsDoor
+) -> None:
     clock = SettableClock()
-    book = EcrTokenBook(Timing(now=clock.now))
+    book = EcrTokenBook(jobs, Timing(now=clock.now))
     identity = AwsIdentity(REGION, endpoint_url=door.url)
     authorizer = EcrAuthorizer(UPSTREAM, book.private(identity))
     async with aiohttp.ClientSession() as session:
@@ -220,22 +219,20 @@ async def test_a_refused_token_while_aws_is_down_is_an_outage_with_its_cause(pla
         await door.__aexit__()
         with pytest.raises(UpstreamUnreachable, match=f"{UPSTREAM}: AWS cannot be reached"):
             await ask(session, place, authorizer)
-    await book.close()
 
 
 @needs_registry
-async def test_a_role_opens_the_registry_of_its_account(place: Place, door: AwsDoor) -> None:
+async def test_a_role_opens_the_registry_of_its_account(jobs: Jobs, place: Place, door: AwsDoor) -> None:
     place.registry.accept(password_of(OTHER_ACCOUNT))
     role = AwsIdentity(REGION, f"arn:aws:iam::{OTHER_ACCOUNT}:role/pull", endpoint_url=door.url)
-    book = EcrTokenBook()
+    book = EcrTokenBook(jobs)
     async with aiohttp.ClientSession() as session:
         assert await ask(session, place, EcrAuthorizer(UPSTREAM, book.private(role))) == [200]
-    await book.close()
 
 
-async def test_a_forbidden_repository_costs_one_call_a_minute_at_most(door: AwsDoor) -> None:
+async def test_a_forbidden_repository_costs_one_call_a_minute_at_most(jobs: Jobs, door: AwsDoor) -> None:
     clock = SettableClock()
-    book = EcrTokenBook(Timing(now=clock.now))
+    book = EcrTokenBook(jobs, Timing(now=clock.now))
     authorizer = EcrAuthorizer(UPSTREAM, book.private(AwsIdentity(REGION, endpoint_url=door.url)))
     forbidden = Refusal(403, (), "DENIED")
     used = await authorizer.authorization("team/secret")
@@ -244,7 +241,6 @@ async def test_a_forbidden_repository_costs_one_call_a_minute_at_most(door: AwsD
         assert not await authorizer.renew("team/secret", forbidden, used)
         assert await authorizer.authorization("team/secret") == used
     assert door.calls["GetAuthorizationToken"] == 2
-    await book.close()
 
 
 @pytest.fixture
@@ -255,40 +251,37 @@ async def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
 
 
 async def test_ecr_public_is_asked_in_its_own_region_for_aws_credentials(
-    public: PublicRegistry, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, public: PublicRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    book = EcrTokenBook()
+    book = EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity("eu-west-1", endpoint_url=public.url)))
     for _ in range(5):
         found = await source()
         assert found is not None
         assert (found.username, found.password) == ("AWS", public.aws_password)
     assert public.calls["api"] == 1
-    await book.close()
 
 
-async def test_ecr_public_is_anonymous_without_aws_credentials(public: PublicRegistry) -> None:
-    book = EcrTokenBook()
+async def test_ecr_public_is_anonymous_without_aws_credentials(jobs: Jobs, public: PublicRegistry) -> None:
+    book = EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity(REGION, endpoint_url=public.url)))
     assert await source() is None
     assert await source() is None
     assert public.calls["api"] == 0
-    await book.close()
 
 
 async def test_ecr_public_is_anonymous_while_aws_says_no(
-    public: PublicRegistry, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, public: PublicRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     public.aws_failure = (400, "AccessDeniedException")
-    book = EcrTokenBook()
+    book = EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity(REGION, endpoint_url=public.url)))
     assert await source() is None
     assert public.calls["api"] == 1
-    await book.close()
 
 
 class PublicPull(NamedTuple):
@@ -316,17 +309,15 @@ class PublicPull(NamedTuple):
 
 
 @pytest.fixture
-async def public_pull(public: PublicRegistry, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PublicPull]:
+async def public_pull(jobs: Jobs, public: PublicRegistry, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PublicPull]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    clock, book = SettableClock(), EcrTokenBook()
+    clock, book = SettableClock(), EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity(REGION, endpoint_url=public.url)))
-    network = Network(RegistrySettings("public.ecr.aws", public.url), Timing(now=clock.now))
-    authorizer = EcrPublicAuthorizer(public.url, source, TokenServer(network).fetch, network.timing)
+    network = Network(RegistrySettings("public.ecr.aws", public.url), jobs, Timing(now=clock.now))
+    authorizer = EcrPublicAuthorizer(public.url, source, TokenServer(network).fetch, network.timing, jobs)
     yield PublicPull(public, authorizer, clock)
-    await authorizer.close()
     await network.close()
-    await book.close()
 
 
 async def test_ecr_public_takes_a_bearer_that_aws_stands_behind(public_pull: PublicPull) -> None:

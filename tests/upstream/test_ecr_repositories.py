@@ -3,6 +3,8 @@ from typing import Any
 
 from proxy.core.errors import UpstreamRefused
 from proxy.core.names import Tag
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_faults import AwsFault
 from proxy.upstream.ecr_repositories import AT_ONCE, KEPT, EcrRepositories
 
@@ -31,9 +33,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_ecr_is_asked_once_an_hour_and_nobody_waits_for_it() -> None:
+async def test_ecr_is_asked_once_an_hour_and_nobody_waits_for_it(jobs: Jobs) -> None:
     ecr, time = Describer({"imageTagMutability": "IMMUTABLE"}), [0.0]
-    book = EcrRepositories(ecr, lambda: time[0])
+    book = EcrRepositories(ecr, jobs, lambda: time[0])
     assert book.immutable(ACCOUNT, "team/app", V1) is None
     assert book.immutable(ACCOUNT, "team/app", V1) is None
     await settle()
@@ -45,34 +47,34 @@ async def test_ecr_is_asked_once_an_hour_and_nobody_waits_for_it() -> None:
     assert len(ecr.asked) == 2
 
 
-async def test_exclusion_filters_count() -> None:
+async def test_exclusion_filters_count(jobs: Jobs) -> None:
     filters = [{"filterType": "WILDCARD", "filter": "lat*"}, {"filterType": "OTHER", "filter": "v1"}]
     ecr = Describer({"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION", "imageTagMutabilityExclusionFilters": filters})
-    book = EcrRepositories(ecr)
+    book = EcrRepositories(ecr, jobs)
     book.immutable(ACCOUNT, "team/app", V1)
     await settle()
     assert book.immutable(ACCOUNT, "team/app", V1) is True
     assert book.immutable(ACCOUNT, "team/app", LATEST) is False
 
 
-async def test_without_permission_it_is_unknown_and_not_asked_again() -> None:
+async def test_without_permission_it_is_unknown_and_not_asked_again(jobs: Jobs) -> None:
     ecr = Describer({})
     ecr.denied = True
-    book = EcrRepositories(ecr)
+    book = EcrRepositories(ecr, jobs)
     for _ in range(3):
         assert book.immutable(ACCOUNT, "team/app", V1) is None
         await settle()
     assert len(ecr.asked) == 1
 
 
-async def test_a_rush_of_repositories_is_bounded_and_closing_ends_it() -> None:
+async def test_a_rush_of_repositories_is_bounded_and_ends_with_the_group_that_owns_it() -> None:
     ecr = Describer({})
     ecr.gate.clear()
-    book = EcrRepositories(ecr)
     before = asyncio.all_tasks()
-    for number in range(50):
-        book.immutable(ACCOUNT, f"team/app-{number}", V1)
-    await settle()
-    assert len(ecr.asked) == AT_ONCE
-    await book.close()
+    async with task_group() as tasks:
+        book = EcrRepositories(ecr, Jobs(tasks))
+        for number in range(50):
+            book.immutable(ACCOUNT, f"team/app-{number}", V1)
+        await settle()
+        assert len(ecr.asked) == AT_ONCE
     assert asyncio.all_tasks() == before

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamRefused, UpstreamUnreachable
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_aws import Aws, Issued
 from proxy.upstream.ecr_faults import AwsFault
 from proxy.upstream.ecr_identity import AwsIdentity
@@ -69,11 +71,8 @@ class ScriptedAws:
 async def keeping(
     aws: ScriptedAws, clock: ManualClock, jitter: Callable[[], float] = lambda: 0.5
 ) -> AsyncIterator[TokenKeeper]:
-    keeper = TokenKeeper("test", aws.issue, Timing(now=clock.now, sleep=clock.sleep, jitter=jitter))
-    try:
-        yield keeper
-    finally:
-        await keeper.close()
+    async with task_group() as tasks:
+        yield TokenKeeper("test", aws.issue, Timing(now=clock.now, sleep=clock.sleep, jitter=jitter), Jobs(tasks))
 
 
 @pytest.fixture
@@ -277,21 +276,20 @@ async def test_an_unforeseen_error_is_an_outage_and_the_keeper_lives_on(clock: M
         assert keeper.stats.trouble == ""
 
 
-async def test_one_keeper_for_all_accounts_of_a_region_and_identity() -> None:
+async def test_one_keeper_for_all_accounts_of_a_region_and_identity(jobs: Jobs) -> None:
     made: list[AwsIdentity] = []
 
     def make(identity: AwsIdentity) -> Aws:
         made.append(identity)
         return Aws(identity)
 
-    book = EcrTokenBook(aws=make)
+    book = EcrTokenBook(jobs, aws=make)
     here, again = AwsIdentity("us-east-1"), AwsIdentity("us-east-1")
     assert book.private(here) is book.private(again)
     assert book.private(here) is not book.private(AwsIdentity("eu-west-1"))
     assert book.private(here) is not book.private(AwsIdentity("us-east-1", role_arn="arn:aws:iam::1:role/x"))
     assert book.private(here) is not book.public(here)
     assert len(made) == 3
-    await book.close()
 
 
 def test_a_token_does_not_show_itself() -> None:

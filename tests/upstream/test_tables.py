@@ -11,13 +11,12 @@ from proxy.core.errors import afresh
 from proxy.core.manifests import OCI_INDEX as INDEX
 from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.manifests import ManifestInvalid, read_manifest
-from proxy.upstream.fault_table import Rejection, error_code, fault_of, retry_after
-from proxy.upstream.health import Health, RetryBudget, retry_delay
-from proxy.upstream.links import last_of, next_query
+from proxy.upstream.fault_table import Rejection, error_code, fault_of
+from proxy.upstream.headers import ContentRange, last_of, next_query, parse_content_range, retry_after
+from proxy.upstream.health import Health, RetryBudget
 from proxy.upstream.message import Kind
-from proxy.upstream.throughput import Throughput
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
-from proxy.upstream.transfer import ContentRange, parse_content_range
+from proxy.upstream.transfer import Throughput
 
 
 @pytest.mark.parametrize(
@@ -163,11 +162,6 @@ def test_retries_are_a_tenth_of_the_requests_after_the_burst() -> None:
         taken += budget.take()
     assert burst == 10
     assert 19 <= taken <= 20
-
-
-def test_retries_wait_with_full_jitter() -> None:
-    assert [retry_delay(retry, 1.0) for retry in range(6)] == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0])
-    assert retry_delay(3, 0.0) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.upstream.address import AddressForbidden, AddressPolicy, Zone, zone_of
-from proxy.upstream.realm import realm_allowed, realm_may_be_asked
+from proxy.upstream.challenge import realm_allowed, realm_may_be_asked
 from proxy.upstream.target import Origin, TargetRefused, parse_location, parse_target
 
 

@@ -7,7 +7,10 @@ import pytest
 
 from proxy.core.errors import UpstreamBroken, UpstreamUnreachable
 from proxy.core.names import Digest, Tag
+from proxy.tasks.jobs import Jobs
+from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
+from proxy.upstream.settings import RegistrySettings
 from tests.cast import FaultUpstream, roles
 from tests.cast.authority import Authority
 from tests.upstream.rig import HASTY, NAME, client_of, pulled
@@ -85,9 +88,6 @@ async def test_a_registry_that_speaks_no_tls_is_unreachable() -> None:
             await registry.blob(NAME, Digest.of(BYTES))
 
 
-def test_a_ca_file_that_is_not_there_fails_at_the_start() -> None:
-    from proxy.upstream.network import Network
-    from proxy.upstream.settings import RegistrySettings
-
+async def test_a_ca_file_that_is_not_there_fails_at_the_start(jobs: Jobs) -> None:
     with pytest.raises(OSError):
-        Network(RegistrySettings("up", "https://registry.test", ca_file="/nowhere/ca.pem"))
+        Network(RegistrySettings("up", "https://registry.test", ca_file="/nowhere/ca.pem"), jobs)

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamFault
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.settings import Timing
 from proxy.upstream.tokens import Token, TokenBook, TokenKey
 from tests.cast import ManualClock
@@ -20,6 +22,7 @@ class Server:
         self.life = life
         self.asked: list[TokenKey] = []
         self.fault: UpstreamFault | None = None
+        self.bug: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -27,13 +30,15 @@ class Server:
         self.asked.append(key)
         number = len(self.asked)
         await self.gate.wait()
+        if self.bug is not None:
+            raise self.bug
         if self.fault is not None:
             raise self.fault
         return Token(f"t{number}", self.life)
 
 
-def book_of(server: Server, clock: ManualClock) -> TokenBook:
-    return TokenBook(server.fetch, Timing(now=clock))
+def book_of(server: Server, clock: ManualClock, jobs: Jobs) -> TokenBook:
+    return TokenBook(server.fetch, Timing(now=clock), jobs)
 
 
 async def settle() -> None:
@@ -41,10 +46,10 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_all_who_wait_share_one_request() -> None:
+async def test_all_who_wait_share_one_request(jobs: Jobs) -> None:
     server, clock = Server(), ManualClock()
     server.gate.clear()
-    book = book_of(server, clock)
+    book = book_of(server, clock, jobs)
     waiters = [asyncio.create_task(book.token(KEY)) for _ in range(20)]
     await settle()
     server.gate.set()
@@ -52,10 +57,10 @@ async def test_all_who_wait_share_one_request() -> None:
     assert len(server.asked) == 1
 
 
-async def test_a_waiter_who_leaves_takes_the_token_from_nobody() -> None:
+async def test_a_waiter_who_leaves_takes_the_token_from_nobody(jobs: Jobs) -> None:
     server = Server()
     server.gate.clear()
-    book = book_of(server, ManualClock())
+    book = book_of(server, ManualClock(), jobs)
     first, second = (asyncio.create_task(book.token(KEY)) for _ in range(2))
     await settle()
     first.cancel()
@@ -66,9 +71,9 @@ async def test_a_waiter_who_leaves_takes_the_token_from_nobody() -> None:
     assert len(server.asked) == 1
 
 
-async def test_at_half_life_the_old_token_serves_while_the_new_one_is_fetched() -> None:
+async def test_at_half_life_the_old_token_serves_while_the_new_one_is_fetched(jobs: Jobs) -> None:
     server, clock = Server(life=300), ManualClock()
-    book = book_of(server, clock)
+    book = book_of(server, clock, jobs)
     assert await book.token(KEY) == "t1"
     clock.advance(149)
     assert await book.token(KEY) == "t1"
@@ -86,9 +91,9 @@ async def test_at_half_life_the_old_token_serves_while_the_new_one_is_fetched() 
 
 
 @pytest.mark.parametrize(("life", "served"), [(300, 290), (60, 54), (3600, 3590)])
-async def test_a_token_that_is_about_to_end_is_not_served(life: float, served: float) -> None:
+async def test_a_token_that_is_about_to_end_is_not_served(jobs: Jobs, life: float, served: float) -> None:
     server, clock = Server(life), ManualClock()
-    book = book_of(server, clock)
+    book = book_of(server, clock, jobs)
     assert await book.token(KEY) == "t1"
     server.fault = UpstreamFailed("up", "down")
     clock.advance(served - 0.1)
@@ -99,9 +104,9 @@ async def test_a_token_that_is_about_to_end_is_not_served(life: float, served: f
         await book.token(KEY)
 
 
-async def test_a_renewal_that_fails_leaves_the_old_token_in_service_and_is_not_repeated_at_once() -> None:
+async def test_a_renewal_that_fails_leaves_the_old_token_in_service_and_is_not_repeated_at_once(jobs: Jobs) -> None:
     server, clock = Server(life=300), ManualClock()
-    book = book_of(server, clock)
+    book = book_of(server, clock, jobs)
     await book.token(KEY)
     server.fault = UpstreamFailed("up", "down")
     clock.advance(150)
@@ -116,10 +121,10 @@ async def test_a_renewal_that_fails_leaves_the_old_token_in_service_and_is_not_r
     assert await book.token(KEY) == "t3"
 
 
-async def test_failures_are_remembered_for_longer_and_longer_up_to_a_minute() -> None:
+async def test_failures_are_remembered_for_longer_and_longer_up_to_a_minute(jobs: Jobs) -> None:
     server, clock = Server(), ManualClock()
     server.fault = UpstreamFailed("up", "down")
-    book = book_of(server, clock)
+    book = book_of(server, clock, jobs)
     pauses = []
     for _ in range(8):
         began, asked = clock.now, len(server.asked)
@@ -131,10 +136,10 @@ async def test_failures_are_remembered_for_longer_and_longer_up_to_a_minute() ->
     assert pauses == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 59.5]
 
 
-async def test_a_limit_of_the_token_server_is_kept() -> None:
+async def test_a_limit_of_the_token_server_is_kept(jobs: Jobs) -> None:
     server, clock = Server(), ManualClock()
     server.fault = RateLimited("up", "slow down", 30.0)
-    book = book_of(server, clock)
+    book = book_of(server, clock, jobs)
     for _ in range(3):
         with pytest.raises(RateLimited):
             await book.token(KEY)
@@ -144,9 +149,9 @@ async def test_a_limit_of_the_token_server_is_kept() -> None:
     assert await book.token(KEY) == "t2"
 
 
-async def test_a_refused_token_is_dropped_once_however_many_were_refused() -> None:
+async def test_a_refused_token_is_dropped_once_however_many_were_refused(jobs: Jobs) -> None:
     server = Server()
-    book = book_of(server, ManualClock())
+    book = book_of(server, ManualClock(), jobs)
     first = await book.token(KEY)
     book.drop(KEY, first)
     second = await book.token(KEY)
@@ -155,9 +160,9 @@ async def test_a_refused_token_is_dropped_once_however_many_were_refused() -> No
     assert len(server.asked) == 2
 
 
-async def test_tokens_are_kept_apart_by_everything_they_depend_on() -> None:
+async def test_tokens_are_kept_apart_by_everything_they_depend_on(jobs: Jobs) -> None:
     server = Server()
-    book = book_of(server, ManualClock())
+    book = book_of(server, ManualClock(), jobs)
     keys = [
         KEY,
         KEY._replace(realm="https://other.test/token"),
@@ -170,15 +175,42 @@ async def test_tokens_are_kept_apart_by_everything_they_depend_on() -> None:
     assert server.asked == keys
 
 
-async def test_closing_ends_what_is_in_the_air() -> None:
+async def test_what_is_in_the_air_ends_with_the_group_that_owns_it() -> None:
     server = Server()
     server.gate.clear()
-    book = book_of(server, ManualClock())
-    waiter = asyncio.create_task(book.token(KEY))
-    await settle()
-    await book.close()
+    async with task_group() as tasks:
+        book = book_of(server, ManualClock(), Jobs(tasks))
+        waiter = asyncio.create_task(book.token(KEY))
+        await settle()
     with pytest.raises(asyncio.CancelledError):
         await waiter
+
+
+async def test_a_bug_in_a_renewal_is_told_and_leaves_the_old_token_in_service(jobs: Jobs) -> None:
+    server, clock = Server(life=300), ManualClock()
+    book = book_of(server, clock, jobs)
+    await book.token(KEY)
+    clock.advance(150)
+    server.bug = ZeroDivisionError("a bug")
+    assert await book.token(KEY) == "t1"
+    await settle()
+    assert jobs.states["token renewal"].failures == 1
+    server.bug = None
+    assert await book.token(KEY) == "t1"
+    await settle()
+    assert await book.token(KEY) == "t3"
+
+
+async def test_a_fault_that_is_told_again_and_again_keeps_no_traceback(jobs: Jobs) -> None:
+    server = Server()
+    server.fault = UpstreamFailed("up", "down")
+    book = book_of(server, ManualClock(), jobs)
+    depths = []
+    for _ in range(5):
+        with pytest.raises(UpstreamFailed) as caught:
+            await book.token(KEY)
+        depths.append(len(caught.traceback))
+    assert len(set(depths[1:])) == 1
 
 
 def test_credentials_are_not_shown() -> None:

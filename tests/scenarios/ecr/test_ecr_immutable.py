@@ -28,7 +28,7 @@ async def revalidations(app: App, ecr: Ecr, name: str, tag: str, ahead: Clock) -
     for hours in range(2):  # the first revalidation is what makes anybody look at the repository
         ahead.ahead += 2 * HOUR / 10 if hours else 0
         assert (await app.manifest(f"{name}:{tag}")).status == 200
-    if looks := [task for task in asyncio.all_tasks() if task.get_name() == "ecr-repository"]:
+    if looks := [task for task in asyncio.all_tasks() if task.get_name() == "tag mutability"]:
         await asyncio.wait(looks)  # the pull did not wait for AWS
     before = len(ecr.up.requests("manifest"))
     for _ in range(5):

@@ -17,6 +17,8 @@ from proxy.config import load
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Repository
 from proxy.registries import Registries
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
 from proxy.upstream import ecr_aws
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
@@ -340,7 +342,8 @@ async def test_an_ecr_registry_under_a_name_of_ones_own_tells_its_push_times_too
     }
     config = tmp_path / "entrepot.yaml"
     config.write_text(yaml.safe_dump({"cache": {"path": str(tmp_path)}, "upstreams": {"images.test": upstream}}))
-    registries = Registries(load(config, {}).settings)
-    assert len(await registries.push_times(Repository("images.test", "team/app"))) == 30
-    assert pages.asked[0]["registryId"] == ACCOUNT
-    await registries.close()
+    async with task_group() as tasks:
+        registries = Registries(load(config, {}).settings, Jobs(tasks))
+        assert len(await registries.amazon.push_times(Repository("images.test", "team/app"))) == 30
+        assert pages.asked[0]["registryId"] == ACCOUNT
+        await registries.close()
