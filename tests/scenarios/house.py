@@ -14,12 +14,13 @@ from pathlib import Path
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
+from proxy.cache.lifecycle import PushTimes, no_push_times
 from proxy.cache.space import FreeSpaceRule
 from proxy.cache.threads import start_threads
 from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
-from proxy.core.names import Digest
+from proxy.core.names import Digest, Repository
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog
 from proxy.front.client import SenderRules
@@ -62,7 +63,8 @@ async def _at_once(_: float) -> None:
 
 
 class House:
-    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it."""
+    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it. ``shares`` and
+    ``push_times`` are the scene's to change."""
 
     cache: Cache
     catalog: SqliteCatalog
@@ -77,6 +79,8 @@ class House:
         self.upstream = upstream
         self.rules = rules
         self.clock = clock
+        self.shares: dict[str, ByteLimits] = {}  # budgets of upstreams
+        self.push_times: PushTimes = no_push_times  # as upstream tells them
         self._life: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._clients: list[Client] = []
@@ -176,7 +180,9 @@ class House:
 
         tasks = await stack.enter_async_context(task_group())
         cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills)
-        upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None)
+        upstreams = Upstreams(
+            registries, lambda repository, tag: False, lambda name: None, self.shares.get, self._ask_push_times
+        )
         self.cache = await start_cache(store, self.catalog, upstreams, cache_rules, threads, tasks, self.clock)
         stack.push_async_callback(self.cache.settle)
         self.access_log = AccessLog(None)
@@ -191,6 +197,9 @@ class House:
         tasks.create_task(self.cache.keep_house(self.clock))
         tasks.create_task(fast_path.sweep_silent())
         return listener, fast_path
+
+    async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
+        return await self.push_times(repository)
 
     def _registry(self) -> HttpRegistry:
         settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)
