@@ -173,6 +173,7 @@ class Entrepot:
         self.config = folder / "entrepot.yaml"
         self.log = folder / "entrepot.log"
         self.port = self.admin = 0
+        self._before = 0  # characters of the log when it was launched
         self._process: Process | None = None
         given = {
             "listen": "127.0.0.1:0",
@@ -194,20 +195,24 @@ class Entrepot:
 
     def launch(self) -> None:
         """Without waiting for anything."""
+        self._before = len(self.log.read_text()) if self.log.exists() else 0
         self._process = Process([*PROXY, "serve", "--config", str(self.config)], self.log)
 
     def start(self) -> None:
-        """Until it says where it listens, which is when it is ready. Raises ProcessFailed where it ends first."""
-        said = len(self.log.read_text()) if self.log.exists() else 0
+        """Until it is ready. Raises ProcessFailed where it ends first."""
         self.launch()
+        self.announced()
 
-        def announced() -> bool:
-            found = _ANNOUNCED.search(self.log.read_text(), said)
-            if found:
-                self.port, self.admin = int(found[1]), int(found[2])
-            return found is not None
+    def announced(self) -> None:
+        """Until the process that was launched last says where it listens, which is when it is ready. Raises
+        ProcessFailed where it ends first."""
+        self.process.wait_until(self._has_announced)
 
-        self.process.wait_until(announced)
+    def _has_announced(self) -> bool:
+        found = _ANNOUNCED.search(self.log.read_text(), self._before)
+        if found:
+            self.port, self.admin = int(found[1]), int(found[2])
+        return found is not None
 
     def stop(self) -> None:
         """Raises ProcessFailed where it does not end well."""

@@ -36,6 +36,10 @@ class Site:
         """Without waiting for anything."""
         await asyncio.to_thread(self._entrepot.launch)
 
+    async def announced(self) -> None:
+        """Until the process that was launched last says where it listens. Raises ProcessFailed where it ends first."""
+        await asyncio.to_thread(self._entrepot.announced)
+
     async def ended(self) -> int:
         """The exit status, when it ends by itself."""
         return await asyncio.to_thread(self._entrepot.process.ended)
