@@ -77,20 +77,20 @@ def test_kept_indexes_of_three_platforms_pull_whole_without_the_upstream(
 ) -> None:
     repository = "team/many"
     with Registry(tmp_path / "upstream", tmp_path / "storage").running() as registry:
-        _push_indexes(Layout(tmp_path / "layout"), registry, repository, 20)
-        more = {"lifecycle": [{"repositories": [f"{NAME}/team/*"], "policy": keep_newest(5)}]}
+        _push_indexes(Layout(tmp_path / "layout"), registry, repository, 8)
+        more = {"lifecycle": [{"repositories": [f"{NAME}/team/*"], "policy": keep_newest(3)}]}
         upstreams = {NAME: {"url": f"http://{registry.address}"}}
         with proxying(tmp_path / "entrepot", upstreams, **more) as proxy:
-            for number in range(20):
+            for number in range(8):
                 _mirror(proxy, repository, f"v{number}", new_store())
             applied = said(proxy, "lifecycle", "apply")
-            assert applied["summary"]["expired"] == 15
+            assert applied["summary"]["expired"] == 5
             gone = {tag for result in applied["previewResults"] for tag in result["imageTags"]}
-            assert gone == {f"v{number}" for number in range(15)}
-            # Five of: an index and three platforms, each with a manifest, a config and a layer; and one shared layer.
-            assert len(list((proxy.cache / "blobs").glob("*/*/*"))) == 5 * (1 + 3 * 3) + 1
+            assert gone == {f"v{number}" for number in range(5)}
+            # Three of: an index and three platforms, each with a manifest, a config and a layer; and one shared layer.
+            assert len(list((proxy.cache / "blobs").glob("*/*/*"))) == 3 * (1 + 3 * 3) + 1
             registry.stop()
-            for number in range(15, 20):
+            for number in range(5, 8):
                 _mirror(proxy, repository, f"v{number}", new_store())
 
 
