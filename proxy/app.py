@@ -19,7 +19,7 @@ from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.space import FreeSpaceRule
 from proxy.clock import steady_clock
-from proxy.composition import Service, ServiceRules, Surroundings, compose, start_jobs
+from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.budget import ByteLimits
 from proxy.core.freshness import TagRules
@@ -95,7 +95,7 @@ async def _run(
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     write_line = _access_log(logs) if log.isEnabledFor(logging.INFO) else None
-    around = Surroundings(upstreams, names, now, write_line)
+    around = Collaborators(upstreams, names, now, write_line)
     service = await compose(stack, settings.cache.path, service_rules(settings), around)
     lag = LoopLag()
     telemetry = Telemetry(service.cache, service.access_log, service.connections, registries, logs, lag)

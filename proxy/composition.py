@@ -48,7 +48,7 @@ class Service:
     jobs: Jobs
 
 
-class Surroundings(NamedTuple):
+class Collaborators(NamedTuple):
     """What the service is put into. ``jobs`` makes the jobs of its task group."""
 
     upstreams: Upstreams
@@ -58,7 +58,7 @@ class Surroundings(NamedTuple):
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
 
 
-async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Surroundings) -> Service:
+async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
     """Everything that is opened is closed by ``stack``, in reverse: first what is under way ends, then what it works
     with. Raises FolderRefused, StoreFailed."""
     fills = rules.cache.fills

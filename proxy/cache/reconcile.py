@@ -35,7 +35,7 @@ async def reconcile(holdings: Holdings, arriving: Callable[[Digest], bool], now:
         held = {content.digest: content for content in await holdings.catalog.between(prefix, prefix + "g")}
         for digest, size in stored:
             known = held.pop(digest, None)
-            if known is None and not arriving(digest):
+            if known is None and not arriving(digest) and await _unknown(holdings, digest):
                 await _adopt(holdings, digest, size, now, findings)
             elif known is not None and known.size != size:
                 await _drop(holdings, known, findings)
@@ -47,6 +47,11 @@ async def reconcile(holdings: Holdings, arriving: Callable[[Digest], bool], now:
     if findings != Findings():
         log.warning("store and catalog compared: %s", findings)
     return findings
+
+
+async def _unknown(holdings: Holdings, digest: Digest) -> bool:
+    """Looked at again: it may be just being committed, or have been since the catalog was asked."""
+    return not holdings.is_open(digest) and await holdings.catalog.content(digest) is None
 
 
 async def _present(holdings: Holdings, digest: Digest) -> bool:

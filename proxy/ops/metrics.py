@@ -20,7 +20,7 @@ class Family(NamedTuple):
     read: Callable[[], Mapping[tuple[str, ...], float]]
 
 
-class _Reader(Collector):
+class _FamilyCollector(Collector):
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = tuple(families)
 
@@ -40,7 +40,7 @@ class Metrics:
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Reader(families))
+        self._registry.register(_FamilyCollector(families))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 

@@ -22,9 +22,10 @@ from rich.console import Console
 from tests.bench import colds, hits, letting_go, start
 from tests.bench.bench import LONG, SHORT, Bench, opened
 from tests.bench.clients import WrongAnswer
-from tests.bench.contestants import OURS, NotStarted
+from tests.bench.contestants import OURS
 from tests.bench.measure import CoreTime, Row, Spread, Target
 from tests.bench.report import MET, Outcome, judged, table, write
+from tests.process import ProcessFailed
 
 Work = Callable[[Bench], list[Row]]
 
@@ -82,7 +83,7 @@ def _run(bench: Bench, works: Mapping[str, Work]) -> Outcome:
         begun = CoreTime.now()
         try:
             outcome.rows.extend(work(bench))
-        except (WrongAnswer, NotStarted, OSError) as failure:
+        except (WrongAnswer, ProcessFailed, OSError) as failure:
             outcome.failures[name] = str(failure)
             print(f"{name}: failed: {failure}", flush=True)
         outcome.rows.extend(_lag(name, bench))

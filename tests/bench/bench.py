@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.contestants import CONTESTANTS, Launch, Server, contest, registry, running
+from tests.bench import origin
+from tests.bench.contents import MIB, Contents
+from tests.bench.contestants import CONTESTANTS, Server, contest, registry
 from tests.bench.scrape import metric
-from tests.bench.shelf import MIB, EvictionClass, keys
+from tests.cast.authority import Authority
 from tests.ports import free_port
+from tests.process import listens, running
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000, 800)
 class Bench:
     folder: Path
     storage: Path  # docker-registry's folder with everything that is pulled
-    origin: str  # URL of the plain upstream
-    eviction_class: EvictionClass
+    upstream: str  # URL of the plain upstream
+    contents: Contents
     scale: Scale
     numbers: Iterator[int]
     lags: list[float] = field(default_factory=list)  # seconds; p99 of Entrepot's event loop at the end of a contest
@@ -50,7 +53,7 @@ class Bench:
         self, upstream: str = "", ca_file: Path | None = None, names: Sequence[str] = ()
     ) -> Iterator[list[Server]]:
         """All contestants, or the named, on empty caches in a folder of this contest."""
-        with contest(self.new_folder(), names or tuple(CONTESTANTS), upstream or self.origin, ca_file) as servers:
+        with contest(self.new_folder(), names or tuple(CONTESTANTS), upstream or self.upstream, ca_file) as servers:
             yield servers
             self.note_lag(servers)
 
@@ -64,18 +67,19 @@ class Bench:
         """An upstream with the same content that counts, and sends so many bytes per second."""
         port = free_port()
         limits = [f"--per-connection={per_connection}", f"--total={total}"]
-        command = [sys.executable, "-m", "tests.bench.origin", str(self.storage), str(port), *limits]
-        with running(Launch("limited", port, command, self.new_folder())) as server:
-            yield server
+        command = [sys.executable, origin.__file__, str(self.storage), str(port), *limits]
+        with running(command, self.new_folder() / "output.log", lambda: listens(port)) as process:
+            yield Server("limited", port, process.pid)
 
     @contextmanager
     def tls(self) -> Iterator[tuple[str, Path]]:
         """(URL, CA file) of an upstream with the same content over TLS."""
         folder = self.new_folder()
-        ca_file, certificate, key = keys(folder)
+        authority = Authority(folder)
+        certificate, key = authority.files()
         tls = {"tls": {"certificate": str(certificate), "key": str(key)}}
-        with running(registry(folder, self.storage, tls)) as server:
-            yield f"https://127.0.0.1:{server.port}", ca_file
+        with registry(folder, self.storage, tls) as server:
+            yield f"https://127.0.0.1:{server.port}", authority.ca_file
 
     def new_folder(self) -> Path:
         folder = self.folder / str(next(self.numbers))
@@ -88,17 +92,16 @@ def opened(folder: Path, scale: Scale) -> Iterator[Bench]:
     """A bench with its upstream running."""
     own, storage = folder / "origin", folder / "storage"
     own.mkdir()
-    with running(registry(own, storage)) as origin:
-        url = f"http://127.0.0.1:{origin.port}"
-        yield Bench(folder, storage, url, EvictionClass(origin.port), scale, itertools.count())
+    with registry(own, storage) as plain:
+        yield Bench(folder, storage, url(plain), Contents(plain.port), scale, itertools.count())
 
 
 def url(server: Server) -> str:
     return f"http://127.0.0.1:{server.port}"
 
 
-def counts(origin: Server, digest: str) -> tuple[int, int]:
+def counts(limited: Server, digest: str) -> tuple[int, int]:
     """(transfers of the blob that began at byte 0, body bytes sent of it) of a limited upstream."""
-    with urllib.request.urlopen(f"{url(origin)}/counts") as answer:
+    with urllib.request.urlopen(f"{url(limited)}/counts") as answer:
         said: dict[str, dict[str, int]] = json.load(answer)
     return said["transfers"].get(digest, 0), said["bytes"].get(digest, 0)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from tests.bench.bench import Bench, counts, url
 from tests.bench.clients import check, pull, pull_together, timed
+from tests.bench.contents import MIB
 from tests.bench.contestants import DISTRIBUTION, OURS, Server
 from tests.bench.measure import Row, Sample, Spread, Target, alternate, cpu_seconds, settle, warm_memory
-from tests.bench.shelf import MIB
 
 _GIGABIT = 125e6  # bytes per second
 _PER_CONNECTION = 80e6  # bytes per second
@@ -47,7 +47,7 @@ def together(bench: Bench) -> list[Row]:
     with bench.limited() as origin, bench.contest(url(origin)) as servers:
 
         def sample(server: Server, number: int) -> Sample:
-            alone, shared = (bench.eviction_class.blob(size, _BASE + 2 * number + which) for which in (0, 1))
+            alone, shared = (bench.contents.blob(size, _BASE + 2 * number + which) for which in (0, 1))
             _calm(server)
             apart = timed(lambda: pull(server.port, alone.path, size))
             apart += pull_together(server.port, alone.path, size, _CLIENTS)
@@ -98,7 +98,7 @@ def _cold(bench: Bench, servers: Sequence[Server], size: int = 0) -> dict[str, d
     _check(bench, servers)
 
     def sample(server: Server, number: int) -> Sample:
-        blob = bench.eviction_class.blob(size, _BASE + number)
+        blob = bench.contents.blob(size, _BASE + number)
         _calm(server)
         before = cpu_seconds(server.pid)
         seconds = timed(lambda: pull(server.port, blob.path, blob.size))
@@ -111,7 +111,7 @@ def _cold(bench: Bench, servers: Sequence[Server], size: int = 0) -> dict[str, d
 
 def _check(bench: Bench, servers: Sequence[Server]) -> None:
     """One cold pull of each server with its bytes compared; connections and tokens are warm from then on."""
-    blob = bench.eviction_class.blob(bench.scale.large, _BASE - 1)
+    blob = bench.contents.blob(bench.scale.large, _BASE - 1)
     for server in servers:
         check(server.port, blob.path, blob.digest)
 

@@ -4,30 +4,25 @@ Every contestant listens on a loopback port, caches one upstream in its own fold
 answers the same paths.
 """
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from tests.bench.clients import status_of
+from tests.cast.registry import Registry
 from tests.ports import free_port
+from tests.process import proxying, running
 
 OURS = "entrepot"
 NGINX = "nginx"
 DISTRIBUTION = "distribution"
 _DESCRIPTORS = 20_000
-_START_LIMIT = 30.0  # seconds
-
-
-class NotStarted(Exception):
-    """A server ended, or did not answer in time; the text is one line."""
+_QUIET = MappingProxyType({"log": {"level": "error", "accesslog": {"disabled": True}}})
 
 
 @dataclass(frozen=True)
@@ -42,85 +37,75 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Launch:
-    name: str
-    port: int
-    command: Sequence[str]
-    folder: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    ready: tuple[int, str] | None = None  # (port, path) that answers 200 when the server is ready; else /v2/
-    admin: int = 0  # Entrepot's other port
-
-
-@dataclass(frozen=True)
 class Server:
     """A server that answers."""
 
     name: str
     port: int
     pid: int
-    ready_after: float  # seconds from the start of the process
+    ready_after: float = 0.0  # seconds from the start of the process; of Entrepot only
     admin: int = 0  # Entrepot's other port
 
 
-def entrepot(setup: Setup) -> Launch:
-    port, admin = free_port(), free_port()
+@contextmanager
+def entrepot(setup: Setup) -> Iterator[Server]:
+    """Raises ProcessFailed."""
     upstream = {"url": setup.upstream} | ({"ca_file": str(setup.ca_file)} if setup.ca_file else {})
-    config = {
-        "listen": f"127.0.0.1:{port}",
-        "admin": f"127.0.0.1:{admin}",
+    settings = {
         "cache": {"path": str(setup.folder / "cache"), "max_size": "200GiB", "min_free": 0},
-        "upstreams": {"registry.test": upstream},
         "default_upstream": "registry.test",
         "limits": {"connections": _DESCRIPTORS, "connections_per_address": _DESCRIPTORS},
         "log": {"level": "warning"},
         **setup.more,
     }
-    command = [sys.executable, "-m", "proxy", "serve", "--config", _written(setup.folder / "entrepot.yaml", config)]
-    return Launch(OURS, port, command, setup.folder, ready=(admin, "/readyz"), admin=admin)
+    begun = time.monotonic()
+    with proxying(setup.folder, {"registry.test": upstream}, **settings) as proxy:
+        yield Server(OURS, proxy.port, proxy.process.pid, time.monotonic() - begun, proxy.admin)
 
 
-def distribution(setup: Setup) -> Launch:
-    """As a proxy of the upstream, with filesystem storage."""
+@contextmanager
+def distribution(setup: Setup) -> Iterator[Server]:
+    """As a proxy of the upstream, with filesystem storage. Raises ProcessFailed."""
     trust = {"SSL_CERT_FILE": str(setup.ca_file)} if setup.ca_file else {}
-    return _registry(DISTRIBUTION, setup.folder, setup.folder / "cache", trust, proxy={"remoteurl": setup.upstream})
+    settings = {**_QUIET, "proxy": {"remoteurl": setup.upstream}}
+    with Registry(setup.folder, _fast(setup.folder / "cache"), settings, trust).running() as found:
+        yield Server(DISTRIBUTION, found.port, found.pid)
 
 
-def registry(folder: Path, storage: Path, http: Mapping[str, object] | None = None) -> Launch:
-    """Distribution as a plain registry: the upstream of all."""
-    return _registry("origin", folder, storage, {}, http=http or {})
+@contextmanager
+def registry(folder: Path, storage: Path, http: Mapping[str, object] | None = None) -> Iterator[Server]:
+    """Distribution as a plain registry: the upstream of all. Raises ProcessFailed."""
+    with Registry(folder, _fast(storage), {**_QUIET, "http": http or {}}).running() as found:
+        yield Server("origin", found.port, found.pid)
 
 
-def _registry(
-    name: str,
-    folder: Path,
-    storage: Path,
-    environment: Mapping[str, str],
-    http: Mapping[str, object] | None = None,
-    proxy: Mapping[str, str] | None = None,
-) -> Launch:
+def _fast(storage: Path) -> Mapping[str, object]:
+    """As an operator would tune it."""
+    return {"filesystem": {"rootdirectory": str(storage)}, "cache": {"blobdescriptor": "inmemory"}}
+
+
+@contextmanager
+def nginx(setup: Setup) -> Iterator[Server]:
+    """proxy_cache as an operator would tune it for this use: kernel sends, kept upstream connections, the lock. Raises
+    ProcessFailed."""
     port = free_port()
-    tls = bool(http and "tls" in http)
-    config = {
-        "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(storage)}, "cache": {"blobdescriptor": "inmemory"}},
-        "http": {"addr": f"127.0.0.1:{port}", "secret": "bench", **(http or {})},
-    } | ({"proxy": proxy} if proxy else {})
-    command = ["docker-registry", "serve", _written(folder / "registry.yaml", config)]
-    return Launch(name, port, command, folder, environment, ready=(port, "") if tls else None)
+    path = setup.folder / "nginx.conf"
+    path.write_text(_nginx(setup, port))
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    command = [program, "-c", str(path), "-p", str(setup.folder), "-e", f"{setup.folder}/error.log"]
+    with running(command, setup.folder / "output.log", lambda: status_of(port, "/v2/") == 200) as process:
+        yield Server(NGINX, port, process.pid)
 
 
-def nginx(setup: Setup) -> Launch:
-    """proxy_cache as an operator would tune it for this use: kernel sends, kept upstream connections, the lock."""
-    port = free_port()
+def _nginx(setup: Setup, port: int) -> str:
+    """The configuration."""
     folder = setup.folder
     scheme, _, authority = setup.upstream.partition("://")
     trust = f"proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_trusted_certificate {setup.ca_file};"
     temporary = " ".join(
         f"{kind}_temp_path {folder}/temp-{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    text = f"""
+    return f"""
 daemon off; worker_processes auto; worker_rlimit_nofile {_DESCRIPTORS};
 pid {folder}/nginx.pid; error_log {folder}/error.log warn;
 {"user root;" if os.geteuid() == 0 else ""}
@@ -142,72 +127,21 @@ http {{
     }}
 }}
 """
-    path = folder / "nginx.conf"
-    path.write_text(text)
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    return Launch(NGINX, port, [program, "-c", str(path), "-p", str(folder), "-e", f"{folder}/error.log"], folder)
 
 
-CONTESTANTS: Mapping[str, Callable[[Setup], Launch]] = MappingProxyType(
+CONTESTANTS: Mapping[str, Callable[[Setup], AbstractContextManager[Server]]] = MappingProxyType(
     {OURS: entrepot, NGINX: nginx, DISTRIBUTION: distribution}
 )
 
 
 @contextmanager
-def running(launch: Launch) -> Iterator[Server]:
-    """Raises NotStarted."""
-    log = launch.folder / "output.log"
-    with log.open("wb") as output:
-        environment = os.environ | launch.environment
-        begun = time.monotonic()
-        process = subprocess.Popen(launch.command, stdout=output, stderr=output, env=environment)
-    try:
-        _wait_ready(launch, process, log)
-        yield Server(launch.name, launch.port, process.pid, time.monotonic() - begun, launch.admin)
-    finally:
-        _stop(process)
-
-
-@contextmanager
 def contest(folder: Path, names: Sequence[str], upstream: str, ca_file: Path | None = None) -> Iterator[list[Server]]:
-    """All named contestants on empty caches; Entrepot is left out, with a line, where it cannot be started."""
+    """All named contestants on empty caches. Raises ProcessFailed where one cannot be started."""
     with ExitStack() as stack:
         servers = []
         for name in names:
             own = folder / name
             own.mkdir()
             stack.callback(shutil.rmtree, own, ignore_errors=True)
-            try:
-                servers.append(stack.enter_context(running(CONTESTANTS[name](Setup(own, upstream, ca_file)))))
-            except NotStarted as failure:
-                if name != OURS:
-                    raise
-                print(f"{OURS}: skipped: {failure}", flush=True)
+            servers.append(stack.enter_context(CONTESTANTS[name](Setup(own, upstream, ca_file))))
         yield servers
-
-
-def _written(path: Path, config: Mapping[str, object]) -> str:
-    path.write_text(json.dumps(config, indent=1))  # JSON is YAML
-    return str(path)
-
-
-def _wait_ready(launch: Launch, process: subprocess.Popen[bytes], log: Path) -> None:
-    port, path = launch.ready or (launch.port, "/v2/")
-    deadline = time.monotonic() + _START_LIMIT
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            lines = log.read_text(errors="replace").strip().splitlines() or ["no output"]
-            raise NotStarted(f"exit {process.returncode}: {lines[-1][:200]}")
-        if status_of(port, path) == 200:
-            return
-        time.sleep(0.01)
-    raise NotStarted(f"not ready after {_START_LIMIT:.0f} s")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

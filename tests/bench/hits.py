@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from tests.bench.bench import Bench
 from tests.bench.clients import WrongAnswer, check, hammer, latencies, pull_together
+from tests.bench.contents import MIB, Content
 from tests.bench.contestants import DISTRIBUTION, NGINX, OURS, Server
 from tests.bench.measure import (
     Row,
@@ -21,7 +22,6 @@ from tests.bench.measure import (
     settle,
     threads,
 )
-from tests.bench.shelf import MIB, Content
 
 _PAUSE = 0.002  # seconds between two manifest hits of the latency probe
 _THREADS = 64
@@ -29,7 +29,7 @@ _THREADS = 64
 
 def large(bench: Bench) -> list[Row]:
     """Hits of a large blob, on 4 and on 64 connections."""
-    blob = bench.eviction_class.blob(bench.scale.large, 0)
+    blob = bench.contents.blob(bench.scale.large, 0)
     rows = []
     with bench.contest() as servers:
         _warm(servers, blob)
@@ -52,8 +52,8 @@ def large(bench: Bench) -> list[Row]:
 
 def small(bench: Bench) -> list[Row]:
     """Hits of a 4 KiB blob and of a manifest, by digest and by tag, on 64 keep-alive connections."""
-    blob = bench.eviction_class.blob(4096, 0)
-    manifest = bench.eviction_class.manifest(blob)
+    blob = bench.contents.blob(4096, 0)
+    manifest = bench.contents.manifest(blob)
     asked = {"4 KiB blob": blob, "manifest by digest": manifest.by_digest, "manifest by tag": manifest.by_tag}
     rows = []
     with bench.contest() as servers:
@@ -77,8 +77,8 @@ def small(bench: Bench) -> list[Row]:
 def crowd(bench: Bench) -> list[Row]:
     """Slow readers of one hot blob and idle keep-alive connections; a manifest hit meanwhile."""
     scale = bench.scale
-    blob = bench.eviction_class.blob(scale.large, 0)
-    manifest = bench.eviction_class.manifest(bench.eviction_class.blob(4096, 0)).by_digest
+    blob = bench.contents.blob(scale.large, 0)
+    manifest = bench.contents.manifest(bench.contents.blob(4096, 0)).by_digest
     values: dict[str, dict[str, Spread]] = {"p99": {}, "rss": {}, "threads": {}}
     with bench.contest(names=(OURS, NGINX)) as servers:
         _warm(servers, blob)

@@ -14,10 +14,10 @@ from proxy.cache.lifecycle import LastRun
 from proxy.storage.catalog import SqliteCatalog
 from tests.bench.bench import Bench
 from tests.bench.clients import WrongAnswer, check, latencies
-from tests.bench.contestants import OURS, Server, Setup, entrepot, running
+from tests.bench.contents import Content
+from tests.bench.contestants import OURS, Server, Setup, entrepot
 from tests.bench.measure import Row, Spread, Target, percentile
 from tests.bench.scrape import order
-from tests.bench.shelf import Content
 from tests.bench.stock import UPSTREAM, stock_images
 
 _IMAGES = 100  # of a repository
@@ -35,11 +35,11 @@ def under_hits(bench: Bench) -> list[Row]:
     """A manifest hit while a lifecycle run expires thousands of images."""
     per_round = bench.scale.expiring // (_IMAGES - _KEPT)
     names = [[f"round-{number}/app-{place}" for place in range(per_round)] for number in range(bench.scale.rounds)]
-    manifest = bench.eviction_class.manifest(bench.eviction_class.blob(4096, 0)).by_digest
+    manifest = bench.contents.manifest(bench.contents.blob(4096, 0)).by_digest
     quiet: list[float] = []
     busy: list[float] = []
     rates: list[float] = []
-    with running(entrepot(_setup(bench, [name for group in names for name in group]))) as server:
+    with entrepot(_setup(bench, [name for group in names for name in group])) as server:
         check(server.port, manifest.path, manifest.digest)
         for number, group in enumerate(names):
             quiet.append(_p99(latencies(server.port, manifest.path, bench.scale.samples, _PAUSE)))
@@ -89,12 +89,12 @@ def _hits_until(ended: threading.Event, server: Server, manifest: Content) -> li
 
 def _setup(bench: Bench, repositories: Sequence[str]) -> Setup:
     folder = bench.new_folder()
-    with running(entrepot(Setup(folder, bench.origin))):
+    with entrepot(Setup(folder, bench.upstream)):
         pass  # the folder is a cache's from now on
     stock_images(folder / "cache", repositories, _IMAGES)
     asyncio.run(_all_was_done_just_now(folder / "cache"))
     lifecycle = [{"repositories": [f"{UPSTREAM}/round-*"], "policy": {"rules": [_RULE]}}]
-    return Setup(folder, bench.origin, more={"lifecycle": lifecycle})
+    return Setup(folder, bench.upstream, more={"lifecycle": lifecycle})
 
 
 def _p99(seconds: Sequence[float]) -> float:

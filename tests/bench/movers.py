@@ -26,8 +26,9 @@ from typing import Any, NamedTuple, cast
 import aiohttp
 import uvloop
 
+from tests.bench.contents import MIB
 from tests.bench.measure import CoreTime, warm_memory
-from tests.bench.shelf import MIB, keys
+from tests.cast.authority import Authority
 
 KIB = 1024
 SIZE = 256 * MIB
@@ -293,15 +294,15 @@ def compare(movers: Mapping[str, Mover], rounds: int, tls: bool) -> Mapping[str,
         content.write_bytes(os.urandom(MIB) * (SIZE // MIB))
         with content.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        ca_file, certificate, key = keys(folder)
+        authority = Authority(folder)
         asked, told = multiprocessing.Pipe(duplex=False)
         sender = multiprocessing.Process(
-            target=send, args=(content, (certificate, key) if tls else None, told), daemon=True
+            target=send, args=(content, authority.files() if tls else None, told), daemon=True
         )
         sender.start()
         try:
             port = asked.recv()
-            trust = ssl.create_default_context(cafile=str(ca_file)) if tls else None
+            trust = ssl.create_default_context(cafile=str(authority.ca_file)) if tls else None
             with warm_memory(2 * SIZE):
                 for which, move in list(movers.items()) * rounds:
                     file_descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)

@@ -17,7 +17,7 @@ from proxy.core.names import Digest, Repository
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import Content
 from proxy.storage.recovery import NAME
-from tests.bench.shelf import MANIFEST_TYPE, REPOSITORY
+from tests.bench.contents import MANIFEST_TYPE, REPOSITORY
 
 UPSTREAM = "registry.test"
 SIZE = 1024  # bytes of each content

@@ -1,63 +1,76 @@
-"""A certificate authority of the test's own."""
+"""A certificate authority of the test's own, which nobody else trusts."""
 
 import ssl
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-@dataclass
+
 class Authority:
-    """``ca_file`` is what a client must trust."""
+    """``ca_file`` (PEM) is what a client must trust. ``key`` is given where it signs more than certificates."""
 
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = self._signed(_name("cast authority"), self._key.public_key(), [], days=30)
-        self.ca_file = self.folder / "ca.pem"
+    def __init__(self, folder: Path, key: Key | None = None) -> None:
+        self._folder = folder
+        self._key = key or _new_key()
+        self._subject = _name("cast authority")
+        authority = x509.BasicConstraints(ca=True, path_length=None)
+        unsigned = self._builder(self._subject, self._key, days=30).add_extension(authority, critical=True)
+        self._certificate = unsigned.sign(self._key, hashes.SHA256())
+        self.ca_file = folder / "ca.pem"
         self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    @property
+    def der(self) -> bytes:
+        """The certificate of the authority itself."""
+        return self._certificate.public_bytes(serialization.Encoding.DER)
 
     def server(self, address: str = "127.0.0.1", days: int = 30) -> ssl.SSLContext:
         """For a server at that IP address; negative ``days`` make a certificate that has expired."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.files(address, days))
+        return context
+
+    def files(self, address: str = "127.0.0.1", days: int = 30) -> tuple[Path, Path]:
+        """Certificate and key of such a server, which on loopback is ``localhost`` too; both PEM."""
+        key = _new_key()
         names: list[x509.GeneralName] = [x509.IPAddress(ip_address(address))]
-        certificate = self._signed(_name(address), key.public_key(), names, days)
-        chain = self.folder / f"{address}-{days}.pem"
-        chain.write_bytes(
+        if ip_address(address).is_loopback:
+            names.append(x509.DNSName("localhost"))
+        unsigned = self._builder(_name(address), key, days).add_extension(
+            x509.SubjectAlternativeName(names), critical=False
+        )
+        certificate = self._folder / f"{address}{days:+}.pem"
+        certificate.write_bytes(unsigned.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        secret = certificate.with_suffix(".key")
+        secret.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            + certificate.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
-        return context
+        return certificate, secret
 
-    def _signed(
-        self, name: x509.Name, key: ec.EllipticCurvePublicKey, names: list[x509.GeneralName], days: int
-    ) -> x509.Certificate:
+    def _builder(self, subject: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
         end = datetime.now(UTC) + timedelta(days=days)
-        issuer = name if not names else self._certificate.subject
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(issuer)
-            .public_key(key)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            x509.CertificateBuilder(subject_name=subject, issuer_name=self._subject, public_key=key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(end - timedelta(days=60))
             .not_valid_after(end)
-            .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(issuer, critical=False)
         )
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self._key, hashes.SHA256())
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def _name(common: str) -> x509.Name:

@@ -11,9 +11,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from proxy.cli import app
+from tests.cast.aws import ACCOUNT, REGION, aws_credentials, moto
 from tests.ports import free_port
-from tests.upstream.ecr_rig import ACCOUNT, REGION, moto
-from tests.upstream.test_ecr_aws import isolate_from_aws
 
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 OTHER = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
@@ -47,9 +46,7 @@ def order(url: str, operation: str, **given: str) -> None:
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    isolate_from_aws(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    aws_credentials(monkeypatch, tmp_path, SECRET)
 
 
 class Office:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import pty
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import yaml
 
 from proxy.core.names import Digest
 from tests.cast import FaultUpstream
+from tests.process import PROXY
 from tests.scenarios.client import Client, request
 from tests.scenarios.house import APP, NAME, blob_path, manifest_path
 from tests.scenarios.invariants import stored
@@ -60,7 +60,7 @@ class Person:
 
     async def _start(self, words: tuple[str, ...], env: dict[str, str], errors: int) -> asyncio.subprocess.Process:
         plain = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-        command = [sys.executable, "-m", "proxy", *words, "--config", str(self._config)]
+        command = [*PROXY, *words, "--config", str(self._config)]
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=errors, env={**plain, **env}

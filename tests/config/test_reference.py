@@ -10,8 +10,8 @@ import yaml
 
 from proxy.config import Settings, effective, json_schema, load
 from proxy.config.section import Section
+from tests.cast.authority import Authority
 from tests.config.cast import REFERENCE, Write, with_examples
-from tests.config.certificate import self_signed
 
 ENVIRON = {"HOME": "/home/me", "ARTIFACTS_USER": "me", "ARTIFACTS_PASSWORD": "s3cret"}
 POLICY = """{"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection":
@@ -22,7 +22,7 @@ POLICY = """{"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "select
 def uncommented(write: Write, tmp_path: Path) -> Path:
     for name in ("registry-password", "gitlab-user", "gitlab-password"):
         (tmp_path / name).write_text("hidden\n")
-    (tmp_path / "registry-ca.pem").write_bytes(self_signed())
+    Authority(tmp_path).ca_file.rename(tmp_path / "registry-ca.pem")
     (tmp_path / "lifecycle.json").write_text(POLICY)
     return write(with_examples(REFERENCE.read_text()).replace("/run/secrets", str(tmp_path)))
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.suite import READ_ONLY, build, check, go
-from tests.e2e.entrepot import get, proxying
 from tests.e2e.images import INDEX, MANIFEST
-from tests.e2e.process import listens, running
 from tests.ports import free_port
+from tests.process import get, listens, proxying, running
 
 pytestmark = [pytest.mark.conformance, pytest.mark.timeout(600)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.e2e.images import unpacked
-from tests.e2e.process import listens_on, run, running
+from tests.process import listens_on, run, running
 
 
 class Reference(NamedTuple):

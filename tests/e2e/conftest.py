@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.entrepot import Entrepot, proxying
-from tests.e2e.process import scratch
-from tests.e2e.registry import Registry, serving
+from tests.cast.registry import Registry
+from tests.e2e.scratch import scratch
 from tests.e2e.stock import HUB, NAME, Stock, stock
+from tests.process import Entrepot, proxying
 
 TOOLS = ["docker-registry", "skopeo", "podman", "containerd", "ctr", "dockerd", "docker", "runc"]
 
@@ -29,7 +29,7 @@ def images(clients_installed: None, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def upstream(images: Stock, tmp_path: Path) -> Iterator[Registry]:
-    with serving(tmp_path / "upstream", images.storage) as registry:
+    with Registry(tmp_path / "upstream", images.storage).running() as registry:
         yield registry
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.core.names import Digest
+from tests.cast.registry import Registry
 from tests.e2e.clients import Reference
 from tests.e2e.images import INDEX, Descriptor, Layout, noise
-from tests.e2e.process import run
-from tests.e2e.registry import serving
+from tests.process import run
 
 NAME = "registry.test"
 APP = Reference(NAME, "team/app", "v1")  # an index of two architectures
@@ -64,7 +64,7 @@ def stock(folder: Path) -> Stock:
     for image, descriptor in tagged.items():
         layout.tag(_name(image), descriptor)
     layout.tag("signature", signature)
-    with serving(folder / "filling", made.storage) as registry:
+    with Registry(folder / "filling", made.storage).running() as registry:
         for image in tagged:
             form = ["--format", "v2s2"] if image == OLD else ["--preserve-digests", "--all"]
             _push(layout, _name(image), f"{registry.address}/{image.repository}:{image.tag}", form)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cast.registry import Registry
 from tests.e2e import clients
 from tests.e2e.clients import Pull
-from tests.e2e.entrepot import Entrepot, proxying
 from tests.e2e.images import INDEX, MANIFEST
-from tests.e2e.process import run
-from tests.e2e.registry import Registry
 from tests.e2e.stock import APP, BIG, BIG_AGAIN, BIG_SIZE, GREETING, HUB, NEXT_APP, OLD, Stock, greeting
+from tests.process import Entrepot, proxying, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -52,7 +51,7 @@ def test_clients_of_all_kinds_at_once_cost_the_upstream_every_byte_once(
     """By one connection for each layer: what it has in its buffers when its rest goes to a second is sent twice."""
     upstreams, one = {BIG.registry: {"url": f"http://{upstream.address}"}}, {"transfers": {"per_blob": 1}}
     pulls = [*BY_REGISTRY, clients.skopeo_by_path]
-    with proxying(tmp_path / "entrepot", upstreams, more=one) as proxy, ThreadPoolExecutor(len(pulls)) as pool:
+    with proxying(tmp_path / "entrepot", upstreams, **one) as proxy, ThreadPoolExecutor(len(pulls)) as pool:
         started = [pool.submit(pull, new_store(), proxy.address, BIG, GREETING) for pull in pulls]
         assert [pulled.result() for pulled in started] == [greeting(BIG)] * len(pulls)
     upstream.stop()

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cast.registry import Registry
+from tests.cast.tokens import TokenServer
 from tests.e2e import clients
-from tests.e2e.entrepot import Entrepot, get, proxying
-from tests.e2e.process import ProcessFailed
-from tests.e2e.registry import Registry, serving
 from tests.e2e.stock import APP, GREETING, NAME, Stock, greeting
-from tests.e2e.tokens import TokenServer
+from tests.process import Entrepot, ProcessFailed, get, proxying
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -30,7 +29,7 @@ def tokens(tmp_path: Path) -> Iterator[TokenServer]:
 
 @pytest.fixture
 def guarded(images: Stock, tokens: TokenServer, tmp_path: Path) -> Iterator[Registry]:
-    with serving(tmp_path / "guarded", images.storage, tokens.registry_settings) as registry:
+    with Registry(tmp_path / "guarded", images.storage, tokens.registry_settings).running() as registry:
         yield registry
 
 
@@ -73,7 +72,7 @@ def test_a_password_file_opens_a_registry_that_asks_for_basic_credentials(
 ) -> None:
     (tmp_path / "htpasswd").write_text(HTPASSWD)
     auth = {"htpasswd": {"realm": "basic", "path": str(tmp_path / "htpasswd")}}
-    with serving(tmp_path / "guarded", images.storage, auth) as registry:
+    with Registry(tmp_path / "guarded", images.storage, {"auth": auth}).running() as registry:
         assert get(registry.port, "/v2/").status == 401
         with _signed_in(tmp_path, registry.address, PASSWORD) as proxy:
             assert clients.skopeo_by_path(new_store(), proxy.address, APP, GREETING) == greeting(APP)
@@ -85,7 +84,7 @@ def test_a_wrong_password_is_a_refusal_and_is_not_shown(
 ) -> None:
     (tmp_path / "htpasswd").write_text(HTPASSWD)
     auth = {"htpasswd": {"realm": "basic", "path": str(tmp_path / "htpasswd")}}
-    with serving(tmp_path / "guarded", images.storage, auth) as registry:
+    with Registry(tmp_path / "guarded", images.storage, {"auth": auth}).running() as registry:
         with _signed_in(tmp_path, registry.address, "open barley") as proxy:
             with pytest.raises(ProcessFailed):
                 clients.skopeo_by_path(new_store(), proxy.address, APP, GREETING)
@@ -98,7 +97,7 @@ def test_a_wrong_password_is_a_refusal_and_is_not_shown(
 def test_credentials_buy_a_token_at_the_realm_that_the_registry_names(images: Stock, tmp_path: Path) -> None:
     with (
         TokenServer(tmp_path, (USER, PASSWORD)).serving() as tokens,
-        serving(tmp_path / "guarded", images.storage, tokens.registry_settings) as registry,
+        Registry(tmp_path / "guarded", images.storage, tokens.registry_settings).running() as registry,
         _signed_in(tmp_path, registry.address, PASSWORD, realms=[tokens.host]) as proxy,
     ):
         assert proxy.get(f"/v2/{NAME}/{APP.repository}/manifests/{APP.tag}").status == 200

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cast.aws import REGION, PrivateRegistry, aws_credentials, make_bucket, moto, password_of
 from tests.e2e import clients
 from tests.e2e.clients import Pull, Reference
-from tests.e2e.entrepot import Entrepot, get, proxying
-from tests.e2e.process import run
 from tests.e2e.stock import APP, GREETING, Stock, greeting
-from tests.upstream.ecr_rig import REGION, PrivateRegistry, make_bucket, moto, password_of
-from tests.upstream.test_ecr_aws import isolate_from_aws
+from tests.process import Entrepot, get, proxying, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(300)]
 
@@ -29,9 +27,7 @@ def behind() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def aws(behind: ExitStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    isolate_from_aws(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-key")
+    aws_credentials(monkeypatch, tmp_path, "canary-secret-key")
     return behind.enter_context(moto(tmp_path))
 
 

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.cast.registry import Registry
 from tests.e2e import clients
 from tests.e2e.clients import Reference
-from tests.e2e.entrepot import Entrepot, get, proxying
 from tests.e2e.images import Layout, noise
-from tests.e2e.process import run
-from tests.e2e.registry import Registry, serving
 from tests.e2e.stock import APP, GREETING, NAME, NEXT_APP, Stock, greeting
+from tests.process import Entrepot, get, proxying, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(300)]
 
@@ -32,20 +29,14 @@ def keep_newest(count: int) -> dict[str, Any]:
     return {"rules": [{**rule, "description": "keep the newest images of each repository, expire all others"}]}
 
 
-def entrepot(proxy: Entrepot, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command to the running proxy."""
-    argv = [sys.executable, "-m", "proxy", *words, "--config", str(proxy.config)]
-    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
-
-
 def said(proxy: Entrepot, *words: str) -> Any:
-    done = entrepot(proxy, *words, "--json")
+    done = proxy.command(*words, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def cache_bytes(proxy: Entrepot) -> int:
-    return sum(path.stat().st_size for path in (proxy.log.parent / "cache" / "blobs").glob("*/*/*"))
+    return sum(path.stat().st_size for path in (proxy.cache / "blobs").glob("*/*/*"))
 
 
 def test_of_two_images_that_share_a_layer_one_expires_and_the_other_pulls_without_the_upstream(
@@ -53,7 +44,7 @@ def test_of_two_images_that_share_a_layer_one_expires_and_the_other_pulls_withou
 ) -> None:
     more = {"lifecycle": [{"repositories": [f"{NAME}/*"], "policy": keep_newest(1)}]}
     upstreams = {NAME: {"url": f"http://{upstream.address}"}}
-    with proxying(tmp_path / "entrepot", upstreams, more=more) as proxy:
+    with proxying(tmp_path / "entrepot", upstreams, **more) as proxy:
         for image in (APP, NEXT_APP):
             assert clients.skopeo_by_path(new_store(), proxy.address, image, GREETING) == greeting(image)
         before = cache_bytes(proxy)
@@ -75,7 +66,7 @@ def test_a_pull_by_digest_survives_as_long_as_no_policy_speaks_of_it(
     source = f"docker://{proxy.address}/{NAME}/{APP.repository}@{images.app_image['digest']}"
     copy = ["skopeo", "copy", "--src-tls-verify=false", "--preserve-digests", source]
     run([*copy, f"oci:{new_store() / 'out'}:x"])
-    done = entrepot(proxy, "lifecycle", "apply")
+    done = proxy.command("lifecycle", "apply")
     assert (done.returncode, done.stdout) == (0, "no lifecycle policies are configured: nothing goes but for space\n")
     upstream.stop()
     run([*copy, f"oci:{new_store() / 'out'}:x"])
@@ -85,21 +76,21 @@ def test_kept_indexes_of_three_platforms_pull_whole_without_the_upstream(
     clients_installed: None, tmp_path: Path, new_store: NewStore
 ) -> None:
     repository = "team/many"
-    with serving(tmp_path / "upstream", tmp_path / "storage") as registry:
-        _push_indexes(Layout(tmp_path / "layout"), registry, repository, 20)
-        more = {"lifecycle": [{"repositories": [f"{NAME}/team/*"], "policy": keep_newest(5)}]}
+    with Registry(tmp_path / "upstream", tmp_path / "storage").running() as registry:
+        _push_indexes(Layout(tmp_path / "layout"), registry, repository, 8)
+        more = {"lifecycle": [{"repositories": [f"{NAME}/team/*"], "policy": keep_newest(3)}]}
         upstreams = {NAME: {"url": f"http://{registry.address}"}}
-        with proxying(tmp_path / "entrepot", upstreams, more=more) as proxy:
-            for number in range(20):
+        with proxying(tmp_path / "entrepot", upstreams, **more) as proxy:
+            for number in range(8):
                 _mirror(proxy, repository, f"v{number}", new_store())
             applied = said(proxy, "lifecycle", "apply")
-            assert applied["summary"]["expired"] == 15
+            assert applied["summary"]["expired"] == 5
             gone = {tag for result in applied["previewResults"] for tag in result["imageTags"]}
-            assert gone == {f"v{number}" for number in range(15)}
-            # Five of: an index and three platforms, each with a manifest, a config and a layer; and one shared layer.
-            assert len(list((proxy.log.parent / "cache" / "blobs").glob("*/*/*"))) == 5 * (1 + 3 * 3) + 1
+            assert gone == {f"v{number}" for number in range(5)}
+            # Three of: an index and three platforms, each with a manifest, a config and a layer; and one shared layer.
+            assert len(list((proxy.cache / "blobs").glob("*/*/*"))) == 3 * (1 + 3 * 3) + 1
             registry.stop()
-            for number in range(15, 20):
+            for number in range(5, 8):
                 _mirror(proxy, repository, f"v{number}", new_store())
 
 
@@ -109,18 +100,18 @@ def test_commands_about_single_contents(
     pull = clients.skopeo_by_path
     for image in (APP, NEXT_APP):
         pull(new_store(), proxy.address, image, GREETING)
-    assert entrepot(proxy, "pin", "--list").stdout == "nothing is pinned\n"
-    assert entrepot(proxy, "pin", str(APP)).returncode == 0
+    assert proxy.command("pin", "--list").stdout == "nothing is pinned\n"
+    assert proxy.command("pin", str(APP)).returncode == 0
     assert said(proxy, "pin", "--list") == [{"pattern": str(APP), "origin": "command"}]
-    asked = entrepot(proxy, "purge", str(NEXT_APP))
+    asked = proxy.command("purge", str(NEXT_APP))
     assert (asked.returncode, "--yes" in asked.stderr) == (2, True)
-    refused = entrepot(proxy, "purge", str(APP), "--yes")
+    refused = proxy.command("purge", str(APP), "--yes")
     assert (refused.returncode, "1 stay" in refused.stdout) == (1, True)
     purged = said(proxy, "purge", str(NEXT_APP), "--yes")
     assert [each["imageTags"] for each in purged["purged"]] == [["v2"]]
-    assert entrepot(proxy, "purge", str(NEXT_APP), "--yes").stdout == f"nothing held matches {NEXT_APP}\n"
-    assert entrepot(proxy, "unpin", str(APP)).returncode == 0
-    assert entrepot(proxy, "unpin", str(APP)).returncode == 1
+    assert proxy.command("purge", str(NEXT_APP), "--yes").stdout == f"nothing held matches {NEXT_APP}\n"
+    assert proxy.command("unpin", str(APP)).returncode == 0
+    assert proxy.command("unpin", str(APP)).returncode == 1
     whole = said(proxy, "purge", f"{NAME}/*", "--yes")
     assert whole["summary"]["purged"] == 2, "the index and the image of it that was pulled"
     assert cache_bytes(proxy) == 0
@@ -142,11 +133,11 @@ def test_a_verification_finds_what_went_bad_and_the_next_pull_heals_it(
             file.seek(1000)
             file.write(b"rot")
         os.utime(path, ns=(seal, seal))
-        found = entrepot(proxy, "verify")
+        found = proxy.command("verify")
         assert found.returncode == 1
         assert images.shared_layer in found.stdout
         assert clients.skopeo_by_path(new_store(), proxy.address, APP, GREETING) == greeting(APP)
-        assert entrepot(proxy, "verify").returncode == 0
+        assert proxy.command("verify").returncode == 0
         # The log tells of the content that was bad, as it must.
         proxy.log.write_text(proxy.log.read_text().replace("Traceback", "traceback"))
 
@@ -155,7 +146,7 @@ def test_a_reload_with_a_bad_policy_keeps_the_old_one(upstream: Registry, tmp_pa
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps(keep_newest(1)))
     more = {"lifecycle": [{"repositories": [f"{NAME}/*"], "policy_file": str(policy)}]}
-    with proxying(tmp_path / "entrepot", {NAME: {"url": f"http://{upstream.address}"}}, more=more) as proxy:
+    with proxying(tmp_path / "entrepot", {NAME: {"url": f"http://{upstream.address}"}}, **more) as proxy:
         for image in (APP, NEXT_APP):
             clients.skopeo_by_path(new_store(), proxy.address, image, GREETING)
         policy.write_text(json.dumps(keep_newest(0)))
@@ -168,11 +159,9 @@ def test_a_reload_with_a_bad_policy_keeps_the_old_one(upstream: Registry, tmp_pa
 
 
 def test_commands_say_so_where_nothing_runs(tmp_path: Path) -> None:
-    config = tmp_path / "entrepot.yaml"
-    config.write_text("admin: 127.0.0.1:1\n")
-    nobody = Entrepot(1, 1, tmp_path / "entrepot.log")
+    nobody = Entrepot(tmp_path, {"admin": "127.0.0.1:1"})
     for words in (["verify"], ["purge", "a/b", "--yes"], ["pin", "--list"], ["lifecycle", "preview"]):
-        done = entrepot(nobody, *words)
+        done = nobody.command(*words)
         assert done.returncode == 1, words
         assert "is it running" in done.stderr
         assert "Traceback" not in done.stderr
@@ -188,7 +177,7 @@ def _expiring(proxy: Entrepot) -> int:
 def _reloads(proxy: Entrepot, result: str) -> int:
     """Sends the signal, and waits until a reload has ended so."""
     before = _counted(proxy, result)
-    os.kill(_pid(proxy), signal.SIGHUP)
+    proxy.process.signal(signal.SIGHUP)
     while (now := _counted(proxy, result)) == before:
         pass
     return now
@@ -199,14 +188,6 @@ def _counted(proxy: Entrepot, result: str) -> int:
     found = re.search(rf'entrepot_reloads_total{{result="{result}"}} ([0-9.]+)', text)
     assert found is not None
     return int(float(found[1]))
-
-
-def _pid(proxy: Entrepot) -> int:
-    """The process that was started with this configuration."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and str(proxy.config) in (entry / "cmdline").read_bytes().decode().split("\0"):
-            return int(entry.name)
-    raise AssertionError("not running")
 
 
 def _push_indexes(layout: Layout, registry: Registry, repository: str, count: int) -> None:

@@ -20,9 +20,8 @@ from proxy.ops.doctor_steps import Step, Verdict, healthy
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
+from tests.cast.aws import PublicRegistry, aws_credentials, isolate_from_aws
 from tests.ports import free_port
-from tests.upstream.ecr_rig import PublicRegistry
-from tests.upstream.test_ecr_aws import isolate_from_aws
 
 CONFIG = Digest.of(b"{}")
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"digest": CONFIG}}).encode()
@@ -211,9 +210,7 @@ async def test_missing_aws_credentials_stop_what_needs_them_and_nothing_else(
 async def test_aws_credentials_and_token_are_told_without_secrets(
     host: Host, handler: Handler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    isolate_from_aws(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-key")
+    aws_credentials(monkeypatch, tmp_path, "canary-secret-key")
     async with PublicRegistry() as public, SmallSts() as sts_url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_url)
         aws = Aws(AwsIdentity("us-east-1", endpoint_url=public.url))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +12,10 @@ import yaml
 
 from tests.cast import FaultUpstream
 from tests.cast.authority import Authority
+from tests.cast.aws import REGION, AwsDoor, Place, aws_door, password_of, private_ecr
 from tests.ports import free_port
-from tests.upstream.ecr_rig import REGION, AwsDoor, PrivateRegistry, make_bucket, moto, password_of
-from tests.upstream.test_ecr_aws import isolate_from_aws
-from tests.upstream.test_ecr_registry import Place, needs_registry, push
+from tests.process import PROXY
+from tests.upstream.test_ecr_registry import needs_registry, push
 
 HOST = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
 ROLE = "arn:aws:iam::222222222222:role/pull"
@@ -26,24 +25,16 @@ LAYER = b"a layer"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("ecr")
-    with moto(folder) as moto_url:
-        make_bucket(moto_url, "layers")
-        registry = PrivateRegistry(folder, moto_url, "layers")
-        with registry.running():
-            asyncio.run(push(Place(moto_url, registry), "team/app", "v1", LAYER))
-            yield Place(moto_url, registry)
+    with private_ecr(tmp_path_factory.mktemp("ecr")) as place:
+        asyncio.run(push(place, "team/app", "v1", LAYER))
+        yield place
 
 
 @pytest.fixture
 async def aws(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[AwsDoor]:
-    isolate_from_aws(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     place.registry.accept(password_of())
-    async with AwsDoor(place.moto_url) as handler:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handler.url)
-        yield handler
+    async with aws_door(place.moto_url, monkeypatch, tmp_path, SECRET) as door:
+        yield door
 
 
 class Examined(NamedTuple):
@@ -71,7 +62,7 @@ class Office:
         config = self._folder / "entrepot.yaml"
         cache = {"path": str(self._folder / "cache"), "max_size": "1MiB"}
         config.write_text(yaml.safe_dump({"cache": cache, "upstreams": upstreams}))
-        command = [sys.executable, "-m", "proxy", "doctor", "--config", str(config), *arguments]
+        command = [*PROXY, "doctor", "--config", str(config), *arguments]
         pipe = asyncio.subprocess.PIPE
         environment = {**os.environ, "COLUMNS": str(columns)}
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)

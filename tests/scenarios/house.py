@@ -13,14 +13,15 @@ from pathlib import Path
 from proxy.cache.engine import Cache, CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
+from proxy.cache.lifecycle import PushTimes, no_push_times
 from proxy.cache.sources import Source
 from proxy.cache.space import FreeSpaceRule
-from proxy.composition import ServiceRules, Surroundings, compose, start_jobs
+from proxy.composition import Collaborators, ServiceRules, compose, start_jobs
 from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
-from proxy.core.names import Digest
+from proxy.core.names import Digest, Repository
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog
 from proxy.front.client import SenderRules
@@ -64,7 +65,8 @@ async def _at_once(_: float) -> None:
 
 
 class House:
-    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it."""
+    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it. ``shares`` and
+    ``push_times`` are the scene's to change."""
 
     cache: Cache
     catalog: SqliteCatalog
@@ -79,6 +81,8 @@ class House:
         self.upstream = upstream
         self.rules = rules
         self.clock = clock
+        self.shares: dict[str, ByteLimits] = {}  # budgets of upstreams
+        self.push_times: PushTimes = no_push_times  # as upstream tells them
         self._life: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._clients: list[Client] = []
@@ -169,8 +173,15 @@ class House:
             return registry
 
         cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills)
-        upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None, homes=rules.homes)
-        around = Surroundings(upstreams, UpstreamNames.of({NAME}, None), self.clock)
+        upstreams = Upstreams(
+            registries,
+            lambda repository, tag: False,
+            lambda name: None,
+            self.shares.get,
+            self._ask_push_times,
+            rules.homes,
+        )
+        around = Collaborators(upstreams, UpstreamNames.of({NAME}, None), self.clock)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
         self.places, self.handler, self.fast_path = service.connections, service.handler, service.fast_path
@@ -178,6 +189,9 @@ class House:
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
         return listener, self.fast_path
+
+    async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
+        return await self.push_times(repository)
 
     def _registry(self, jobs: Jobs) -> HttpRegistry:
         settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)

@@ -311,7 +311,7 @@ def _spoil(folder: Path, digest: Digest, content: bytes) -> None:
 
 
 async def test_an_upstream_above_its_own_budget_makes_room_among_its_own(
-    house: House, upstream: FaultUpstream, clock: ManualClock, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+    house: House, upstream: FaultUpstream, clock: ManualClock, some_bytes: Bytes
 ) -> None:
     elsewhere = some_bytes(MiB)
     other = Repository("other.test", APP)
@@ -321,7 +321,7 @@ async def test_an_upstream_above_its_own_budget_makes_room_among_its_own(
     assert reservation is not None
     content = Content(Digest.of(elsewhere), MiB, "", 1.0, 1.0, other.upstream)
     await house.cache.holdings.commit(ingest, content, Provenance(other), reservation)
-    monkeypatch.setattr(house.cache.space, "_shares", {NAME: ByteLimits(10 * MiB)}.get)
+    house.shares[NAME] = ByteLimits(10 * MiB)
     images = []
     for number in range(6):
         clock.advance(1)

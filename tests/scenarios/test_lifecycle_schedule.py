@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cache.lifecycle import Lifecycle, LifecycleRules
+from proxy.cache.lifecycle import Lifecycle, LifecycleRules, no_push_times
 from proxy.core.errors import StoreFailed
 from proxy.core.lifecycle import parse_extended_policy
 from proxy.core.names import Digest, Repository
@@ -222,7 +222,7 @@ async def test_a_run_that_fails_does_not_stop_the_next_one_nor_the_pulls(
 
 
 async def test_what_a_run_did_before_it_failed_is_done_and_the_next_one_does_the_rest(
-    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule
 ) -> None:
     lifecycle = under_rules(house)
     _, first = await pull_versions(house, upstream, clock, "v1", "v2", repository="team/a")
@@ -233,10 +233,10 @@ async def test_what_a_run_did_before_it_failed_is_done_and_the_next_one_does_the
             raise RuntimeError("its upstream is in a bad state")
         return {}
 
-    with monkeypatch.context() as patched:
-        patched.setattr(lifecycle, "_push_times", fails_at_the_second)
-        await schedule.first_run()
-        await schedule.waits(HOUR)
+    house.push_times = fails_at_the_second
+    await schedule.first_run()
+    await schedule.waits(HOUR)
+    house.push_times = no_push_times
     assert lifecycle.runs["failed"] == 1
     assert set(stored(house.folder)) == first.all | before.all | second.all
     await schedule.waits(0.0)
@@ -245,11 +245,11 @@ async def test_what_a_run_did_before_it_failed_is_done_and_the_next_one_does_the
 
 
 async def test_a_run_that_takes_longer_than_the_interval_is_followed_by_the_next_and_never_joined_by_it(
-    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule
 ) -> None:
     lifecycle = under_rules(house)
     await pull_versions(house, upstream, clock, "v1", "v2")
-    monkeypatch.setattr(lifecycle, "_push_times", gate := Gate())
+    house.push_times = gate = Gate()
     await schedule.first_run()
     await gate.reached.wait()
     clock.advance(3 * HOUR)
@@ -264,11 +264,11 @@ async def test_a_run_that_takes_longer_than_the_interval_is_followed_by_the_next
 
 
 async def test_an_order_in_the_middle_of_a_run_takes_nothing_twice(
-    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule
 ) -> None:
     lifecycle = under_rules(house)
     *_, new = await pull_versions(house, upstream, clock, "v1", "v2", "v3")
-    monkeypatch.setattr(lifecycle, "_push_times", gate := Gate())
+    house.push_times = gate = Gate()
     await schedule.first_run()
     await gate.reached.wait()
     order = asyncio.create_task(expired(lifecycle))
@@ -299,12 +299,12 @@ async def test_a_shorter_interval_counts_at_once(
 
 
 async def test_a_run_ends_under_the_rules_it_began_with(
-    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule
 ) -> None:
     lifecycle = under_rules(house)
     for repository in ("team/a", "team/b"):
         await pull_versions(house, upstream, clock, "v1", "v2", repository=repository)
-    monkeypatch.setattr(lifecycle, "_push_times", gate := Gate())
+    house.push_times = gate = Gate()
     await schedule.first_run()
     await gate.reached.wait()
     under_rules(house, 100, interval=2 * HOUR)
@@ -314,16 +314,17 @@ async def test_a_run_ends_under_the_rules_it_began_with(
 
 
 async def test_a_stop_while_a_run_waits_for_its_upstream_ends_it_and_the_next_start_does_it_all(
-    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+    house: House, upstream: FaultUpstream, clock: ManualClock, schedule: Schedule
 ) -> None:
     lifecycle = under_rules(house)
     _, new = await pull_versions(house, upstream, clock, "v1", "v2")
-    monkeypatch.setattr(lifecycle, "_push_times", gate := Gate())
+    house.push_times = gate = Gate()
     await schedule.first_run()
     await gate.reached.wait()
     await house.stop()
     assert schedule.ended.is_set()
     assert gate.at_once == 0
+    house.push_times = no_push_times
     await house.start()
     lifecycle = under_rules(house)
     await schedule.first_run()

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import os
 import subprocess
 import sys
 import time
@@ -31,8 +30,8 @@ from proxy.upstream.ecr_aws import Aws, client_options
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.ecr_tokens import EcrTokenBook
+from tests.cast.aws import ACCOUNT, OTHER_ACCOUNT, REGION, AwsDoor, aws_door, moto, password_of
 from tests.ports import free_port
-from tests.upstream.ecr_rig import ACCOUNT, OTHER_ACCOUNT, REGION, AwsDoor, moto, password_of
 
 ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/pull"
 SECRET = "canary-secret-key"
@@ -46,22 +45,8 @@ def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def door(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[AwsDoor]:
-    isolate_from_aws(monkeypatch, tmp_path)
-    async with AwsDoor(moto_url) as door:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", door.url)
+    async with aws_door(moto_url, monkeypatch, tmp_path, SECRET) as door:
         yield door
-
-
-def isolate_from_aws(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    """Nothing that this machine knows of AWS is seen."""
-    for key in [key for key in os.environ if key.startswith(("AWS_", "BOTO"))]:
-        monkeypatch.delenv(key)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(home / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 def at(door: AwsDoor, role_arn: str = "", external_id: str = "", profile: str = "") -> AwsIdentity:

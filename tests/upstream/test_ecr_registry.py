@@ -30,28 +30,23 @@ from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.settings import RegistrySettings, Timing
 from proxy.upstream.token_server import TokenServer
-from tests.upstream.ecr_rig import (
-    DOCKER_REGISTRY,
+from tests.cast.aws import (
     OTHER_ACCOUNT,
     REGION,
     AwsDoor,
-    PrivateRegistry,
+    Place,
     PublicRegistry,
+    aws_door,
     basic,
-    make_bucket,
-    moto,
+    isolate_from_aws,
     password_of,
+    private_ecr,
 )
-from tests.upstream.test_ecr_aws import isolate_from_aws
+from tests.cast.registry import DOCKER_REGISTRY
 
 UPSTREAM = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
 
 needs_registry = pytest.mark.skipif(DOCKER_REGISTRY is None, reason="needs Debian's docker-registry")
-
-
-class Place(NamedTuple):
-    moto_url: str
-    registry: PrivateRegistry
 
 
 class SettableClock:
@@ -66,22 +61,14 @@ class SettableClock:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("ecr")
-    with moto(folder) as moto_url:
-        make_bucket(moto_url, "layers")
-        registry = PrivateRegistry(folder, moto_url, "layers")
-        with registry.running():
-            yield Place(moto_url, registry)
+    with private_ecr(tmp_path_factory.mktemp("ecr")) as place:
+        yield place
 
 
 @pytest.fixture
 async def door(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[AwsDoor]:
-    isolate_from_aws(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     place.registry.accept(password_of())
-    async with AwsDoor(place.moto_url) as door:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", door.url)
+    async with aws_door(place.moto_url, monkeypatch, tmp_path) as door:
         yield door
 
 

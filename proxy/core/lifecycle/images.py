@@ -44,7 +44,7 @@ def images_from_json(text: str) -> list[Image]:
         document = document["imageDetails"]
     if not isinstance(document, list):
         raise ImagesInvalid(None, "", f"must be a list, not {type_name(document)}")
-    images = [_image(_Entry(value, index)) for index, value in enumerate(document)]
+    images = [_image(_GivenImage(value, index)) for index, value in enumerate(document)]
     seen: set[tuple[str, str]] = set()
     for index, image in enumerate(images):
         if (image.repository, image.digest) in seen:
@@ -53,7 +53,7 @@ def images_from_json(text: str) -> list[Image]:
     return images
 
 
-def _image(entry: "_Entry") -> Image:
+def _image(entry: "_GivenImage") -> Image:
     digest, pushed_at = entry.text("imageDigest"), entry.time("imagePushedAt")
     if not digest:
         raise entry.fault("imageDigest", "is required")
@@ -75,7 +75,7 @@ def _image(entry: "_Entry") -> Image:
     )
 
 
-def _storage_class(entry: "_Entry") -> StorageClass:
+def _storage_class(entry: "_GivenImage") -> StorageClass:
     """ImageDetail has no class but a status; an image that is being restored has not left the archive yet."""
     given = entry.text("storageClass")
     if given is None:
@@ -87,7 +87,7 @@ def _storage_class(entry: "_Entry") -> StorageClass:
         raise entry.fault("storageClass", f"must be one of {', '.join(StorageClass)}") from None
 
 
-class _Entry:
+class _GivenImage:
     """One image of the list. A member that is absent or null is None, empty or 0."""
 
     def __init__(self, value: object, index: int) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cast import FaultUpstream
+from tests.cast.aws import AwsDoor, aws_door, isolate_from_aws, moto
 from tests.scenarios.ecr.stage import HOST, App, Clock, Ecr, running, upstream_of
-from tests.upstream.ecr_rig import AwsDoor, moto
-from tests.upstream.test_ecr_aws import isolate_from_aws
 
 SECRET = "canary-secret-key"
 
@@ -27,14 +26,11 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 async def aws(
-    moto_url: str, no_aws: None, nothing_stays: None, monkeypatch: pytest.MonkeyPatch
+    moto_url: str, nothing_stays: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[AwsDoor]:
     """Credentials in the environment, and the API that takes them."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    async with AwsDoor(moto_url) as handler:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", handler.url)
-        yield handler
+    async with aws_door(moto_url, monkeypatch, tmp_path, SECRET) as door:
+        yield door
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ import yaml
 
 from proxy import app
 from proxy.config import load
-from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest
 from proxy.ops.logs import LogHandler, LogWriter, as_json
 from proxy.registries import Registries
 from proxy.upstream.settings import Timing
 from tests.cast import Act, FaultUpstream, Line, roles
+from tests.cast.aws import REGION, AwsDoor, basic, password_of
 from tests.scenarios.client import Client, Reply
-from tests.upstream.ecr_rig import REGION, AwsDoor, basic, password_of
+from tests.scenarios.shelf import put_image
 
 HOST = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
 DAY = 86_400.0
@@ -182,13 +182,8 @@ class Ecr:
 
 def image(up: FaultUpstream, name: str, tag: str, layer: bytes) -> tuple[Digest, Digest]:
     """An image of one layer; gives the digests of manifest and layer."""
-    blobs = [up.blob(name, each) for each in (b"{}", layer)]
-    described = [
-        {"mediaType": "application/x", "digest": str(digest), "size": size}
-        for digest, size in zip(blobs, (2, len(layer)), strict=True)
-    ]
-    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described[0], "layers": described[1:]}
-    return up.manifest(name, tag, json.dumps(document).encode()), blobs[1]
+    put = put_image(up, tag, layer, repository=name)
+    return put.digest, put.parts[1]
 
 
 def upstream_of(url: str, aws: str, **more: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.cast import FaultUpstream
+from tests.cast.aws import OTHER_ACCOUNT, AwsDoor, password_of
 from tests.scenarios.ecr.conftest import SECRET
 from tests.scenarios.ecr.stage import HOST, App, Clock, Ecr, image, running, upstream_of
-from tests.upstream.ecr_rig import OTHER_ACCOUNT, AwsDoor, password_of
 
 ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/pull"
 KEY = "AKIAFROMTHESERVICE00"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.cast.aws import OTHER_ACCOUNT, REGION, AwsDoor, password_of
 from tests.scenarios.ecr.stage import HOST, App, Clock, Ecr, image, running, upstream_of
-from tests.upstream.ecr_rig import OTHER_ACCOUNT, REGION, AwsDoor, password_of
 
 HOUR = 3600.0
 FILTERS = [{"filterType": "WILDCARD", "filter": "latest*"}]

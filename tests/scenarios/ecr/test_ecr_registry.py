@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cast import FaultUpstream, Line, roles
+from tests.cast.aws import REGION, PublicRegistry, password_of
 from tests.scenarios.ecr.stage import DAY, HOST, App, Clock, Ecr, denies, image, running, taking
-from tests.upstream.ecr_rig import REGION, PublicRegistry, password_of
 
 MiB = 1 << 20
 SIGNATURE = "canary-signature"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from proxy.core.names import Digest
+from tests.cast.aws import AwsDoor, Place, PrivateRegistry, make_bucket
 from tests.scenarios.ecr.stage import HOST, App, Clock, running, upstream_of
-from tests.upstream.ecr_rig import AwsDoor, PrivateRegistry, make_bucket
-from tests.upstream.test_ecr_registry import Place, needs_registry, push
+from tests.upstream.test_ecr_registry import needs_registry, push
 
 pytestmark = needs_registry
 

@@ -6,9 +6,9 @@ import pytest
 
 from proxy.core.names import Digest
 from tests.cast import Line
+from tests.cast.aws import AwsDoor
 from tests.scenarios.client import Reply
 from tests.scenarios.ecr.stage import EXPIRED_TOKEN, HOST, App, Clock, Ecr, denies, image
-from tests.upstream.ecr_rig import AwsDoor
 
 CROWD = 200
 

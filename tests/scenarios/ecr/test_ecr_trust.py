@@ -10,8 +10,8 @@ from aiohttp import abc
 from proxy.config import ConfigInvalid, load
 from tests.cast import FaultUpstream, Guard, roles
 from tests.cast.authority import Authority
+from tests.cast.aws import REGION, AwsDoor, basic, password_of
 from tests.scenarios.ecr.stage import HOST, App, Clock, Ecr, image, running
-from tests.upstream.ecr_rig import REGION, AwsDoor, basic, password_of
 
 PATTERN = f"*.dkr.ecr.{REGION}.amazonaws.com"
 CANARY = "canary-password"

@@ -22,8 +22,8 @@ from proxy.tasks.jobs import Jobs
 from proxy.upstream import ecr_aws
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
+from tests.cast.aws import ACCOUNT, OTHER_ACCOUNT, REGION, AwsDoor, basic, password_of
 from tests.scenarios.ecr.stage import DAY, HOST, App, Clock, Ecr, image, running, upstream_of
-from tests.upstream.ecr_rig import ACCOUNT, OTHER_ACCOUNT, REGION, AwsDoor, basic, password_of
 
 SELECTION = {"tagStatus": "any", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14}
 POLICY = {"rules": [{"rulePriority": 1, "selection": SELECTION, "action": {"type": "expire"}}]}

@@ -2,10 +2,11 @@
 
 A granted token dies when the registry says so, not when the grant said: that is how a token expires in the middle of a
 pull.
+
+For a real registry, which verifies what it is given; ``Guard`` is for the upstream of the cast, which only compares.
 """
 
 import base64
-import datetime
 import json
 import threading
 import time
@@ -17,10 +18,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
+
+from tests.cast.authority import Authority
+from tests.cast.guard import basic
 
 ISSUER, SERVICE = "tokens.test", "registry.test"
 REGISTRY_LEEWAY = 60  # docker-registry accepts a token for this many seconds after its end
@@ -34,12 +35,11 @@ class TokenServer:
         self.lifetimes: list[float] = []  # seconds that the next tokens live, in order; then an hour
         self.granted: list[str] = []  # the tokens themselves
         self._lock = threading.Lock()
-        self._wanted = None if credentials is None else _basic(*credentials)
+        self._wanted = None if credentials is None else basic(*credentials)
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        certificate = _self_signed(self._key)
-        self._x5c = [base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()]
-        self.bundle = folder / "tokens.pem"
-        self.bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        authority = Authority(folder, self._key)
+        self._bundle = authority.ca_file
+        self._x5c = [base64.b64encode(authority.der).decode()]
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     @property
@@ -48,9 +48,9 @@ class TokenServer:
 
     @property
     def registry_settings(self) -> dict[str, Any]:
-        """The ``auth`` section of a docker-registry that trusts this server."""
+        """Of a docker-registry that trusts this server."""
         realm = {"realm": f"http://{self.host}/token", "service": SERVICE, "issuer": ISSUER}
-        return {"token": {**realm, "rootcertbundle": str(self.bundle)}}
+        return {"auth": {"token": {**realm, "rootcertbundle": str(self._bundle)}}}
 
     def grant(self, scope: str) -> str:
         with self._lock:
@@ -113,24 +113,3 @@ class TokenServer:
             self._server.shutdown()
             thread.join()
             self._server.server_close()
-
-
-def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-
-
-def _self_signed(key: rsa.RSAPrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ISSUER)])
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )

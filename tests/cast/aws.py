@@ -9,30 +9,27 @@ import asyncio
 import base64
 import json
 import os
-import shutil
-import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bcrypt
-import yaml
+import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
+from tests.cast.registry import Registry
 from tests.ports import free_port
+from tests.process import listens, running
 
 ACCOUNT = "123456789012"  # moto's own
 OTHER_ACCOUNT = "222222222222"
 REGION = "us-east-1"
-DOCKER_REGISTRY = shutil.which("docker-registry")
-_START_LIMIT = 30.0  # seconds
 
 
 def password_of(account: str = ACCOUNT) -> str:
@@ -44,45 +41,31 @@ def basic(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _await_http(url: str, running: subprocess.Popen[bytes]) -> None:
-    limit = time.monotonic() + _START_LIMIT
-    while time.monotonic() < limit:
-        assert running.poll() is None, f"the server of {url} ended with {running.returncode}"
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return
-        except urllib.error.HTTPError as answered:
-            answered.close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(f"{url} did not come up")
+def isolate_from_aws(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Nothing that this machine knows of AWS is seen."""
+    for key in [key for key in os.environ if key.startswith(("AWS_", "BOTO"))]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(home / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@contextmanager
-def _running(command: list[str], url: str, log: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    with log.open("wb") as output:
-        running = subprocess.Popen(command, stdout=output, stderr=output, env=dict(environment))
-        try:
-            _await_http(url, running)
-            yield
-        finally:
-            running.terminate()
-            running.wait(10)
-
-
-def _quiet_environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+def aws_credentials(monkeypatch: pytest.MonkeyPatch, home: Path, secret: str = "testing") -> None:
+    """These, and nothing else that this machine knows of AWS."""
+    isolate_from_aws(monkeypatch, home)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
 
 
 @contextmanager
 def moto(folder: Path) -> Iterator[str]:
     """A moto server of its own; gives its address."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
     command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-    with _running(command, f"{url}/moto-api/", folder / "moto.log", _quiet_environment()):
-        yield url
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    with running(command, folder / "moto.log", lambda: listens(port), env=env):
+        yield f"http://127.0.0.1:{port}"
 
 
 def make_bucket(s3: str, name: str) -> None:
@@ -95,12 +78,11 @@ class PrivateRegistry:
 
     def __init__(self, folder: Path, s3: str, bucket: str) -> None:
         self._htpasswd = folder / "htpasswd"
-        self._config = folder / "registry.yml"
-        self._log = folder / "registry.log"
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self.accept(password_of())
-        self._config.write_text(yaml.safe_dump(self._settings(s3, bucket)))
+        auth = {"htpasswd": {"realm": "http://127.0.0.1/", "path": str(self._htpasswd)}}
+        self._registry = Registry(folder, {"s3": _driver(s3, bucket)}, {"auth": auth})
+        self.port = self._registry.port
+        self.url = f"http://{self._registry.address}"
 
     def accept(self, password: str) -> None:
         """From now on this is the only password; the registry reads its file again when that changes."""
@@ -111,29 +93,37 @@ class PrivateRegistry:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        assert DOCKER_REGISTRY is not None
-        with _running(
-            [DOCKER_REGISTRY, "serve", str(self._config)], f"{self.url}/v2/", self._log, _quiet_environment()
-        ):
+        with self._registry.running():
             yield
 
-    def _settings(self, s3: str, bucket: str) -> dict[str, Any]:
-        driver = {
-            "accesskey": "testing",
-            "secretkey": "testing",
-            "region": REGION,
-            "regionendpoint": s3,
-            "bucket": bucket,
-            "v4auth": True,
-            "secure": False,
-        }
-        return {
-            "version": 0.1,
-            "log": {"level": "warn"},
-            "storage": {"s3": driver},
-            "http": {"addr": f"127.0.0.1:{self.port}"},
-            "auth": {"htpasswd": {"realm": f"{self.url}/", "path": str(self._htpasswd)}},
-        }
+
+class Place(NamedTuple):
+    """AWS, and a registry of it."""
+
+    moto_url: str
+    registry: PrivateRegistry
+
+
+@contextmanager
+def private_ecr(folder: Path) -> Iterator[Place]:
+    """Both, running."""
+    with moto(folder) as moto_url:
+        make_bucket(moto_url, "layers")
+        registry = PrivateRegistry(folder, moto_url, "layers")
+        with registry.running():
+            yield Place(moto_url, registry)
+
+
+def _driver(s3: str, bucket: str) -> dict[str, Any]:
+    return {
+        "accesskey": "testing",
+        "secretkey": "testing",
+        "region": REGION,
+        "regionendpoint": s3,
+        "bucket": bucket,
+        "v4auth": True,
+        "secure": False,
+    }
 
 
 class AwsDoor:
@@ -213,6 +203,17 @@ class AwsDoor:
             if self.expires_at is not None:
                 data["expiresAt"] = self.expires_at
         return json.dumps(answer).encode()
+
+
+@asynccontextmanager
+async def aws_door(
+    moto_url: str, monkeypatch: pytest.MonkeyPatch, home: Path, secret: str = "testing"
+) -> AsyncIterator[AwsDoor]:
+    """The door, and credentials in the environment that it takes; nothing else of this machine is seen."""
+    aws_credentials(monkeypatch, home, secret)
+    async with AwsDoor(moto_url) as door:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", door.url)
+        yield door
 
 
 def _operation(request: web.Request, body: bytes) -> str:

@@ -1,17 +1,21 @@
-"""Debian's docker-registry as the upstream: real storage, real tokens, and a log that says who fetched what."""
+"""Debian's docker-registry: a real registry with real storage, and a log that says who fetched what."""
 
 import json
+import os
+import shutil
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import yaml
 
-from tests.e2e.process import Process, listens
 from tests.ports import free_port
+from tests.process import Process, listens
+
+DOCKER_REGISTRY = shutil.which("docker-registry")
 
 
 class Fetch(NamedTuple):
@@ -24,31 +28,48 @@ class Fetch(NamedTuple):
 
 
 class Registry:
-    """A docker-registry over a storage folder. It can go away and come back at the same address."""
+    """Over a storage folder, or with the settings of another storage. It can go away and come back at the same address.
 
-    def __init__(self, folder: Path, storage: Path, auth: Mapping[str, Any] | None = None) -> None:
+    ``settings`` are sections of its configuration, which replace those that stand here. It sees nothing of what this
+    machine knows of AWS; ``env`` is added to what it does see.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        storage: Path | Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.log = folder / "registry.log"
         self._config = folder / "registry.yml"
-        settings = {
+        self._env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")} | dict(env or {})
+        self._process: Process | None = None
+        kept = {"filesystem": {"rootdirectory": str(storage)}} if isinstance(storage, Path) else storage
+        given = {
             "version": "0.1",
             "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": True}},
-            "storage": {
-                "filesystem": {"rootdirectory": str(storage)},
-                "maintenance": {"uploadpurging": {"enabled": False}},
-            },
-            "http": {"addr": self.address, "secret": "of no importance"},
-            "auth": auth or {},
+            "storage": {"maintenance": {"uploadpurging": {"enabled": False}}, **kept},
+            **(settings or {}),
         }
-        self._config.write_text(yaml.safe_dump(settings))
-        self._process: Process | None = None
+        http = {"addr": self.address, "secret": "of no importance", **given.get("http", {})}
+        self._config.write_text(yaml.safe_dump({**given, "http": http}))
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
-        self._process = Process(["docker-registry", "serve", str(self._config)], self.log)
+        """Raises ProcessFailed."""
+        assert DOCKER_REGISTRY is not None
+        self._process = Process([DOCKER_REGISTRY, "serve", str(self._config)], self.log, self._env)
         self._process.wait_until(lambda: listens(self.port))
 
     def stop(self) -> None:
@@ -56,6 +77,14 @@ class Registry:
         if self._process is not None:
             self._process.stop()
             self._process = None
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        try:
+            self.start()
+            yield self
+        finally:
+            self.stop()
 
     def put_manifest(self, repository: str, reference: str, media_type: str, raw: bytes) -> None:
         """For what skopeo would rewrite on its way."""
@@ -96,15 +125,3 @@ class Registry:
 
     def _lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-
-@contextmanager
-def serving(folder: Path, storage: Path, auth: Mapping[str, Any] | None = None) -> Iterator[Registry]:
-    """A running registry; its files, other than the storage, are in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    registry = Registry(folder, storage, auth)
-    try:
-        registry.start()
-        yield registry
-    finally:
-        registry.stop()
