@@ -18,10 +18,10 @@ from proxy.admin_api import AdminApi
 from proxy.cache.engine import CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
-from proxy.cache.space import FreeSpaceRule
 from proxy.cache.threads import start_threads
 from proxy.clock import steady_clock
 from proxy.config import Loaded, Settings
+from proxy.core.authorities import format_authority
 from proxy.core.budget import ByteLimits
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
@@ -158,8 +158,7 @@ async def _listen(
 
 
 def _address(name: tuple[str, int]) -> str:
-    host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return format_authority(*name[:2])
 
 
 async def _drain(
@@ -188,11 +187,11 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _cache_rules(settings: Settings) -> CacheRules:
-    tags, limits, free = settings.tags, settings.limits, settings.cache.min_free
+    tags, limits = settings.tags, settings.limits
     transfers = TransferRules(settings.transfers.per_blob)
     return CacheRules(
         ByteLimits(settings.cache.max_size),
-        FreeSpaceRule(free.size, free.percent / 100),
+        settings.cache.min_free,
         TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
         FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=IntakeRules(transfers=transfers)),
         lifecycle_rules(settings),

@@ -19,12 +19,13 @@ from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
-from proxy.cache.space import FreeSpaceRule, Shares, Space
+from proxy.cache.space import Shares, Space
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.touches import Touches
 from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import StoreFailed
+from proxy.core.free_space import FreeSpaceRule
 from proxy.core.freshness import TagRules
 from proxy.storage.contract import BlobStore, Catalog
 from proxy.upstream.contract import Registry

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
 from proxy.core.budget import ByteLimits, Reservation
 from proxy.core.errors import StoreFailed
+from proxy.core.free_space import FreeSpaceRule
 
 log = logging.getLogger("entrepot.room")
 
@@ -18,17 +18,6 @@ _RESTS = 10.0  # seconds
 
 Shares = Callable[[str], ByteLimits | None]
 """The byte budget of an upstream of its own, by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class FreeSpaceRule:
-    """What the filesystem must keep free: the larger of the two."""
-
-    size: int  # bytes
-    share: float  # of the whole
-
-    def floor(self, total: int) -> int:
-        return max(self.size, int(self.share * total))
 
 
 class Space:

@@ -13,7 +13,6 @@ from proxy.config.quantities import (
     HOUR,
     MINUTE,
     Duration,
-    FreeSpace,
     GiB,
     KiB,
     MiB,
@@ -27,6 +26,7 @@ from proxy.config.quantities import (
 from proxy.config.secrets import FilePath
 from proxy.config.section import Section
 from proxy.config.upstreams import Upstreams, has_docker_hub, public_upstreams
+from proxy.core.free_space import FreeSpaceRule
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -38,7 +38,7 @@ class CacheSettings(Section):
     """Folder of the cache; one process per cache. Without it: $XDG_CACHE_HOME/entrepot or ~/.cache/entrepot."""
     max_size: PositiveSize = 50 * GiB
     """How much may be kept. What was used least recently goes first."""
-    min_free: Space = FreeSpace(5.0, 5 * GiB)
+    min_free: Space = FreeSpaceRule(5 * GiB, 5.0)
     """Room to leave free on the disk: a size, a percentage, or the larger of both."""
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
-from proxy.cache.space import FreeSpaceRule
 from proxy.cache.threads import start_threads
 from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
+from proxy.core.free_space import FreeSpaceRule
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.core.upstreams import UpstreamNames
