@@ -1,6 +1,5 @@
 """The registries behind us, made when first asked for: a pattern of the configuration may stand for many hosts."""
 
-import asyncio
 import os
 import ssl
 from collections import Counter
@@ -18,12 +17,13 @@ from proxy.config import (
     read_credentials,
 )
 from proxy.core.budget import ByteLimits
+from proxy.core.credentials import Credentials
 from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
 from proxy.core.errors import UpstreamRefused, UpstreamUnknown
 from proxy.core.names import Repository, Tag
 from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
-from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource, no_credentials
+from proxy.upstream.authorization import Authorizer, CredentialSource, no_credentials
 from proxy.upstream.ecr_authorization import EcrAuthorizer, EcrPublicAuthorizer, ecr_public_credentials
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
@@ -223,9 +223,8 @@ def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
 
     async def credentials() -> Credentials:
         try:
-            found = await asyncio.to_thread(read_credentials, auth, os.environ)
+            return await read_credentials(auth, os.environ)
         except FileRefused as refused:
             raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
-        return Credentials(found.username, found.password.get_secret_value())
 
     return credentials

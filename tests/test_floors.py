@@ -24,6 +24,7 @@ AT_HOME = {
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands"},
     "pydantic": {"config"},
+    "aiofiles": {"config"},
     "yaml": {"config", "cli"},
     "prometheus_client": {"ops"},
     "sqlite3": {"storage"},

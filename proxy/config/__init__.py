@@ -3,13 +3,15 @@
 Only the top of the house imports this package; the rooms get their values as arguments.
 """
 
-from proxy.config.auth import BasicAuth, EcrAuth, EcrPublicAuth, read_credentials
+from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, read_credentials
+from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.faults import ConfigFault, ConfigInvalid
+from proxy.config.files import FileRefused
 from proxy.config.load import Loaded, load
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
-from proxy.config.secrets import FileRefused, SecretSource, read_secret
+from proxy.config.secrets import SecretSource, read_login, read_secret
 from proxy.config.settings import Settings
 from proxy.config.upstreams import UpstreamSettings
 
@@ -18,6 +20,8 @@ __all__ = [
     "BasicAuth",
     "ConfigFault",
     "ConfigInvalid",
+    "DockerConfigAuth",
+    "DockerCredentials",
     "EcrAuth",
     "EcrPublicAuth",
     "FileRefused",
@@ -31,5 +35,6 @@ __all__ = [
     "load",
     "parse_size",
     "read_credentials",
+    "read_login",
     "read_secret",
 ]

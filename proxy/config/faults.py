@@ -22,8 +22,8 @@ _SENTENCES = {
     "dict_type": "must be a mapping of keys and values",
     "tuple_type": "must be a list",
     "too_short": "must not be empty: name at least one, or leave the key out",
-    "union_tag_not_found": "is needed: anonymous, basic, ecr or ecr-public",
-    "union_tag_invalid": "must be anonymous, basic, ecr or ecr-public",
+    "union_tag_not_found": "is needed: anonymous, basic, dockerconfig, ecr or ecr-public",
+    "union_tag_invalid": "must be anonymous, basic, dockerconfig, ecr or ecr-public",
     "model_attributes_type": "must be a mapping of keys and values",
 }
 _PASSWORD = "is never written here: put it in a file and name that file as password_file"

@@ -10,9 +10,10 @@ import pydantic
 from proxy.config.auth import BasicAuth
 from proxy.config.document import SIZE_LIMIT, Document, parse_document
 from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
+from proxy.config.files import FileRefused, read_file
 from proxy.config.overrides import CONFIG_VARIABLE, ignored_variables, override
 from proxy.config.schema import known_keys
-from proxy.config.secrets import FileRefused, Surroundings, read_file
+from proxy.config.secrets import Surroundings
 from proxy.config.section import KeyPath
 from proxy.config.settings import Settings
 

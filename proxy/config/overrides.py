@@ -68,7 +68,11 @@ def _leaves(section: type[BaseModel], path: KeyPath) -> Iterator[_Leaf]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from _leaves(field.annotation, here)
         elif not _holds_sections(field):
-            yield _Leaf(here, get_origin(field.annotation) is tuple)
+            yield _Leaf(here, _is_list(field.annotation))
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is tuple or any(map(_is_list, get_args(annotation)))
 
 
 def _holds_sections(field: FieldInfo) -> bool:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from proxy.core.credentials import Credentials
 from proxy.core.errors import RateLimited, UpstreamFault, afresh
-from proxy.upstream.authorization import Credentials
 from proxy.upstream.settings import Timing
 
 MOST_TOKENS = 4096

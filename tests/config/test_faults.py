@@ -159,6 +159,25 @@ BAD = [
     entry("a realm with a path", "realms: [b.io/token]", "realms[0]", "no path"),
     entry("a realm for everyone", "realms: ['*.io']", "realms[0]", "no place here"),
     entry("never touching", "touch_upstream: 0", "touch_upstream", "or off"),
+    Bad("a proxy of another kind", "egress: {proxy: 'socks5://a.io'}\n", "egress.proxy", 1, "not a URL"),
+    Bad("a proxy with a password", "egress: {proxy: 'http://me:hunter2@a.io'}\n", "egress.proxy", 1, "password_file"),
+    Bad("an exception that is none", "egress: {no_proxy: [a.io/x]}\n", "egress.no_proxy[0]", 1, "10.0.0.0/8"),
+    Bad("half a login", "egress: {proxy: 'http://a.io', username: me}\n", "egress", 1, "with one of password_file"),
+    Bad(
+        "a login for no proxy",
+        "egress: {username: me, password_env: PASSWORD}\n",
+        "egress",
+        1,
+        "no effect without proxy",
+    ),
+    entry("a proxy of its own", "egress: {ca_file: none}", "egress.ca_file", "No such file"),
+    entry("no time to begin", "timeouts: {first_byte: 0}", "timeouts.first_byte", "at least 1ms"),
+    Bad("no time to connect", "timeouts: {connect: 0}\n", "timeouts.connect", 1, "at least 1ms"),
+    Bad("an unknown choice", "log: {access: some}\n", "log.access", 1, "must be 'all', 'errors' or 'none'"),
+    Bad("never proving", "verify: {max_age: 0}\n", "verify.max_age", 1, "or off"),
+    auth("no such login file", "type: dockerconfig, file: none", ".file", "No such file"),
+    auth("no login file", "type: dockerconfig", ".file", "is needed"),
+    auth("a login file of another kind", "type: dockerconfig, file: entrepot.yaml", ".file", "not a Docker config"),
     Bad("half an IPv6 address", upstream("'[::1'", "insecure: false"), "upstreams.[::1", 3, "not a registry name"),
     # signing in
     auth("ECR Public elsewhere", "type: ecr-public", ".type", "only for public.ecr.aws"),
@@ -176,7 +195,9 @@ BAD = [
     auth("no user", "type: basic, password_env: PASSWORD", "", "exactly one of username"),
     auth("a number as user", "type: basic, username: 7, password_env: PASSWORD", ".username", "quotes"),
     auth("no such secret file", "type: basic, username: me, password_file: none", ".password_file", "No such file"),
-    auth("a folder as secret file", "type: basic, username: me, password_file: .", ".password_file", "Is a directory"),
+    auth(
+        "a folder as secret file", "type: basic, username: me, password_file: .", ".password_file", "not a regular file"
+    ),
     auth("an unset variable", "type: basic, username: me, password_env: NONE", ".password_env", "NONE holds nothing"),
     auth("a malformed role", "type: ecr, role_arn: my-role", ".role_arn", "not the ARN", ECR),
     auth(

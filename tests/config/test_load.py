@@ -12,9 +12,13 @@ from proxy.config import (
     SecretSource,
     load,
     read_credentials,
+    read_login,
     read_secret,
 )
 from proxy.config.overrides import variables
+from proxy.config.timeouts import TimeoutSettings
+from proxy.core.credentials import Credentials
+from proxy.core.egress import Egress
 from tests.config.cast import Write
 
 HOME = {"HOME": "/home/me"}
@@ -92,8 +96,40 @@ def test_every_setting_with_a_fixed_path_has_its_variable() -> None:
     assert known["ENTREPOT_TAGS_STALE_IF_ERROR"] == ("tags", "stale_if_error")
     assert known["ENTREPOT_CACHE_PATH"] == ("cache", "path")
     assert known["ENTREPOT_DEFAULT_UPSTREAM"] == ("default_upstream",)
-    assert len(set(known.values())) == len(known) == 29
+    assert len(set(known.values())) == len(known) == 45
     assert not {"ENTREPOT_UPSTREAMS", "ENTREPOT_LIFECYCLE", "ENTREPOT_CACHE"} & known.keys()
+
+
+def test_what_all_upstreams_share_is_refined_by_each(write: Write) -> None:
+    text = """\
+timeouts: {first_byte: 30s, stall: 20s}
+egress: {proxy: "http://proxy.test:3128"}
+upstreams:
+  a.io:
+  b.io: {timeouts: {first_byte: 5m}, egress: {no_proxy: ["*"]}}
+"""
+    upstreams = load(write(text), HOME).settings.upstreams
+    assert upstreams["a.io"].timeouts == TimeoutSettings(first_byte="30s", stall="20s")  # type: ignore[arg-type]
+    assert upstreams["b.io"].timeouts == TimeoutSettings(first_byte="5m", stall="20s")  # type: ignore[arg-type]
+    assert upstreams["a.io"].egress.rules == Egress("http://proxy.test:3128")
+    assert upstreams["b.io"].egress.rules == Egress(None, ("*",))
+    by_default = load(None, HOME | {"ENTREPOT_TIMEOUTS_CONNECT": "1s", "ENTREPOT_EGRESS_NO_PROXY": "a.io, 10.0.0.0/8"})
+    docker = by_default.settings.upstreams["docker.io"]
+    assert (docker.timeouts.connect, docker.egress.no_proxy) == (1, ("a.io", "10.0.0.0/8"))
+
+
+async def test_a_proxy_may_ask_for_a_user_and_a_password(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("s3cret\n")
+    text = 'egress: {proxy: "http://proxy.test", username: me, password_file: word}\n'
+    egress = load(write(text), HOME).settings.egress
+    assert egress.login is not None
+    assert await read_login(egress.login, {}) == Credentials("me", "s3cret")
+    assert load(None, HOME).settings.egress.login is None
+
+
+def test_how_content_is_proven_again(write: Write) -> None:
+    assert load(None, HOME).settings.verify.max_age == 86400
+    assert load(write("verify: {max_age: off, on_read: true}\n"), HOME).settings.verify.max_age is None
 
 
 def test_variables_that_kubernetes_sets_for_a_service_are_passed_over_and_told() -> None:
@@ -154,29 +190,29 @@ def test_a_byte_order_mark_is_passed_over(write: Write) -> None:
     assert load(write(b"\xef\xbb\xbflog: {level: debug}\n"), HOME).settings.log.level == "debug"
 
 
-def test_a_rotated_secret_is_seen_at_the_next_use(write: Write, tmp_path: Path) -> None:
+async def test_a_rotated_secret_is_seen_at_the_next_use(write: Write, tmp_path: Path) -> None:
     file = write("upstreams: {a.io: {auth: {type: basic, username_env: WHO, password_file: token}}}\n")
     token = tmp_path / "token"
     token.write_text("first\r\n")
     auth = load(file, HOME | {"WHO": "me"}).settings.upstreams["a.io"].auth
     assert isinstance(auth, BasicAuth)
-    credentials = read_credentials(auth, {"WHO": "me"})
-    assert (credentials.username, credentials.password.get_secret_value()) == ("me", "first")
+    credentials = await read_credentials(auth, {"WHO": "me"})
+    assert credentials == ("me", "first")
     assert "first" not in repr(credentials)
     token.write_text(" second ")
-    assert read_credentials(auth, {"WHO": "me"}).password.get_secret_value() == " second "
+    assert (await read_credentials(auth, {"WHO": "me"})).password == " second "
 
 
-def test_a_secret_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+async def test_a_secret_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("x")
     token.chmod(0o602)
     with pytest.raises(FileRefused, match="chmod o-w"):
-        read_secret(SecretSource(token, None), {})
+        await read_secret(SecretSource(token, None), {})
 
 
-def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
+async def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("\n")
     with pytest.raises(FileRefused, match="holds nothing"):
-        read_secret(SecretSource(token, None), {})
+        await read_secret(SecretSource(token, None), {})

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from proxy.core.credentials import Credentials
 from proxy.core.names import Digest
-from proxy.upstream.authorization import Credentials, CredentialSource, no_credentials
+from proxy.upstream.authorization import CredentialSource, no_credentials
 from proxy.upstream.contract import Transfer
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
