@@ -82,8 +82,8 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask, number)
     with _logs(settings) as logs:
-        for name in loaded.ignored_variables:
-            log.warning("the environment variable %s matches no setting", name)
+        for warning in loaded.warnings:
+            log.warning("configuration: %s", warning)
         _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
             await _run(loaded, logs, stop, announce, stack)

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from proxy.config import (
     BasicAuth,
+    DockerConfigAuth,
+    DockerCredentials,
     EcrAuth,
     EcrPublicAuth,
     FileRefused,
@@ -17,7 +19,7 @@ from proxy.config import (
     read_credentials,
 )
 from proxy.core.budget import ByteLimits
-from proxy.core.credentials import Credentials
+from proxy.core.credentials import Credentials, IdentityToken
 from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
 from proxy.core.errors import UpstreamRefused, UpstreamUnknown
 from proxy.core.names import Repository, Tag
@@ -194,6 +196,9 @@ class Registries:
                 return _public(network, ecr_public_credentials(name, maintenance))
             case BasicAuth() as auth:
                 return ChallengeAuthorizer(network, _basic(name, auth))
+            case DockerConfigAuth() as auth:
+                hosts = (name, network.home.origin.authority)
+                return ChallengeAuthorizer(network, _docker(name, DockerCredentials(auth.file, hosts, os.environ)))
             case _ if is_ecr_public(name):
                 return _public(network, no_credentials)
             case _:
@@ -226,5 +231,18 @@ def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
             return await read_credentials(auth, os.environ)
         except FileRefused as refused:
             raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
+
+    return credentials
+
+
+def _docker(upstream: str, found: DockerCredentials) -> CredentialSource:
+    async def credentials() -> Credentials | None:
+        try:
+            login = await found.login()
+        except FileRefused as refused:
+            raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
+        if isinstance(login, IdentityToken):
+            raise UpstreamRefused(upstream, "its login is an identity token, which is not sent yet: use a password")
+        return login
 
     return credentials

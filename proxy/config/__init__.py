@@ -7,7 +7,7 @@ from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAut
 from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.files import FileRefused
-from proxy.config.load import Loaded, load
+from proxy.config.load import Loaded, load, load_off_loop
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
@@ -33,6 +33,7 @@ __all__ = [
     "format_size",
     "json_schema",
     "load",
+    "load_off_loop",
     "parse_size",
     "read_credentials",
     "read_login",

@@ -25,11 +25,17 @@ def variables() -> dict[str, KeyPath]:
     return {_variable(leaf.path): leaf.path for leaf in _leaves(Settings, ())}
 
 
-def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: Mapping[str, str]) -> list[ConfigFault]:
-    """Writes the values of the environment into ``tree`` and their variables into ``origins``."""
-    faults = []
+class Overridden(NamedTuple):
+    faults: list[ConfigFault]
+    warnings: list[str]
+
+
+def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: Mapping[str, str]) -> Overridden:
+    """Writes the values of the environment into ``tree`` and their variables into ``origins``. Warns of what the file
+    says otherwise, since who reads only the file would look for it there."""
+    overridden = Overridden([], [])
     for leaf in _leaves(Settings, ()):
-        variable = _variable(leaf.path)
+        variable, key = _variable(leaf.path), leaf.path[-1]
         if variable not in environ:
             continue
         section: Any = tree
@@ -37,18 +43,18 @@ def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: M
             section = section.setdefault(part, {}) if isinstance(section, dict) else None
         if not isinstance(section, dict):
             continue  # the file holds something else there, which is a fault of its own
+        written = written_key(leaf.path)
         try:
-            section[leaf.path[-1]] = _value(environ[variable], leaf)
-            origins[leaf.path] = variable
+            value = _value(environ[variable], leaf)
         except ValueError:
-            faults.append(ConfigFault(written_key(leaf.path), None, "cannot be read as a value", variable))
-    return faults
-
-
-def ignored_variables(environ: Mapping[str, str], secrets: frozenset[str]) -> tuple[str, ...]:
-    """Variables that look like settings and are none; ``secrets`` are the names that the settings refer to."""
-    known = variables().keys() | secrets | {CONFIG_VARIABLE}
-    return tuple(sorted(name for name in environ if name.startswith(PREFIX) and name not in known))
+            overridden.faults.append(ConfigFault(written, None, "cannot be read as a value", variable))
+            continue
+        if section.get(key, value) != value:
+            overridden.warnings.append(
+                f"{written}: {variable} of the environment holds, not what the file says in line {origins[leaf.path]}"
+            )
+        section[key], origins[leaf.path] = value, variable
+    return overridden
 
 
 def _variable(path: KeyPath) -> str:

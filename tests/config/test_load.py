@@ -11,6 +11,7 @@ from proxy.config import (
     FileRefused,
     SecretSource,
     load,
+    load_off_loop,
     read_credentials,
     read_login,
     read_secret,
@@ -22,6 +23,15 @@ from proxy.core.egress import Egress
 from tests.config.cast import Write
 
 HOME = {"HOME": "/home/me"}
+
+
+async def test_a_running_proxy_loads_the_same(write: Write) -> None:
+    file = write("tags: {ttl: 7s}\n")
+    assert await load_off_loop(None, HOME | {"ENTREPOT_CONFIG": str(file)}) == load(file, HOME)
+    with pytest.raises(ConfigInvalid, match="No such file"):
+        await load_off_loop(file.with_name("none"), HOME)
+    with pytest.raises(ConfigInvalid, match=r"entrepot\.yaml:1: tags\.ttl"):
+        await load_off_loop(write("tags: {ttl: 7}\n"), HOME)
 
 
 def test_without_a_file_it_is_closed_to_others_and_knows_the_public_registries() -> None:
@@ -132,16 +142,6 @@ def test_how_content_is_proven_again(write: Write) -> None:
     assert load(write("verify: {max_age: off, on_read: true}\n"), HOME).settings.verify.max_age is None
 
 
-def test_variables_that_kubernetes_sets_for_a_service_are_passed_over_and_told() -> None:
-    injected = {"ENTREPOT_PORT": "tcp://10.0.0.1:5000", "ENTREPOT_SERVICE_HOST": "10.0.0.1", "OTHER": "x"}
-    assert load(None, HOME | injected).ignored_variables == ("ENTREPOT_PORT", "ENTREPOT_SERVICE_HOST")
-
-
-def test_a_variable_that_holds_a_secret_is_not_called_ignored(write: Write) -> None:
-    file = write("upstreams: {a.io: {auth: {type: basic, username: me, password_env: ENTREPOT_HUB_TOKEN}}}\n")
-    assert load(file, HOME | {"ENTREPOT_HUB_TOKEN": "x"}).ignored_variables == ()
-
-
 def test_names_are_compared_in_their_canonical_form(write: Write) -> None:
     file = write("upstreams:\n  Index.Docker.IO:\n  BÜCHER.example:8443:\n  faß.de:\n")
     settings = load(file, HOME).settings
@@ -188,6 +188,30 @@ def test_off_is_off_and_a_duration_is_one(write: Write) -> None:
 
 def test_a_byte_order_mark_is_passed_over(write: Write) -> None:
     assert load(write(b"\xef\xbb\xbflog: {level: debug}\n"), HOME).settings.log.level == "debug"
+
+
+def test_anchors_spare_writing_the_same_twice(write: Write) -> None:
+    text = """\
+upstreams:
+  a.io: &slow
+    timeouts: &patient {first_byte: 5m, total: 10m}
+    insecure: true
+  b.io: *slow
+  c.io:
+    <<: *slow
+    insecure: false
+  d.io:
+    timeouts: {<<: [{stall: 9s, total: 1m}, *patient], connect: 1s}
+"""
+    upstreams = load(write(text), HOME).settings.upstreams
+    assert [(each.timeouts.first_byte, each.insecure) for each in upstreams.values()] == [
+        (300, True),
+        (300, True),
+        (300, False),
+        (300, False),
+    ]
+    own = upstreams["d.io"].timeouts
+    assert (own.connect, own.stall, own.total) == (1, 9, 60)
 
 
 async def test_a_rotated_secret_is_seen_at_the_next_use(write: Write, tmp_path: Path) -> None:
