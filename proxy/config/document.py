@@ -24,6 +24,8 @@ _TAGS = frozenset(
 
 
 class Document(NamedTuple):
+    """What could be read of a file, where each part of it stands, and what is wrong with the rest."""
+
     tree: dict[str, Any]
     lines: dict[KeyPath, int]
     faults: list[ConfigFault]

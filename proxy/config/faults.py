@@ -30,6 +30,8 @@ _PASSWORD = "is never written here: put it in a file and name that file as passw
 
 
 class ConfigFault(NamedTuple):
+    """One thing that is wrong; ``str()`` is a line without the file and its line number."""
+
     key: str  # as in tags.ttl or lifecycle[0].policy; empty for the file as a whole
     line: int | None  # of the file, from 1; None where the value comes from elsewhere
     sentence: str

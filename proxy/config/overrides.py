@@ -1,4 +1,9 @@
-"""Environment variables that stand above the file: ``ENTREPOT_`` and the path of a setting, joined by ``_``."""
+"""Environment variables that stand above the file: ``ENTREPOT_`` and the path of a setting, joined by ``_``.
+
+They are put into the tree of the file before it is checked, so that one validation reports the faults of both, each
+with its line or its variable. pydantic-settings keeps no origin of a value, wants JSON for lists, and ends at the first
+value that it cannot read.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
@@ -26,6 +31,8 @@ def variables() -> dict[str, KeyPath]:
 
 
 class Overridden(NamedTuple):
+    """What came of the variables: those that cannot be read, and sentences on those that the file contradicts."""
+
     faults: list[ConfigFault]
     warnings: list[str]
 

@@ -26,6 +26,7 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. Of names only localhost counts."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:

@@ -1,6 +1,8 @@
 """Durations, sizes and shares of a disk as people write them: ``30s``, ``512MiB``, ``1.5GB``, ``5%``.
 
-A duration is held as seconds (float, whole milliseconds), a size as bytes (int).
+A duration is held as seconds (float, whole milliseconds), a size as bytes (int). What is written back is exact, so that
+``config show`` loads again as the same settings; pydantic's ByteSize rounds, takes ``200G`` and ``1.5`` for sizes, and
+has no upper bound, and parsers of durations take weeks, years and signs.
 """
 
 import re
@@ -106,6 +108,8 @@ def _schema(pattern: str, *others: dict[str, Any]) -> WithJsonSchema:
 
 
 def at_least(least: float, write: Callable[[Any], str]) -> AfterValidator:
+    """A bound that is told in the form in which ``write`` gives it to people."""
+
     def check(value: Any) -> Any:
         if value < least:
             raise ValueError(f"must be at least {write(least)}")
@@ -115,6 +119,8 @@ def at_least(least: float, write: Callable[[Any], str]) -> AfterValidator:
 
 
 def at_most(most: float, write: Callable[[Any], str]) -> AfterValidator:
+    """As ``at_least``, from above."""
+
     def check(value: Any) -> Any:
         if value > most:
             raise ValueError(f"must be at most {write(most)}")

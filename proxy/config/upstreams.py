@@ -154,6 +154,7 @@ def _null_is_allowed(schema: dict[str, Any]) -> None:
 
 
 def public_upstreams() -> dict[str, UpstreamSettings]:
+    """Those of a configuration that names none, without credentials."""
     return {name: _with_url(UpstreamSettings.model_validate({_NAME: name})) for name in PUBLIC_REGISTRIES}
 
 
