@@ -17,10 +17,10 @@ from proxy.admin_api import AdminApi
 from proxy.cache.engine import CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
-from proxy.cache.space import FreeSpaceRule
 from proxy.clock import steady_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
+from proxy.core.authorities import format_authority
 from proxy.core.budget import ByteLimits
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
@@ -75,8 +75,8 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask, number)
     with _logs(settings) as logs:
-        for name in loaded.ignored_variables:
-            log.warning("the environment variable %s matches no setting", name)
+        for warning in loaded.warnings:
+            log.warning("configuration: %s", warning)
         _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
             await _run(loaded, logs, stop, announce, stack)
@@ -137,8 +137,7 @@ async def _listen(
 
 
 def _address(name: tuple[str, int]) -> str:
-    host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return format_authority(*name[:2])
 
 
 async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, service: Service) -> None:
@@ -167,11 +166,11 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 def service_rules(settings: Settings) -> ServiceRules:
     """The rules of the rooms, as the configuration has them. Raises FileRefused, PolicyInvalid. Reads files: blocks."""
-    tags, limits, free = settings.tags, settings.limits, settings.cache.min_free
+    tags, limits = settings.tags, settings.limits
     transfers = TransferRules(settings.transfers.per_blob)
     cache = CacheRules(
         ByteLimits(settings.cache.max_size),
-        FreeSpaceRule(free.size, free.percent / 100),
+        settings.cache.min_free,
         TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
         FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=IntakeRules(transfers=transfers)),
         lifecycle_rules(settings),

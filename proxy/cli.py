@@ -1,6 +1,7 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,8 +57,10 @@ def serve(config: ConfigFile = None) -> None:
 
 @config_app.command("check")
 def config_check(file: Path) -> None:
-    """Every fault of a configuration file at once, with key and line."""
+    """Every fault of a configuration file at once, with key and line. Warns of what is likely a mistake."""
     loaded = load_or_stop(file)
+    for warning in loaded.warnings:
+        print(f"{file}: warning: {warning}", file=sys.stderr)
     print(f"{file}: good; {len(loaded.settings.upstreams)} upstreams")
 
 

@@ -1,7 +1,6 @@
 """The registries behind us. Those that the configuration names are there from the start; a pattern may stand for many
 hosts, which are made when first asked for."""
 
-import asyncio
 import logging
 import os
 import ssl
@@ -11,6 +10,8 @@ from typing import Any
 from proxy.amazon import Amazon
 from proxy.config import (
     BasicAuth,
+    DockerConfigAuth,
+    DockerCredentials,
     EcrAuth,
     EcrPublicAuth,
     FileRefused,
@@ -19,13 +20,14 @@ from proxy.config import (
     read_credentials,
 )
 from proxy.core.budget import ByteLimits
+from proxy.core.credentials import Credentials, IdentityToken
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import Fault, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag
 from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
 from proxy.tasks.jobs import Jobs
-from proxy.upstream.authorization import Authorizer, Credentials, CredentialSource
+from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -174,6 +176,9 @@ class Registries:
                 return self.amazon.public(name, auth, network)
             case BasicAuth() as auth:
                 return ChallengeAuthorizer(network, _basic(name, auth))
+            case DockerConfigAuth() as auth:
+                hosts = (name, network.home.origin.authority)
+                return ChallengeAuthorizer(network, _docker(name, DockerCredentials(auth.file, hosts, os.environ)))
             case _ if is_ecr_public(name):
                 return self.amazon.public(name, None, network)
             case _:
@@ -185,9 +190,21 @@ def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
 
     async def credentials() -> Credentials:
         try:
-            found = await asyncio.to_thread(read_credentials, auth, os.environ)
+            return await read_credentials(auth, os.environ)
         except FileRefused as refused:
             raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
-        return Credentials(found.username, found.password.get_secret_value())
+
+    return credentials
+
+
+def _docker(upstream: str, found: DockerCredentials) -> CredentialSource:
+    async def credentials() -> Credentials | None:
+        try:
+            login = await found.login()
+        except FileRefused as refused:
+            raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
+        if isinstance(login, IdentityToken):
+            raise UpstreamRefused(upstream, "its login is an identity token, which is not sent yet: use a password")
+        return login
 
     return credentials

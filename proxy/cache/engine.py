@@ -21,12 +21,13 @@ from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
 from proxy.cache.sources import Source, Sources
-from proxy.cache.space import FreeSpaceRule, Shares, Space
+from proxy.cache.space import Shares, Space
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.touches import Touches
 from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import StoreFailed
+from proxy.core.free_space import FreeSpaceRule
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.storage.contract import BlobStore, Catalog

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
 from proxy.core.budget import ByteLimits, Reservation
+from proxy.core.free_space import FreeSpaceRule
 from proxy.tasks.jobs import Jobs
 
 _LONG = 1.0  # seconds; an eviction that took longer and found too little is not repeated at once
@@ -15,17 +15,6 @@ _RESTS = 10.0  # seconds
 
 Shares = Callable[[str], ByteLimits | None]
 """The byte budget of an upstream of its own, by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class FreeSpaceRule:
-    """What the filesystem must keep free: the larger of the two."""
-
-    size: int  # bytes
-    share: float  # of the whole
-
-    def floor(self, total: int) -> int:
-        return max(self.size, int(self.share * total))
 
 
 class Space:

@@ -3,64 +3,39 @@
 Only the top of the house imports this package; the rooms get their values as arguments.
 """
 
-from proxy.config.auth import (
-    AnonymousAuth,
-    Auth,
-    BasicAuth,
-    BasicCredentials,
-    EcrAuth,
-    EcrPublicAuth,
-    read_credentials,
-)
+from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, read_credentials
+from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.faults import ConfigFault, ConfigInvalid
-from proxy.config.lifecycle import LifecycleSettings
-from proxy.config.load import Loaded, load
-from proxy.config.places import Address, canonical_name
-from proxy.config.quantities import FreeSpace, format_duration, format_size, parse_duration, parse_size
+from proxy.config.files import FileRefused
+from proxy.config.load import Loaded, load, load_off_loop
+from proxy.config.places import Address
+from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
-from proxy.config.secrets import FileRefused, SecretSource, read_secret
-from proxy.config.settings import (
-    CacheSettings,
-    DrainSettings,
-    LimitSettings,
-    LogSettings,
-    Settings,
-    TagSettings,
-    TransferSettings,
-)
+from proxy.config.secrets import SecretSource, read_login, read_secret
+from proxy.config.settings import Settings
 from proxy.config.upstreams import UpstreamSettings
 
 __all__ = [
     "Address",
-    "AnonymousAuth",
-    "Auth",
     "BasicAuth",
-    "BasicCredentials",
-    "CacheSettings",
     "ConfigFault",
     "ConfigInvalid",
-    "DrainSettings",
+    "DockerConfigAuth",
+    "DockerCredentials",
     "EcrAuth",
     "EcrPublicAuth",
     "FileRefused",
-    "FreeSpace",
-    "LifecycleSettings",
-    "LimitSettings",
     "Loaded",
-    "LogSettings",
     "SecretSource",
     "Settings",
-    "TagSettings",
-    "TransferSettings",
     "UpstreamSettings",
-    "canonical_name",
     "effective",
-    "format_duration",
     "format_size",
     "json_schema",
     "load",
-    "parse_duration",
+    "load_off_loop",
     "parse_size",
     "read_credentials",
+    "read_login",
     "read_secret",
 ]

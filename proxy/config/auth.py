@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from proxy.config.places import Url
-from proxy.config.secrets import SecretFile, SecretSource, SecretVariable, read_secret
+from proxy.config.secrets import DockerConfigFile, LoginSource, SecretFile, SecretVariable, read_login
 from proxy.config.section import Misfit, Section
+from proxy.core.credentials import Credentials
 
 
 def _matching(pattern: str, sentence: str) -> AfterValidator:
@@ -70,18 +71,25 @@ class BasicAuth(Section):
             raise Misfit([((), sentence) for sentence in parts])
         return self
 
+    @property
+    def login(self) -> LoginSource:
+        """Where user and password are."""
+        return LoginSource(self.username, self.username_file, self.username_env, self.password_file, self.password_env)
 
-class BasicCredentials(NamedTuple):
-    username: str
-    password: SecretStr
+
+async def read_credentials(auth: BasicAuth, environ: Mapping[str, str]) -> Credentials:
+    """User and password as they are now. Raises FileRefused."""
+    return await read_login(auth.login, environ)
 
 
-def read_credentials(auth: BasicAuth, environ: Mapping[str, str]) -> BasicCredentials:
-    """User and password as they are now. Raises FileRefused. Blocks for small files."""
-    username = auth.username
-    if username is None:
-        username = read_secret(SecretSource(auth.username_file, auth.username_env), environ).get_secret_value()
-    return BasicCredentials(username, read_secret(SecretSource(auth.password_file, auth.password_env), environ))
+class DockerConfigAuth(Section):
+    """The login that a Docker config.json or a Kubernetes .dockerconfigjson has for the registry."""
+
+    type: Literal["dockerconfig"]
+    """A Docker config.json or a Kubernetes .dockerconfigjson."""
+    file: DockerConfigFile
+    """The file; read again when it changes. The entry with the longest path holds; credHelpers and credsStore run
+    docker-credential-NAME where it is installed. Without an entry pulls are anonymous."""
 
 
 class _AwsAuth(Section):
@@ -119,4 +127,4 @@ class EcrPublicAuth(_AwsAuth):
     """ECR Public, signed in."""
 
 
-Auth = Annotated[AnonymousAuth | BasicAuth | EcrAuth | EcrPublicAuth, Field(discriminator="type")]
+Auth = Annotated[AnonymousAuth | BasicAuth | DockerConfigAuth | EcrAuth | EcrPublicAuth, Field(discriminator="type")]

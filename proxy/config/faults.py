@@ -22,14 +22,16 @@ _SENTENCES = {
     "dict_type": "must be a mapping of keys and values",
     "tuple_type": "must be a list",
     "too_short": "must not be empty: name at least one, or leave the key out",
-    "union_tag_not_found": "is needed: anonymous, basic, ecr or ecr-public",
-    "union_tag_invalid": "must be anonymous, basic, ecr or ecr-public",
+    "union_tag_not_found": "is needed: anonymous, basic, dockerconfig, ecr or ecr-public",
+    "union_tag_invalid": "must be anonymous, basic, dockerconfig, ecr or ecr-public",
     "model_attributes_type": "must be a mapping of keys and values",
 }
 _PASSWORD = "is never written here: put it in a file and name that file as password_file"
 
 
 class ConfigFault(NamedTuple):
+    """One thing that is wrong; ``str()`` is a line without the file and its line number."""
+
     key: str  # as in tags.ttl or lifecycle[0].policy; empty for the file as a whole
     line: int | None  # of the file, from 1; None where the value comes from elsewhere
     sentence: str

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from proxy.config.files import FileRefused, read_file
 from proxy.config.places import Patterns
-from proxy.config.secrets import FilePath, FileRefused, read_file
+from proxy.config.secrets import FilePath
 from proxy.config.section import Misfit, Section
 from proxy.core.lifecycle import Policy, PolicyInvalid, parse_extended_policy, parse_policy
 

@@ -1,26 +1,30 @@
 """From a file and an environment to settings, or to every fault at once."""
 
+import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pydantic
 
-from proxy.config.auth import BasicAuth
 from proxy.config.document import SIZE_LIMIT, Document, parse_document
+from proxy.config.doubts import doubts
 from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
-from proxy.config.overrides import CONFIG_VARIABLE, ignored_variables, override
+from proxy.config.files import FileRefused, read_file, read_file_off_loop
+from proxy.config.overrides import CONFIG_VARIABLE, override
 from proxy.config.schema import known_keys
-from proxy.config.secrets import FileRefused, Surroundings, read_file
+from proxy.config.secrets import Surroundings
 from proxy.config.section import KeyPath
 from proxy.config.settings import Settings
 
 
 class Loaded(NamedTuple):
+    """Settings, and what is to be known of how they came about."""
+
     settings: Settings
     source: Path | None  # the file, if there was one
-    ignored_variables: tuple[str, ...]  # look like overrides and match no setting: worth a warning
+    warnings: tuple[str, ...]  # sentences: what is allowed and yet likely a mistake
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -28,16 +32,34 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 
     Raises ConfigInvalid. Reads files: blocks.
     """
-    if path is None and environ.get(CONFIG_VARIABLE):
-        path = Path(environ[CONFIG_VARIABLE])
-    source = str(path) if path is not None else "environment"
+    path = _source(path, environ)
     try:
-        document = parse_document(read_file(path, SIZE_LIMIT)) if path is not None else Document({}, {}, [])
+        content = read_file(path, SIZE_LIMIT) if path is not None else None
     except FileRefused as refused:
-        raise ConfigInvalid(source, [ConfigFault("", None, str(refused))]) from None
+        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
+    return _checked(path, content, environ)
+
+
+async def load_off_loop(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """As ``load``, for a running proxy. Checking takes a while and reads what the file names, so a thread does it."""
+    path = _source(path, environ)
+    try:
+        content = await read_file_off_loop(path, SIZE_LIMIT) if path is not None else None
+    except FileRefused as refused:
+        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
+    return await asyncio.to_thread(_checked, path, content, environ)
+
+
+def _source(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    return Path(environ[CONFIG_VARIABLE]) if path is None and environ.get(CONFIG_VARIABLE) else path
+
+
+def _checked(path: Path | None, content: bytes | None, environ: Mapping[str, str]) -> Loaded:
+    document = parse_document(content) if content is not None else Document({}, {}, [])
     tree, faults = document.tree, list(document.faults)
     origins: dict[KeyPath, int | str] = dict(document.lines)
-    faults += override(tree, origins, environ)
+    overridden = override(tree, origins, environ)
+    faults += overridden.faults
     _place_cache(tree, environ)
     folder = path.absolute().parent if path is not None else Path.cwd()
     try:
@@ -45,8 +67,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, origins, known_keys())
     if faults:
-        raise ConfigInvalid(source, faults)
-    return Loaded(settings, path, ignored_variables(environ, frozenset(_secret_variables(settings))))
+        raise ConfigInvalid(str(path) if path is not None else "environment", faults)
+    return Loaded(settings, path, (*overridden.warnings, *doubts(settings, environ)))
 
 
 def _place_cache(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -57,9 +79,3 @@ def _place_cache(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
     cache = tree.setdefault("cache", {})
     if isinstance(cache, dict) and os.path.isabs(base):
         cache.setdefault("path", f"{base}/entrepot")
-
-
-def _secret_variables(settings: Settings) -> Iterator[str]:
-    for upstream in settings.upstreams.values():
-        if isinstance(upstream.auth, BasicAuth):
-            yield from filter(None, (upstream.auth.username_env, upstream.auth.password_env))

@@ -1,4 +1,9 @@
-"""Environment variables that stand above the file: ``ENTREPOT_`` and the path of a setting, joined by ``_``."""
+"""Environment variables that stand above the file: ``ENTREPOT_`` and the path of a setting, joined by ``_``.
+
+They are put into the tree of the file before it is checked, so that one validation reports the faults of both, each
+with its line or its variable. pydantic-settings keeps no origin of a value, wants JSON for lists, and ends at the first
+value that it cannot read.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
@@ -25,11 +30,19 @@ def variables() -> dict[str, KeyPath]:
     return {_variable(leaf.path): leaf.path for leaf in _leaves(Settings, ())}
 
 
-def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: Mapping[str, str]) -> list[ConfigFault]:
-    """Writes the values of the environment into ``tree`` and their variables into ``origins``."""
-    faults = []
+class Overridden(NamedTuple):
+    """What came of the variables: those that cannot be read, and sentences on those that the file contradicts."""
+
+    faults: list[ConfigFault]
+    warnings: list[str]
+
+
+def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: Mapping[str, str]) -> Overridden:
+    """Writes the values of the environment into ``tree`` and their variables into ``origins``. Warns of what the file
+    says otherwise, since who reads only the file would look for it there."""
+    overridden = Overridden([], [])
     for leaf in _leaves(Settings, ()):
-        variable = _variable(leaf.path)
+        variable, key = _variable(leaf.path), leaf.path[-1]
         if variable not in environ:
             continue
         section: Any = tree
@@ -37,18 +50,18 @@ def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: M
             section = section.setdefault(part, {}) if isinstance(section, dict) else None
         if not isinstance(section, dict):
             continue  # the file holds something else there, which is a fault of its own
+        written = written_key(leaf.path)
         try:
-            section[leaf.path[-1]] = _value(environ[variable], leaf)
-            origins[leaf.path] = variable
+            value = _value(environ[variable], leaf)
         except ValueError:
-            faults.append(ConfigFault(written_key(leaf.path), None, "cannot be read as a value", variable))
-    return faults
-
-
-def ignored_variables(environ: Mapping[str, str], secrets: frozenset[str]) -> tuple[str, ...]:
-    """Variables that look like settings and are none; ``secrets`` are the names that the settings refer to."""
-    known = variables().keys() | secrets | {CONFIG_VARIABLE}
-    return tuple(sorted(name for name in environ if name.startswith(PREFIX) and name not in known))
+            overridden.faults.append(ConfigFault(written, None, "cannot be read as a value", variable))
+            continue
+        if section.get(key, value) != value:
+            overridden.warnings.append(
+                f"{written}: {variable} of the environment holds, not what the file says in line {origins[leaf.path]}"
+            )
+        section[key], origins[leaf.path] = value, variable
+    return overridden
 
 
 def _variable(path: KeyPath) -> str:
@@ -68,7 +81,11 @@ def _leaves(section: type[BaseModel], path: KeyPath) -> Iterator[_Leaf]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from _leaves(field.annotation, here)
         elif not _holds_sections(field):
-            yield _Leaf(here, get_origin(field.annotation) is tuple)
+            yield _Leaf(here, _is_list(field.annotation))
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is tuple or any(map(_is_list, get_args(annotation)))
 
 
 def _holds_sections(field: FieldInfo) -> bool:

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import idna
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
+from proxy.core.authorities import LARGEST_PORT, format_authority, parse_authority
 from proxy.core.upstreams import ALIASES
 
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}", re.ASCII)
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _REGISTRY = re.compile(rf"(?:\*\.)?({_LABEL}(?:\.{_LABEL})*)(?::([0-9]{{1,5}}))?", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9._:@/*?-]{1,512}", re.ASCII)
@@ -25,32 +26,22 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. Of names only localhost counts."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _port(text: str) -> int:
-    if int(text) > 65535:
-        raise ValueError("a port is at most 65535")
-    return int(text)
+        return format_authority(self.host, self.port)
 
 
 def parse_address(written: object) -> Address:
     """``host:port``, IPv6 in brackets. Raises ValueError with advice."""
-    found = _ADDRESS.fullmatch(written) if isinstance(written, str) else None
-    if found is None:
+    found = parse_authority(written) if isinstance(written, str) and _ADDRESS.fullmatch(written) else None
+    if found is None or found.port is None:
         raise ValueError('not an address: write host:port, such as 127.0.0.1:5000, 0.0.0.0:5000 or "[::1]:5000"')
-    if found[1]:
-        try:
-            ipaddress.IPv6Address(found[1])
-        except ValueError:
-            raise ValueError("not an IPv6 address inside the brackets") from None
-    return Address((found[1] or found[2]).lower(), _port(found[3]))
+    return Address(found.host.lower(), found.port)
 
 
 def canonical_name(written: str) -> str:
@@ -78,8 +69,8 @@ def _canonical(written: str) -> str:
     found = _REGISTRY.fullmatch(name)
     if found is None or len(host) > 253:
         raise ValueError("not a registry name: write host or host:port; a star may only stand for the first label")
-    if found[2] is not None and _port(found[2]) == 0:
-        raise ValueError("a port is at least 1")
+    if found[2] is not None and not 1 <= int(found[2]) <= LARGEST_PORT:
+        raise ValueError(f"a port is at least 1 and at most {LARGEST_PORT}")
     return name
 
 
@@ -139,7 +130,7 @@ Listen = Annotated[
     Address,
     PlainValidator(parse_address),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{_ADDRESS.pattern}$"}),
 ]
 RegistryName = Annotated[str, AfterValidator(canonical_name)]
 SingleRegistryName = Annotated[str, AfterValidator(_single_name)]

@@ -1,15 +1,18 @@
 """Durations, sizes and shares of a disk as people write them: ``30s``, ``512MiB``, ``1.5GB``, ``5%``.
 
-A duration is held as seconds (float, whole milliseconds), a size as bytes (int).
+A duration is held as seconds (float, whole milliseconds), a size as bytes (int). What is written back is exact, so that
+``config show`` loads again as the same settings; pydantic's ByteSize rounds, takes ``200G`` and ``1.5`` for sizes, and
+has no upper bound, and parsers of durations take weeks, years and signs.
 """
 
-import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
+
+from proxy.core.free_space import FreeSpaceRule
 
 KiB, MiB, GiB = 1024, 1024**2, 1024**3
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -78,33 +81,24 @@ def format_size(size: int) -> str:
     return f"{size // length}{unit}"
 
 
-class FreeSpace(NamedTuple):
-    """Room that stays free on the disk of the cache: the larger of a share and a size."""
-
-    percent: float
-    size: int  # bytes
-
-    def bytes_of(self, total: int) -> int:
-        """The bytes to keep free on a disk of ``total`` bytes."""
-        return max(self.size, math.ceil(total * self.percent / 100))
-
-    def __str__(self) -> str:
-        percent, size = f"{self.percent:.6g}%", format_size(self.size)
-        if self.percent and self.size:
-            return f"max({percent}, {size})"
-        return percent if self.percent else size
+def format_free_space(rule: FreeSpaceRule) -> str:
+    """The written form, which ``parse_free_space`` reads again as the same rule."""
+    percent, size = f"{rule.percent:.6g}%", format_size(rule.size)
+    if rule.percent and rule.size:
+        return f"max({percent}, {size})"
+    return percent if rule.percent else size
 
 
-def parse_free_space(written: object) -> FreeSpace:
+def parse_free_space(written: object) -> FreeSpaceRule:
     """A size, a percentage, or ``max(5%, 5GiB)``. Raises ValueError with advice."""
     if isinstance(written, str):
         if _PERCENT.fullmatch(written):
-            return FreeSpace(float(written[:-1]), 0)
+            return FreeSpaceRule(0, float(written[:-1]))
         if found := _LARGER.fullmatch(written):
             one, other = parse_free_space(found[1]), parse_free_space(found[2])
-            return FreeSpace(max(one.percent, other.percent), max(one.size, other.size))
+            return FreeSpaceRule(max(one.size, other.size), max(one.percent, other.percent))
     try:
-        return FreeSpace(0.0, parse_size(written))
+        return FreeSpaceRule(parse_size(written), 0.0)
     except ValueError:
         raise ValueError("not free space: write a size, a percentage, or the larger of both: max(5%, 5GiB)") from None
 
@@ -114,6 +108,8 @@ def _schema(pattern: str, *others: dict[str, Any]) -> WithJsonSchema:
 
 
 def at_least(least: float, write: Callable[[Any], str]) -> AfterValidator:
+    """A bound that is told in the form in which ``write`` gives it to people."""
+
     def check(value: Any) -> Any:
         if value < least:
             raise ValueError(f"must be at least {write(least)}")
@@ -123,6 +119,8 @@ def at_least(least: float, write: Callable[[Any], str]) -> AfterValidator:
 
 
 def at_most(most: float, write: Callable[[Any], str]) -> AfterValidator:
+    """As ``at_least``, from above."""
+
     def check(value: Any) -> Any:
         if value > most:
             raise ValueError(f"must be at most {write(most)}")
@@ -169,8 +167,8 @@ Size = Annotated[
 PositiveSize = Annotated[Size, at_least(1, format_size)]
 
 Space = Annotated[
-    FreeSpace,
+    FreeSpaceRule,
     PlainValidator(parse_free_space),
-    PlainSerializer(str, return_type=str),
+    PlainSerializer(format_free_space, return_type=str),
     _schema(rf"{_SIZE_TEXT}|{_PERCENT_TEXT}|max\(.+,.+\)", {"type": "integer", "minimum": 0}),
 ]

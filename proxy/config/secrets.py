@@ -5,12 +5,16 @@ A secret is read anew at each use, so a rotated file needs no restart, and leave
 
 import os
 import ssl
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypedDict
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretStr, ValidationInfo, WithJsonSchema
+
+from proxy.config.files import FileRefused, read_file, read_file_off_loop
+from proxy.config.section import Misfit
+from proxy.core.credentials import Credentials
+from proxy.core.docker_config import LARGEST, DockerConfigInvalid, parse_docker_config
 
 _SECRET_LIMIT = 64 * 1024
 
@@ -22,31 +26,6 @@ class Surroundings(TypedDict):
     environ: Mapping[str, str]
 
 
-class FileRefused(ValueError):
-    """A file that cannot or must not be read; a sentence says why, without its contents."""
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """The whole of a regular file of at most ``limit`` bytes that not everybody may write to. Raises FileRefused."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise FileRefused(f"{path} is not a regular file")
-            if mode & stat.S_IWOTH:
-                raise FileRefused(f"{path} may be written by everybody: chmod o-w")
-            content = file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileRefused):
-            raise
-        reason = error.strerror if isinstance(error, OSError) else "not a file name"
-        raise FileRefused(f"cannot read {path}: {reason}") from None
-    if len(content) > limit:
-        raise FileRefused(f"{path} is larger than {limit} bytes")
-    return content
-
-
 class SecretSource(NamedTuple):
     """Where a secret is: exactly one of the two."""
 
@@ -54,15 +33,42 @@ class SecretSource(NamedTuple):
     variable: str | None
 
 
-def read_secret(source: SecretSource, environ: Mapping[str, str]) -> SecretStr:
-    """The secret as it is now, without one line end at its end. Raises FileRefused. Blocks for one small file."""
-    if source.file is not None:
-        try:
-            text = read_file(source.file, _SECRET_LIMIT).decode()
-        except UnicodeDecodeError:
-            raise FileRefused(f"{source.file} is not UTF-8") from None
-    else:
-        text = environ.get(source.variable or "", "")
+class LoginSource(NamedTuple):
+    """Where a user and a password are. Of the first three exactly one is given, and of the last two."""
+
+    username: str | None
+    username_file: Path | None
+    username_env: str | None
+    password_file: Path | None
+    password_env: str | None
+
+
+async def read_login(source: LoginSource, environ: Mapping[str, str]) -> Credentials:
+    """User and password as they are now. Raises FileRefused."""
+    username = source.username
+    if username is None:
+        user = await read_secret(SecretSource(source.username_file, source.username_env), environ)
+        username = user.get_secret_value()
+    password = await read_secret(SecretSource(source.password_file, source.password_env), environ)
+    return Credentials(username, password.get_secret_value())
+
+
+async def read_secret(source: SecretSource, environ: Mapping[str, str]) -> SecretStr:
+    """The secret as it is now, without one line end at its end. Raises FileRefused."""
+    content = await read_file_off_loop(source.file, _SECRET_LIMIT) if source.file is not None else None
+    return _secret(source, content, environ)
+
+
+def check_secret(source: SecretSource, environ: Mapping[str, str]) -> None:
+    """Raises FileRefused where ``read_secret`` would. Blocks for one small file."""
+    _secret(source, read_file(source.file, _SECRET_LIMIT) if source.file is not None else None, environ)
+
+
+def _secret(source: SecretSource, content: bytes | None, environ: Mapping[str, str]) -> SecretStr:
+    try:
+        text = content.decode() if content is not None else environ.get(source.variable or "", "")
+    except UnicodeDecodeError:
+        raise FileRefused(f"{source.file} is not UTF-8") from None
     secret = text.removesuffix("\n").removesuffix("\r")
     if not secret:
         where = source.file if source.file is not None else f"the environment variable {source.variable}"
@@ -84,12 +90,12 @@ def _resolved(written: object, info: ValidationInfo) -> Path:
 
 
 def _readable_secret(file: Path) -> Path:
-    read_secret(SecretSource(file, None), {})
+    check_secret(SecretSource(file, None), {})
     return file
 
 
 def _set_variable(variable: str, info: ValidationInfo) -> str:
-    read_secret(SecretSource(None, variable), _surroundings(info)["environ"])
+    check_secret(SecretSource(None, variable), _surroundings(info)["environ"])
     return variable
 
 
@@ -111,6 +117,18 @@ FilePath = Annotated[
 ]
 """A path; relative ones are meant from the folder of the configuration file."""
 
+
+def _docker_config(file: Path) -> Path:
+    try:
+        faults = list(parse_docker_config(read_file(file, LARGEST)).faults())
+    except DockerConfigInvalid as invalid:
+        faults = [str(invalid)]
+    if faults:
+        raise Misfit([((), f"{file}: {sentence}") for sentence in faults])
+    return file
+
+
 SecretFile = Annotated[FilePath, AfterValidator(_readable_secret)]
 SecretVariable = Annotated[str, AfterValidator(_set_variable)]
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]
+DockerConfigFile = Annotated[FilePath, AfterValidator(_docker_config)]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from proxy.config.egress import EgressSettings
 from proxy.config.lifecycle import LifecycleSettings
 from proxy.config.places import Address, Listen, Patterns, SingleRegistryName
 from proxy.config.quantities import (
@@ -13,10 +14,10 @@ from proxy.config.quantities import (
     HOUR,
     MINUTE,
     Duration,
-    FreeSpace,
     GiB,
     KiB,
     MiB,
+    OptionalDuration,
     PositiveDuration,
     PositiveSize,
     Space,
@@ -26,7 +27,9 @@ from proxy.config.quantities import (
 )
 from proxy.config.secrets import FilePath
 from proxy.config.section import Section
-from proxy.config.upstreams import Upstreams, has_docker_hub, public_upstreams
+from proxy.config.timeouts import TimeoutSettings
+from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
+from proxy.core.free_space import FreeSpaceRule
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -38,7 +41,7 @@ class CacheSettings(Section):
     """Folder of the cache; one process per cache. Without it: $XDG_CACHE_HOME/entrepot or ~/.cache/entrepot."""
     max_size: PositiveSize = 50 * GiB
     """How much may be kept. What was used least recently goes first."""
-    min_free: Space = FreeSpace(5.0, 5 * GiB)
+    min_free: Space = FreeSpaceRule(5 * GiB, 5.0)
     """Room to leave free on the disk: a size, a percentage, or the larger of both."""
 
 
@@ -64,6 +67,8 @@ class LogSettings(Section):
     """Lines for people, or one JSON object per line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious kind of line that is written."""
+    access: Literal["all", "errors", "none"] = "all"
+    """Which requests have a line of their own: all, those that were refused or failed, or none."""
 
 
 class DrainSettings(Section):
@@ -103,12 +108,24 @@ class TransferSettings(Section):
 
     per_blob: Annotated[int, Field(ge=1, le=32)] = 4
     """Connections to the registry at a time for one large blob."""
+    patience: Duration = MINUTE
+    """How long a blob that clients wait for is tried again while its registry is away. 0: it fails with the first."""
+
+
+class VerifySettings(Section):
+    """How recently content must have been proven by its digest when it is served."""
+
+    max_age: OptionalDuration = DAY
+    """Content that was proven longer ago is proven again behind the answer. off: only by the weekly round."""
+    on_read: bool = False
+    """Prove before each answer instead. Each hit then costs reading and hashing all of its content."""
 
 
 class Settings(Section):
     """Entrepot, an OCI registry pull-through cache."""
 
-    # A switch stands before the key that it permits, because a validator sees only the fields above its own.
+    # A switch stands before the key that it permits, and what all upstreams share before them, because a validator
+    # sees only the fields above its own.
     anonymous: bool = False
     """Allow pulls by anyone who can reach a listen address that is not loopback."""
     listen: Listen = Address("127.0.0.1", 5000)
@@ -121,7 +138,11 @@ class Settings(Section):
     """The content that is kept: where, and how much of it."""
     tags: TagSettings = TagSettings()
     """How long an answer about a tag holds."""
-    upstreams: Upstreams = Field(default_factory=public_upstreams)
+    timeouts: TimeoutSettings = TimeoutSettings()
+    """How long registries may take; an upstream may say otherwise, key by key."""
+    egress: EgressSettings = Field(default_factory=EgressSettings)
+    """The way out to registries; an upstream may have one of its own."""
+    upstreams: Upstreams = Field(default_factory=public_upstreams, validate_default=True)
     """Registries that can be reached, by the name clients use. Without it: the well-known public ones."""
     default_upstream: SingleRegistryName | None = "docker.io"
     """Registry meant by paths that name none (registry-mirrors of the Docker daemon); null turns them off.
@@ -140,6 +161,8 @@ class Settings(Section):
     """Bounds that keep one client or registry from taking everything."""
     transfers: TransferSettings = TransferSettings()
     """How blobs are fetched."""
+    verify: VerifySettings = VerifySettings()
+    """How content that is held is proven again."""
 
     @model_validator(mode="before")
     @classmethod
@@ -163,6 +186,17 @@ class Settings(Section):
         if admin.port != 0 and admin == info.data.get("listen"):
             raise ValueError("is the same address as listen: the two APIs never share one")
         return admin
+
+    @field_validator("upstreams")
+    @classmethod
+    def _each_within_what_all_share(
+        cls, upstreams: dict[str, UpstreamSettings], info: ValidationInfo
+    ) -> dict[str, UpstreamSettings]:
+        if not {"timeouts", "egress"} <= info.data.keys():
+            return upstreams  # they have faults of their own
+        return {
+            name: upstream.within(info.data["timeouts"], info.data["egress"]) for name, upstream in upstreams.items()
+        }
 
     @field_validator("default_upstream")
     @classmethod

@@ -10,10 +10,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from proxy.config.auth import AnonymousAuth, Auth, EcrAuth, EcrPublicAuth
+from proxy.config.egress import EgressSettings
 from proxy.config.places import Realms, RegistryName, Url, canonical_name, host_of
 from proxy.config.quantities import OptionalDuration, PositiveSize
 from proxy.config.secrets import CertificateFile
 from proxy.config.section import KeyPath, Misfit, Section
+from proxy.config.timeouts import TimeoutSettings
 from proxy.core.ecr_names import is_ecr_public, looks_like_ecr, parse_ecr_host
 
 PUBLIC_REGISTRIES = (
@@ -60,6 +62,10 @@ class UpstreamSettings(Section):
     """PEM file of certificate authorities to trust for this registry, beside the system's."""
     insecure: bool = False
     """Do not verify the certificate of the registry's own host. Anyone on the way can then read credentials."""
+    timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    """How long this registry may take; what is left out follows the timeouts of all registries."""
+    egress: EgressSettings = Field(default_factory=EgressSettings)
+    """The way out to this registry, instead of the one of all registries."""
     max_size: PositiveSize | None = None
     """Most bytes of the cache that content of this registry may take; no bound of its own when left out."""
     realms: Realms = ()
@@ -105,6 +111,11 @@ class UpstreamSettings(Section):
         known = any(parse_ecr_host(host) is not None for host in (name, target))
         return [] if known or self.auth.region else [(("auth", "region"), _REGION_NEEDED)]
 
+    def within(self, timeouts: TimeoutSettings, egress: EgressSettings) -> "UpstreamSettings":
+        """This upstream, where it says nothing of its own as all registries are."""
+        egress = self.egress if self.egress.model_fields_set else egress
+        return self.model_copy(update={"timeouts": timeouts.refined(self.timeouts), "egress": egress})
+
     def base_url(self, host: str) -> str:
         """Where the registry is that clients call ``host``, which is the name or matches it."""
         return self.url or _URLS.get(host, f"https://{host}")
@@ -143,6 +154,7 @@ def _null_is_allowed(schema: dict[str, Any]) -> None:
 
 
 def public_upstreams() -> dict[str, UpstreamSettings]:
+    """Those of a configuration that names none, without credentials."""
     return {name: _with_url(UpstreamSettings.model_validate({_NAME: name})) for name in PUBLIC_REGISTRIES}
 
 

@@ -4,8 +4,9 @@ Source: Amazon ECR user guide, "Preventing image tags from being overwritten"; A
 ImageTagMutabilityExclusionFilter.
 """
 
-from fnmatch import fnmatchcase
 from typing import NamedTuple
+
+from proxy.core.patterns import fits
 
 
 class TagMutability(NamedTuple):
@@ -17,7 +18,7 @@ class TagMutability(NamedTuple):
 
 def is_immutable(mutability: TagMutability, tag: str) -> bool:
     """True only where ECR says that this tag cannot be overwritten; a setting unknown today is taken as mutable."""
-    excluded = any(fnmatchcase(tag, pattern) for pattern in mutability.exclusions)  # ECR allows no "?" and no "["
+    excluded = any(fits(pattern, tag) for pattern in mutability.exclusions)  # ECR allows no "?"
     match mutability.setting:
         case "IMMUTABLE":
             return True

@@ -1,16 +1,16 @@
-"""Manifests: media types, a guarded reader of foreign JSON, and what a manifest refers to.
+"""Manifests: media types, and what a manifest refers to.
 
 The bytes of a manifest are never re-encoded; what is read out of them serves housekeeping only and never decides who
 may have what. Media types and fields: OCI image-spec manifest.md and image-index.md; Docker image manifest v2 schema 2.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from proxy.core.errors import DigestInvalid
+from proxy.core.foreign_json import JsonRefused, parse_json_object
 from proxy.core.names import Digest
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -28,6 +28,7 @@ _GENERIC = frozenset({"application/json", "application/octet-stream"})
 # RFC 6838 section 4.2; it becomes a header of ours, so nothing else may pass.
 _MEDIA_TYPE = re.compile(r"application/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.ASCII | re.IGNORECASE)
 DESCRIPTOR_LIMIT = 10_000
+_LARGEST = 16 * 1024 * 1024  # bytes; what is received is bounded more closely, by the configuration
 
 
 class ManifestInvalid(ValueError):
@@ -46,25 +47,11 @@ class ManifestFacts:
 
 def parse_object(raw: bytes) -> dict[str, Any]:
     """A JSON object. Raises ManifestInvalid for anything else, and for what parsers differ on: duplicate keys, NaN, a
-    byte order mark, nesting that exhausts the parser."""
+    byte order mark, deep nesting."""
     try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError) as cause:
-        raise ManifestInvalid(str(cause)[:200]) from None
-    if not isinstance(document, dict):
-        raise ManifestInvalid("not a JSON object")
-    return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ManifestInvalid("a key stands twice")
-    return found
-
-
-def _refuse(constant: str) -> None:
-    raise ManifestInvalid(f"{constant} is not JSON")
+        return parse_json_object(raw, _LARGEST)
+    except JsonRefused as cause:
+        raise ManifestInvalid(str(cause)) from None
 
 
 def media_type_of(document: dict[str, Any], stated: str) -> str:

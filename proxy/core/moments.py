@@ -9,19 +9,20 @@ def parse_moment(text: str) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = _from_iso(text)
+        return parse_iso(text)
     return seconds if math.isfinite(seconds) else None
+
+
+def parse_iso(text: str) -> float | None:
+    """Epoch seconds of ISO 8601 with a zone; None for anything else, a bare number included."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo is not None else None
 
 
 def due_in(last: float, interval: float, now: float) -> float:
     """Seconds until an interval has passed since ``last``; at most the interval, since the clock may have been ahead
     when ``last`` was written down."""
     return min(interval, max(0.0, last + interval - now))
-
-
-def _from_iso(text: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return math.nan
-    return moment.timestamp() if moment.tzinfo is not None else math.nan

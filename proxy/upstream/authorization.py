@@ -7,18 +7,8 @@ The loop that asks registries knows no scheme: it puts in front what ``authoriza
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from proxy.core.credentials import Credentials
 from proxy.upstream.challenge import Challenge
-
-
-class Credentials(NamedTuple):
-    """What a person configured for a registry."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Credentials(username={self.username!r}, password=...)"
-
 
 CredentialSource = Callable[[], Awaitable[Credentials | None]]
 """Asked before each use, so that a file may change under us; it must be cheap, and None means anonymous."""

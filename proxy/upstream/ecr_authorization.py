@@ -4,9 +4,10 @@ import base64
 import binascii
 import math
 
+from proxy.core.credentials import Credentials
 from proxy.core.errors import UpstreamFault
 from proxy.tasks.jobs import Jobs
-from proxy.upstream.authorization import Credentials, CredentialSource, Refusal
+from proxy.upstream.authorization import CredentialSource, Refusal
 from proxy.upstream.ecr_tokens import TokenKeeper
 from proxy.upstream.settings import Timing
 from proxy.upstream.tokens import UNSTATED_LIFE, Fetch, Token, TokenBook, TokenKey

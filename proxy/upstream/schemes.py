@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from proxy.core.credentials import Credentials
 from proxy.core.errors import UpstreamBroken
-from proxy.upstream.authorization import Credentials, CredentialSource, Refusal, no_credentials
+from proxy.upstream.authorization import CredentialSource, Refusal, no_credentials
 from proxy.upstream.challenge import Challenge, pull_scope, realm_allowed, realm_may_be_asked
 from proxy.upstream.network import Network
 from proxy.upstream.target import TargetRefused, parse_target

@@ -8,6 +8,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
+from proxy.core.authorities import format_authority
+
 PORTS = {"http": 80, "https": 443}
 LONGEST = 16384  # characters of a URL; presigned ones have some 2,000
 
@@ -27,8 +29,7 @@ class Origin(NamedTuple):
     @property
     def authority(self) -> str:
         """For a Host header: with the port where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+        return format_authority(self.host, self.port if self.port != PORTS[self.scheme] else None)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"

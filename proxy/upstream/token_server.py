@@ -4,8 +4,8 @@ the credentials are for this server."""
 import base64
 from urllib.parse import quote
 
+from proxy.core.credentials import Credentials
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
-from proxy.upstream.authorization import Credentials
 from proxy.upstream.challenge import listed_origin
 from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from proxy.core.backoff import Backoff
+from proxy.core.credentials import Credentials
 from proxy.core.errors import RateLimited, UpstreamFault, afresh
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
-from proxy.upstream.authorization import Credentials
 from proxy.upstream.settings import Timing
 
 MOST_TOKENS = 4096

@@ -19,7 +19,7 @@ class Bad(NamedTuple):
 
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 DEEP = "a: " + "[" * 40 + "]" * 40
-BOMB = 'a: &a ["x","x"]\nb: &b [*a,*a]\n'
+BOMB = "pins:\n  - &a0 [x, x]\n" + "".join(f"  - &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
 
 
 def upstream(name: str, rest: str) -> str:
@@ -52,7 +52,12 @@ BAD = [
     Bad("not YAML", "listen: [127.0.0.1\nlog: {}\n", "", 2, "not YAML"),
     Bad("a tab as indentation", "log:\n\tformat: json\n", "", 2, "not YAML"),
     Bad("two documents", "listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n", "", 2, "not YAML"),
-    Bad("an alias", BOMB, "", 2, "aliases are not supported"),
+    Bad("a bomb of aliases", BOMB, "", 2, "more than 50000"),
+    Bad("an alias inside its own anchor", "pins: &a\n  - *a\n", "", 1, "alias stand inside its own anchor"),
+    Bad("an alias of nothing", "pins: *a\n", "", 1, "undefined alias"),
+    Bad("a mapping merged into itself", "tags: &a\n  ttl: 1s\n  <<: *a\n", "", 1, "the mapping that it stands in"),
+    Bad("a merged list", "tags:\n  <<: [1]\n", "tags", 2, "takes in a mapping"),
+    Bad("a merged word", "tags:\n  ttl: 1s\n  <<: x\n", "tags", 3, "takes in a mapping"),
     Bad("deep nesting", DEEP, "", 1, "nested deeper than 32"),
     Bad("a crowd of values", "pins: [" + "a," * 50_001 + "]", "", 1, "more than 50000"),
     Bad("more than 1 MiB", b"#" * (1024 * 1024 + 1), "", None, "larger than 1048576"),
@@ -65,7 +70,7 @@ BAD = [
     Bad("an unknown key inside", "tags:\n  ttl: 60s\n  tttl: 1s\n", "tags.tttl", 3, "is ttl meant?"),
     Bad("a key twice", "admin: 127.0.0.1:1\nlog: {}\nadmin: 127.0.0.1:2\n", "admin", 3, "already given in line 1"),
     Bad("a key twice inside", "tags:\n  ttl: 1s\n  ttl: 1s\n", "tags.ttl", 3, "already given in line 2"),
-    Bad("a merge key", "tags:\n  <<: {ttl: 1s}\n", "tags.<<", 2, "not a key"),
+    Bad("a key twice in what is merged", "tags:\n  <<: {ttl: 1s, ttl: 2s}\n", "tags.ttl", 2, "already given"),
     Bad("a number as key", "upstreams:\n  5000: {}\n  docker.io:\n", "upstreams", 2, "not text"),
     Bad("a list as key", "log: {}\n? [a]\n: 1\n", "", 2, "not text"),
     # addresses
@@ -159,6 +164,25 @@ BAD = [
     entry("a realm with a path", "realms: [b.io/token]", "realms[0]", "no path"),
     entry("a realm for everyone", "realms: ['*.io']", "realms[0]", "no place here"),
     entry("never touching", "touch_upstream: 0", "touch_upstream", "or off"),
+    Bad("a proxy of another kind", "egress: {proxy: 'socks5://a.io'}\n", "egress.proxy", 1, "not a URL"),
+    Bad("a proxy with a password", "egress: {proxy: 'http://me:hunter2@a.io'}\n", "egress.proxy", 1, "password_file"),
+    Bad("an exception that is none", "egress: {no_proxy: [a.io/x]}\n", "egress.no_proxy[0]", 1, "10.0.0.0/8"),
+    Bad("half a login", "egress: {proxy: 'http://a.io', username: me}\n", "egress", 1, "with one of password_file"),
+    Bad(
+        "a login for no proxy",
+        "egress: {username: me, password_env: PASSWORD}\n",
+        "egress",
+        1,
+        "no effect without proxy",
+    ),
+    entry("a proxy of its own", "egress: {ca_file: none}", "egress.ca_file", "No such file"),
+    entry("no time to begin", "timeouts: {first_byte: 0}", "timeouts.first_byte", "at least 1ms"),
+    Bad("no time to connect", "timeouts: {connect: 0}\n", "timeouts.connect", 1, "at least 1ms"),
+    Bad("an unknown choice", "log: {access: some}\n", "log.access", 1, "must be 'all', 'errors' or 'none'"),
+    Bad("never proving", "verify: {max_age: 0}\n", "verify.max_age", 1, "or off"),
+    auth("no such login file", "type: dockerconfig, file: none", ".file", "No such file"),
+    auth("no login file", "type: dockerconfig", ".file", "is needed"),
+    auth("a login file of another kind", "type: dockerconfig, file: entrepot.yaml", ".file", "not a Docker config"),
     Bad("half an IPv6 address", upstream("'[::1'", "insecure: false"), "upstreams.[::1", 3, "not a registry name"),
     # signing in
     auth("ECR Public elsewhere", "type: ecr-public", ".type", "only for public.ecr.aws"),
@@ -176,7 +200,9 @@ BAD = [
     auth("no user", "type: basic, password_env: PASSWORD", "", "exactly one of username"),
     auth("a number as user", "type: basic, username: 7, password_env: PASSWORD", ".username", "quotes"),
     auth("no such secret file", "type: basic, username: me, password_file: none", ".password_file", "No such file"),
-    auth("a folder as secret file", "type: basic, username: me, password_file: .", ".password_file", "Is a directory"),
+    auth(
+        "a folder as secret file", "type: basic, username: me, password_file: .", ".password_file", "not a regular file"
+    ),
     auth("an unset variable", "type: basic, username: me, password_env: NONE", ".password_env", "NONE holds nothing"),
     auth("a malformed role", "type: ecr, role_arn: my-role", ".role_arn", "not the ARN", ECR),
     auth(

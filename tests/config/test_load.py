@@ -11,13 +11,27 @@ from proxy.config import (
     FileRefused,
     SecretSource,
     load,
+    load_off_loop,
     read_credentials,
+    read_login,
     read_secret,
 )
 from proxy.config.overrides import variables
+from proxy.config.timeouts import TimeoutSettings
+from proxy.core.credentials import Credentials
+from proxy.core.egress import Egress
 from tests.config.cast import Write
 
 HOME = {"HOME": "/home/me"}
+
+
+async def test_a_running_proxy_loads_the_same(write: Write) -> None:
+    file = write("tags: {ttl: 7s}\n")
+    assert await load_off_loop(None, HOME | {"ENTREPOT_CONFIG": str(file)}) == load(file, HOME)
+    with pytest.raises(ConfigInvalid, match="No such file"):
+        await load_off_loop(file.with_name("none"), HOME)
+    with pytest.raises(ConfigInvalid, match=r"entrepot\.yaml:1: tags\.ttl"):
+        await load_off_loop(write("tags: {ttl: 7}\n"), HOME)
 
 
 def test_without_a_file_it_is_closed_to_others_and_knows_the_public_registries() -> None:
@@ -92,18 +106,40 @@ def test_every_setting_with_a_fixed_path_has_its_variable() -> None:
     assert known["ENTREPOT_TAGS_STALE_IF_ERROR"] == ("tags", "stale_if_error")
     assert known["ENTREPOT_CACHE_PATH"] == ("cache", "path")
     assert known["ENTREPOT_DEFAULT_UPSTREAM"] == ("default_upstream",)
-    assert len(set(known.values())) == len(known) == 29
+    assert len(set(known.values())) == len(known) == 45
     assert not {"ENTREPOT_UPSTREAMS", "ENTREPOT_LIFECYCLE", "ENTREPOT_CACHE"} & known.keys()
 
 
-def test_variables_that_kubernetes_sets_for_a_service_are_passed_over_and_told() -> None:
-    injected = {"ENTREPOT_PORT": "tcp://10.0.0.1:5000", "ENTREPOT_SERVICE_HOST": "10.0.0.1", "OTHER": "x"}
-    assert load(None, HOME | injected).ignored_variables == ("ENTREPOT_PORT", "ENTREPOT_SERVICE_HOST")
+def test_what_all_upstreams_share_is_refined_by_each(write: Write) -> None:
+    text = """\
+timeouts: {first_byte: 30s, stall: 20s}
+egress: {proxy: "http://proxy.test:3128"}
+upstreams:
+  a.io:
+  b.io: {timeouts: {first_byte: 5m}, egress: {no_proxy: ["*"]}}
+"""
+    upstreams = load(write(text), HOME).settings.upstreams
+    assert upstreams["a.io"].timeouts == TimeoutSettings(first_byte="30s", stall="20s")  # type: ignore[arg-type]
+    assert upstreams["b.io"].timeouts == TimeoutSettings(first_byte="5m", stall="20s")  # type: ignore[arg-type]
+    assert upstreams["a.io"].egress.rules == Egress("http://proxy.test:3128")
+    assert upstreams["b.io"].egress.rules == Egress(None, ("*",))
+    by_default = load(None, HOME | {"ENTREPOT_TIMEOUTS_CONNECT": "1s", "ENTREPOT_EGRESS_NO_PROXY": "a.io, 10.0.0.0/8"})
+    docker = by_default.settings.upstreams["docker.io"]
+    assert (docker.timeouts.connect, docker.egress.no_proxy) == (1, ("a.io", "10.0.0.0/8"))
 
 
-def test_a_variable_that_holds_a_secret_is_not_called_ignored(write: Write) -> None:
-    file = write("upstreams: {a.io: {auth: {type: basic, username: me, password_env: ENTREPOT_HUB_TOKEN}}}\n")
-    assert load(file, HOME | {"ENTREPOT_HUB_TOKEN": "x"}).ignored_variables == ()
+async def test_a_proxy_may_ask_for_a_user_and_a_password(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("s3cret\n")
+    text = 'egress: {proxy: "http://proxy.test", username: me, password_file: word}\n'
+    egress = load(write(text), HOME).settings.egress
+    assert egress.login is not None
+    assert await read_login(egress.login, {}) == Credentials("me", "s3cret")
+    assert load(None, HOME).settings.egress.login is None
+
+
+def test_how_content_is_proven_again(write: Write) -> None:
+    assert load(None, HOME).settings.verify.max_age == 86400
+    assert load(write("verify: {max_age: off, on_read: true}\n"), HOME).settings.verify.max_age is None
 
 
 def test_names_are_compared_in_their_canonical_form(write: Write) -> None:
@@ -154,29 +190,53 @@ def test_a_byte_order_mark_is_passed_over(write: Write) -> None:
     assert load(write(b"\xef\xbb\xbflog: {level: debug}\n"), HOME).settings.log.level == "debug"
 
 
-def test_a_rotated_secret_is_seen_at_the_next_use(write: Write, tmp_path: Path) -> None:
+def test_anchors_spare_writing_the_same_twice(write: Write) -> None:
+    text = """\
+upstreams:
+  a.io: &slow
+    timeouts: &patient {first_byte: 5m, total: 10m}
+    insecure: true
+  b.io: *slow
+  c.io:
+    <<: *slow
+    insecure: false
+  d.io:
+    timeouts: {<<: [{stall: 9s, total: 1m}, *patient], connect: 1s}
+"""
+    upstreams = load(write(text), HOME).settings.upstreams
+    assert [(each.timeouts.first_byte, each.insecure) for each in upstreams.values()] == [
+        (300, True),
+        (300, True),
+        (300, False),
+        (300, False),
+    ]
+    own = upstreams["d.io"].timeouts
+    assert (own.connect, own.stall, own.total) == (1, 9, 60)
+
+
+async def test_a_rotated_secret_is_seen_at_the_next_use(write: Write, tmp_path: Path) -> None:
     file = write("upstreams: {a.io: {auth: {type: basic, username_env: WHO, password_file: token}}}\n")
     token = tmp_path / "token"
     token.write_text("first\r\n")
     auth = load(file, HOME | {"WHO": "me"}).settings.upstreams["a.io"].auth
     assert isinstance(auth, BasicAuth)
-    credentials = read_credentials(auth, {"WHO": "me"})
-    assert (credentials.username, credentials.password.get_secret_value()) == ("me", "first")
+    credentials = await read_credentials(auth, {"WHO": "me"})
+    assert credentials == ("me", "first")
     assert "first" not in repr(credentials)
     token.write_text(" second ")
-    assert read_credentials(auth, {"WHO": "me"}).password.get_secret_value() == " second "
+    assert (await read_credentials(auth, {"WHO": "me"})).password == " second "
 
 
-def test_a_secret_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+async def test_a_secret_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("x")
     token.chmod(0o602)
     with pytest.raises(FileRefused, match="chmod o-w"):
-        read_secret(SecretSource(token, None), {})
+        await read_secret(SecretSource(token, None), {})
 
 
-def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
+async def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("\n")
     with pytest.raises(FileRefused, match="holds nothing"):
-        read_secret(SecretSource(token, None), {})
+        await read_secret(SecretSource(token, None), {})

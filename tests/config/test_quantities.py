@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.quantities import (
-    FreeSpace,
     format_duration,
+    format_free_space,
     format_size,
     parse_duration,
     parse_free_space,
     parse_size,
 )
+from proxy.core.free_space import FreeSpaceRule
 
 
 @given(st.integers(0, 3650 * 86_400_000))
@@ -26,8 +27,8 @@ def test_a_size_survives(size: int) -> None:
 
 @given(st.integers(0, 99_999), st.integers(0, 2**63 - 1))
 def test_free_space_survives(thousandths: int, size: int) -> None:
-    space = FreeSpace(thousandths / 1000, size)
-    assert parse_free_space(str(space)) == space
+    space = FreeSpaceRule(size, thousandths / 1000)
+    assert parse_free_space(format_free_space(space)) == space
 
 
 @given(st.text())
@@ -69,6 +70,6 @@ def test_what_is_no_size(written: object) -> None:
 def test_free_space_is_the_larger_of_a_share_and_a_size() -> None:
     space = parse_free_space("max(5%, 5GiB)")
     gib = 1024**3
-    assert space.bytes_of(20 * gib) == 5 * gib
-    assert space.bytes_of(1000 * gib) == 50 * gib
-    assert parse_free_space("10%").bytes_of(101) == 11
+    assert space.floor(20 * gib) == 5 * gib
+    assert space.floor(1000 * gib) == 50 * gib
+    assert parse_free_space("10%").floor(101) == 11

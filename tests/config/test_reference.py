@@ -13,16 +13,23 @@ from proxy.config.section import Section
 from tests.cast.authority import Authority
 from tests.config.cast import REFERENCE, Write, with_examples
 
-ENVIRON = {"HOME": "/home/me", "ARTIFACTS_USER": "me", "ARTIFACTS_PASSWORD": "s3cret"}
+ENVIRON = {
+    "HOME": "/home/me",
+    "ARTIFACTS_USER": "me",
+    "ARTIFACTS_PASSWORD": "s3cret",
+    "PROXY_USER": "me",
+    "PROXY_PASSWORD": "s3cret",
+}
 POLICY = """{"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection":
     {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7}}]}"""
 
 
 @pytest.fixture
 def uncommented(write: Write, tmp_path: Path) -> Path:
-    for name in ("registry-password", "gitlab-user", "gitlab-password"):
+    for name in ("registry-password", "gitlab-user", "gitlab-password", "proxy-user", "proxy-password"):
         (tmp_path / name).write_text("hidden\n")
     Authority(tmp_path).ca_file.rename(tmp_path / "registry-ca.pem")
+    (tmp_path / "config.json").write_text('{"auths": {"harbor.example.com": {"username": "me", "password": "hidden"}}}')
     (tmp_path / "lifecycle.json").write_text(POLICY)
     return write(with_examples(REFERENCE.read_text()).replace("/run/secrets", str(tmp_path)))
 
@@ -34,7 +41,7 @@ def test_it_says_what_happens_without_a_file() -> None:
 def test_its_examples_load(uncommented: Path) -> None:
     settings = load(uncommented, ENVIRON).settings
     assert settings.upstreams["*.dkr.ecr.us-east-1.amazonaws.com"].auth.type == "ecr"
-    assert len(settings.upstreams) == 16
+    assert len(settings.upstreams) == 17
     assert [len(each.read_policy().rules) for each in settings.lifecycle] == [1, 1]
 
 

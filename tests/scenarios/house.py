@@ -15,11 +15,11 @@ from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.lifecycle import PushTimes, no_push_times
 from proxy.cache.sources import Source
-from proxy.cache.space import FreeSpaceRule
 from proxy.composition import Collaborators, ServiceRules, compose, start_jobs
 from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
+from proxy.core.free_space import FreeSpaceRule
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest, Repository
 from proxy.core.upstreams import UpstreamNames

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from proxy.core.credentials import Credentials
 from proxy.core.names import Digest
 from proxy.core.transfer import Transfer
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
-from proxy.upstream.authorization import Credentials, CredentialSource, no_credentials
+from proxy.upstream.authorization import CredentialSource, no_credentials
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer

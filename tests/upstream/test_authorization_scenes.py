@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from proxy.core.credentials import Credentials
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from proxy.core.names import Tag
-from proxy.upstream.authorization import Credentials
 from tests.cast import Act, FaultUpstream, Guard, ManualClock, roles
 from tests.cast.guard import basic
 from tests.upstream.rig import HASTY, NAME, SECRET, client_of, pulled, secret

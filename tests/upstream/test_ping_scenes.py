@@ -2,8 +2,8 @@
 
 import pytest
 
+from proxy.core.credentials import Credentials, CredentialSource
 from proxy.core.errors import UpstreamUnreachable
-from proxy.upstream.authorization import Credentials, CredentialSource
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.upstream.rig import SECRET, client_of, secret
 

@@ -1,7 +1,9 @@
-"""JSON as a lifecycle document must be: no name given twice, no NaN, no nesting that exhausts the reader."""
+"""The JSON of lifecycle documents: names given twice are remembered, so that each is reported with its place."""
 
 import json
 from collections import Counter
+
+from proxy.core.foreign_json import parse_json
 
 _SHOWN = 64
 
@@ -21,15 +23,8 @@ class Members(dict[str, object]):
 
 def read_json(text: str) -> object:
     """The document; objects are ``Members``. Raises ValueError with a sentence that names the place where known."""
-    try:
-        document: object = json.loads(text, object_pairs_hook=Members, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    document: object = parse_json(text, None, Members)
     return document
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def shown(value: object) -> str:

@@ -4,12 +4,12 @@ Names are those of the ECR API's ImageDetail. Times are seconds since the epoch.
 """
 
 import math
-from datetime import datetime
 from typing import NamedTuple
 
 from proxy.core.lifecycle.documents import Members, plain, read_json, type_name
 from proxy.core.lifecycle.faults import ImagesInvalid
 from proxy.core.lifecycle.policy import StorageClass
+from proxy.core.moments import parse_iso
 
 
 class Image(NamedTuple):
@@ -130,7 +130,7 @@ class _GivenImage:
         value = self._members.get(name)
         if value is None:
             return None
-        seconds = _from_iso(value) if isinstance(value, str) else _from_number(value)
+        seconds = parse_iso(value) if isinstance(value, str) else _from_number(value)
         if seconds is None:
             raise self.fault(name, "must be epoch seconds or ISO 8601 with a zone")
         return seconds
@@ -144,11 +144,3 @@ def _from_number(value: object) -> float | None:
     except OverflowError:
         return None
     return seconds if math.isfinite(seconds) else None
-
-
-def _from_iso(text: str) -> float | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if moment.tzinfo is None else moment.timestamp()

@@ -18,8 +18,9 @@ from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
-from proxy.cache.space import FreeSpaceRule, Space
+from proxy.cache.space import Space
 from proxy.core.budget import Budget, ByteLimits, Reservation
+from proxy.core.free_space import FreeSpaceRule
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.catalog import SqliteCatalog

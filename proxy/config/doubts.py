@@ -1,0 +1,68 @@
+"""What is allowed in a configuration and yet is likely a mistake: said by ``config check`` and at the start."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+
+from proxy.config.auth import BasicAuth
+from proxy.config.overrides import CONFIG_VARIABLE, PREFIX, variables
+from proxy.config.secrets import LoginSource
+from proxy.config.settings import Settings
+from proxy.config.upstreams import UpstreamSettings
+from proxy.core.egress import EgressInvalid, proxy_of_environment
+
+ADMIN_VARIABLE = "ENTREPOT_ADMIN_URL"
+
+# Kubernetes, "Service: environment variables": what every pod beside a Service named entrepot is given.
+_OF_A_SERVICE = re.compile(r"ENTREPOT_(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9_]+)?", re.ASCII)
+_API = re.compile(r"/v[12](/|$)")
+
+
+def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Sentences, each with the variable or key that it is about."""
+    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *_of_urls(settings))
+
+
+def _of_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    known = variables().keys() | set(_secret_variables(settings)) | {CONFIG_VARIABLE, ADMIN_VARIABLE}
+    strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    injected = [name for name in strange if _OF_A_SERVICE.fullmatch(name)]
+    if injected:
+        yield (
+            f"{', '.join(injected)}: environment variables that match no setting; Kubernetes sets them for a Service "
+            "named entrepot (enableServiceLinks: false turns that off)"
+        )
+    for name in strange:
+        if name not in injected:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"; is {near[0]} meant?" if near else ""
+            yield f"{name}: the environment variable matches no setting{meant}"
+
+
+def _of_proxies(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """A proxy of the environment that cannot be used, where one is looked for."""
+    upstreams = [each for each in settings.upstreams.values() if each.egress.proxy is None]
+    for scheme in sorted({(each.url or "https:").partition(":")[0] for each in upstreams}):
+        try:
+            proxy_of_environment(environ, scheme)
+        except EgressInvalid as invalid:
+            yield str(invalid)
+
+
+def _of_urls(settings: Settings) -> Iterator[str]:
+    for name, upstream in settings.upstreams.items():
+        found = _API.search((upstream.url or "").partition("://")[2])
+        if found is not None:
+            written = found[0].rstrip("/")
+            yield f"upstreams.{name}.url: leave {written}/ out of the url: the path of the API is put behind it"
+
+
+def _secret_variables(settings: Settings) -> Iterator[str]:
+    sources = [settings.egress.login, *map(_login, settings.upstreams.values())]
+    sources += [upstream.egress.login for upstream in settings.upstreams.values()]
+    for source in filter(None, sources):
+        yield from filter(None, (source.username_env, source.password_env))
+
+
+def _login(upstream: UpstreamSettings) -> LoginSource | None:
+    return upstream.auth.login if isinstance(upstream.auth, BasicAuth) else None
