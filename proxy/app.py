@@ -42,6 +42,7 @@ from proxy.reload import Reload, lifecycle_rules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
+from proxy.storage.health import StorageHealth
 from proxy.tasks.group import task_group
 from proxy.telemetry import Telemetry
 
@@ -95,9 +96,10 @@ async def _run(
     settings = loaded.settings
     now, started = steady_clock(), time.monotonic()
     folder = stack.enter_context(cache_folder(settings.cache.path))
-    store = DiskStore(folder)
+    storage = StorageHealth()
+    store = DiskStore(folder, storage)
     stack.callback(store.close)
-    catalog = SqliteCatalog(folder)
+    catalog = SqliteCatalog(folder, storage)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(settings.limits.fills, settings.transfers.per_blob))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))

@@ -55,7 +55,7 @@ class Blobs:
             answer = await self._held(repository, digest) or await self._arriving(repository, digest)
             if answer is not None:
                 return answer
-            if await self._holdings.catalog.content(digest) is not None:
+            if await self._holdings.catalog.contents.get(digest) is not None:
                 await self._access.require(repository, digest)
                 continue
             answer = await self._fetched(repository, digest)
@@ -70,13 +70,13 @@ class Blobs:
 
     async def size(self, repository: Repository, digest: Digest) -> SizeAnswer:
         """Of a HEAD: starts no fill, and asks upstream at most once. Raises as ``get``."""
-        content = await self._holdings.find(repository, digest)
-        if content is not None:
-            return SizeAnswer(content.size, Outcome.HIT)
+        found = await self._holdings.find(repository, digest)
+        if found is not None:
+            return SizeAnswer(found.content.size, Outcome.HIT)
         fill = self._fills.get(digest)
         if fill is not None and fill.repository == repository:
             return SizeAnswer(fill.size, Outcome.COLLAPSED)
-        held = await self._holdings.catalog.content(digest)
+        held = await self._holdings.catalog.contents.get(digest)
         if held is not None:
             await self._access.require(repository, digest)
             return SizeAnswer(held.size, Outcome.HIT)
@@ -87,9 +87,10 @@ class Blobs:
         return SizeAnswer(self._sizes.get(key), Outcome.BYPASS)
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
-        content = await self._holdings.find(repository, digest)
-        if content is None:
+        found = await self._holdings.find(repository, digest)
+        if found is None:
             return None
+        content = found.content
         try:
             if content.size <= SMALL:
                 raw = await self._holdings.read(content)

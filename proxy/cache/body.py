@@ -5,11 +5,11 @@ position and gets either a stretch of a file, to be copied by the kernel, or byt
 something to send.
 """
 
-import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from typing import NamedTuple, Protocol
 
+from proxy.core.names import Digest
 from proxy.storage.contract import BlobReader
 
 CHUNK = 1 << 20
@@ -41,29 +41,29 @@ class Body(Protocol):
 
 
 class HeldBody:
-    """Bytes that are committed. ``closed`` is called once."""
+    """Bytes that are committed. ``discard`` puts them out of reach. While it is open, ``readers`` counts it under its
+    digest."""
 
     def __init__(
         self,
         reader: BlobReader,
-        size: int,
-        readers: Executor,
+        digest: Digest,
+        readers: Counter[Digest],
         discard: Callable[[], Awaitable[None]],
-        closed: Callable[[], None],
     ) -> None:
-        self.size: int | None = size
+        self.size: int | None = reader.size
         self.reader = reader
+        self._digest = digest
         self._readers = readers
         self._discard = discard
-        self._closed = closed
         self._is_open = True
+        readers[digest] += 1
 
     def ready(self, position: int) -> bool:
         return True
 
     async def part(self, position: int, end: int | None) -> FilePiece | bytes:
-        assert self.size is not None
-        return await piece_of(self.reader, position, self.size if end is None else end, self._readers)
+        return FilePiece(self.reader.fileno(), position, self.reader.size if end is None else end)
 
     async def discard(self) -> None:
         await self._discard()
@@ -72,7 +72,9 @@ class HeldBody:
         if self._is_open:
             self._is_open = False
             self.reader.close()
-            self._closed()
+            self._readers[self._digest] -= 1
+            if not self._readers[self._digest]:
+                del self._readers[self._digest]
 
 
 class BytesBody:
@@ -93,12 +95,3 @@ class BytesBody:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-async def piece_of(reader: BlobReader, start: int, end: int, readers: Executor) -> FilePiece | bytes:
-    """The kernel's way where the reader has a file, otherwise one chunk of bytes."""
-    descriptor = reader.fileno()
-    if descriptor is not None:
-        return FilePiece(descriptor, start, end)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(readers, reader.read, start, min(CHUNK, end - start))

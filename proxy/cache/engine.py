@@ -27,6 +27,7 @@ from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import StoreFailed
 from proxy.core.freshness import TagRules
 from proxy.storage.contract import BlobStore, Catalog
+from proxy.tasks.off_loop import off_loop
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.cache")
@@ -90,7 +91,7 @@ class Cache:
 
     async def _compare(self, now: Callable[[], float]) -> None:
         try:
-            await self.holdings.in_store(self.holdings.store.sweep)
+            await off_loop(self.holdings.threads.behind, self.holdings.store.sweep)
             await self.holdings.clear_tombstones()
             await reconcile(self.holdings, lambda digest: self.fills.get(digest) is not None, now())
             await self.space.shrink()
@@ -124,11 +125,10 @@ async def start_cache(
 ) -> Cache:
     """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
     registry = upstreams.registry
-    usage = await catalog.usage_by_upstream()
-    budget = Budget(rules.limits, sum(each.size for each in usage.values()))
+    usage = await catalog.contents.usage_by_upstream()
+    budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
     holdings = Holdings(store, catalog, budget, threads.store, now)
-    holdings.used_by.update({upstream: each.size for upstream, each in usage.items()})
-    pins = Pins(catalog, rules.pins)
+    pins = Pins(catalog.notes, rules.pins)
     await pins.load()
     retention = Retention(holdings, pins, lambda digest: fills.get(digest) is not None, tasks)
     space = Space(holdings, retention, rules.free, upstreams.share, tasks)

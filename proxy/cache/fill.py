@@ -7,10 +7,9 @@ nothing with it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from threading import Lock
 
-from proxy.cache.body import FilePiece, piece_of
+from proxy.cache.body import FilePiece
 from proxy.cache.pass_through import PassThrough
 from proxy.core.errors import Fault
 from proxy.core.hashing import HELD_BACK, Hasher
@@ -100,12 +99,12 @@ class Fill:
             finally:
                 self._waiting.pop(woken, None)
 
-    def follow(self, open_pass_through: OpenPassThrough, readers: Executor) -> "FillBody | None":
+    def follow(self, open_pass_through: OpenPassThrough) -> "FillBody | None":
         """A body behind this fill; None when its file is no longer open."""
         if self._ended and self.followers == 0:
             return None
         self.followers += 1
-        return FillBody(self, open_pass_through, readers)
+        return FillBody(self, open_pass_through)
 
     def leave(self) -> None:
         self.followers -= 1
@@ -138,11 +137,10 @@ class Fill:
 class FillBody:
     """One client's view of a fill."""
 
-    def __init__(self, fill: Fill, open_pass_through: OpenPassThrough, readers: Executor) -> None:
+    def __init__(self, fill: Fill, open_pass_through: OpenPassThrough) -> None:
         self.size = fill.size
         self._fill = fill
         self._open_pass_through = open_pass_through
-        self._readers = readers
         self._passage: PassThrough | None = None
         self._closed = False
 
@@ -153,9 +151,7 @@ class FillBody:
         await self._fill.wait(position)
         readable = self._fill.readable(position)
         if readable > position:
-            return await piece_of(
-                self._fill.reader, position, readable if end is None else min(readable, end), self._readers
-            )
+            return FilePiece(self._fill.reader.fileno(), position, readable if end is None else min(readable, end))
         if self._fill.fault is not None:
             raise self._fill.fault
         if self._fill.spilled is not None:
@@ -167,7 +163,7 @@ class FillBody:
             self._passage = await self._open_pass_through(verifier.copy())
         if position < verifier.count:  # in the file, but held back until as much has come behind it
             stop = min(verifier.count, await self._passage.released(position))
-            return await piece_of(self._fill.reader, position, stop if end is None else min(stop, end), self._readers)
+            return FilePiece(self._fill.reader.fileno(), position, stop if end is None else min(stop, end))
         return await self._passage.part(position, end)
 
     async def discard(self) -> None:

@@ -118,7 +118,7 @@ class Fills:
         async def carry_on(verifier: Hasher) -> PassThrough:
             return await self.pass_through(fill.repository, verifier)
 
-        return fill.follow(carry_on, self._threads.readers)
+        return fill.follow(carry_on)
 
     async def pass_through(
         self, repository: Repository, verifier: Hasher, transfer: Transfer | None = None
@@ -208,7 +208,7 @@ class Fills:
         run.reservation.release()
         self._places.release()
         # In the pool's own time: nothing waits for it.
-        self._threads.store.submit(run.ingest.abort)
+        self._threads.store.removing.submit(run.ingest.abort)
 
     def _forget(self, fill: Fill) -> None:
         if self._arriving.get(fill.digest) is fill:

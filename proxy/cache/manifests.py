@@ -6,6 +6,7 @@ An upstream that does not answer leaves a known tag served stale; one that answe
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from cachetools import TTLCache
 
@@ -19,6 +20,7 @@ from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.storage.contract import Content, TagRecord
 from proxy.tasks.flights import Flights
+from proxy.tasks.off_loop import off_loop
 from proxy.upstream.contract import FetchedManifest, Registry
 
 log = logging.getLogger("entrepot.manifest")
@@ -70,10 +72,10 @@ class Manifests:
             self._audit_behind(repository, digest, record)
             digest, until = record.digest, min(until, self.tags.fresh_until(record))
         found = self._holdings.peek(repository, digest)
-        if found is None or not found[0].media_type:
+        if found is None or not found[0].membership.media_type:
             return None
         self._served(repository, digest)
-        return ManifestAnswer(digest, found[0].media_type, found[1], Outcome.HIT), until
+        return ManifestAnswer(digest, found[0].membership.media_type, found[1], Outcome.HIT), until
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
         return await self._held(repository, digest, Outcome.HIT) or await self._join(
@@ -113,14 +115,14 @@ class Manifests:
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
 
     async def _held(self, repository: Repository, digest: Digest, outcome: Outcome) -> ManifestAnswer | None:
-        content = await self._holdings.find(repository, digest)
-        if content is None or not content.media_type:
+        found = await self._holdings.find(repository, digest)
+        if found is None or not found.membership.media_type:
             return None
-        raw = await self._holdings.read(content)
+        raw = await self._holdings.read(found.content)
         if raw is None:
             return None
         self._served(repository, digest)
-        return ManifestAnswer(digest, content.media_type, raw, outcome)
+        return ManifestAnswer(digest, found.membership.media_type, raw, outcome)
 
     def _audit_behind(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         if self.tags.audit_is_due(record) and (repository, tag) not in self._audited:
@@ -179,14 +181,14 @@ class Manifests:
             return False
         now = self._now()
         size, upstream = len(fetched.raw), repository.upstream
-        content = Content(fetched.digest, size, fetched.media_type, now, now, upstream, facts.subject)
+        content = Content(fetched.digest, size, facts.media_type, now, now, upstream, facts.subject)
         try:
             ingest = await self._holdings.begin()
             try:
-                await self._holdings.in_store(ingest.write, 0, fetched.raw)
+                await off_loop(self._holdings.threads.committing, partial(ingest.write, 0, fetched.raw))
                 await self._holdings.commit(ingest, content, Provenance(repository, facts.children), reservation)
             finally:
-                await self._holdings.in_store(ingest.abort)
+                await off_loop(self._holdings.threads.removing, ingest.abort)
         except (NoSpace, StoreFailed) as cause:
             log.error("%s of %s is not kept: %s", fetched.digest, repository, cause)
             return False

@@ -10,6 +10,7 @@ from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
 from proxy.core.budget import ByteLimits, Reservation
 from proxy.core.errors import StoreFailed
+from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.room")
 
@@ -92,7 +93,7 @@ class Space:
 
     async def shrink(self) -> None:
         """Evicts until usage is back below the target of every limit that it is above. Raises StoreFailed."""
-        crowded = sorted(self._crowded | set(self._holdings.used_by))
+        crowded = sorted(self._crowded | set(self._holdings.budget.committed_by))
         self._crowded.clear()
         for upstream in crowded:
             if self._excess_of(upstream, 0):
@@ -119,8 +120,8 @@ class Space:
 
     def _excess_of(self, upstream: str, more: int) -> int:
         share = self._shares(upstream)
-        return share.excess(self._holdings.used_by[upstream] + more) if share is not None else 0
+        return share.excess(self._holdings.budget.committed_by[upstream] + more) if share is not None else 0
 
     async def _fits(self, size: int) -> bool:
-        free, total = await self._holdings.in_store(self._holdings.store.free_space)
+        free, total = await off_loop(self._holdings.threads.committing, self._holdings.store.free_space)
         return free - size >= self._free.floor(total)

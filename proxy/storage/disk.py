@@ -21,7 +21,8 @@ from pathlib import Path
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.names import Digest
 from proxy.core.spans import Spans
-from proxy.storage.faults import fault_of, faults
+from proxy.storage.faults import fault_of, faults, reported
+from proxy.storage.health import StorageHealth
 from proxy.storage.quarantine import Quarantine, erase
 from proxy.storage.shards import Shards, make_folder
 
@@ -35,12 +36,13 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DiskReader:
-    """Owns its descriptor."""
+    """Owns its descriptor. ``size`` is what was there when it was opened."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "size")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
+        self.size = size
 
     def fileno(self) -> int:
         return self._descriptor
@@ -48,12 +50,6 @@ class DiskReader:
     def read(self, offset: int, length: int) -> bytes:
         try:
             return os.pread(self._descriptor, length, offset)
-        except OSError as error:
-            raise fault_of(error, "read from the store") from error
-
-    def size(self) -> int:
-        try:
-            return os.fstat(self._descriptor).st_size
         except OSError as error:
             raise fault_of(error, "read from the store") from error
 
@@ -80,7 +76,7 @@ class DiskIngest:
 
     def write(self, offset: int, content: bytes | memoryview) -> None:
         rest, position = memoryview(content).cast("B"), offset
-        with self._in_use() as descriptor, faults("write to the store"):
+        with self._in_use() as descriptor, reported(self._store.health, "store", "write to the store"):
             while rest:
                 written = os.pwrite(descriptor, rest, position)
                 rest, position = rest[written:], position + written
@@ -102,7 +98,7 @@ class DiskIngest:
         if self._ended:
             return
         try:
-            with self._in_use() as descriptor, faults("commit to the store"):
+            with self._in_use() as descriptor, reported(self._store.health, "store", "commit to the store"):
                 self._demand_whole(descriptor, size)
                 os.fchmod(descriptor, 0o444)
                 os.utime(descriptor, ns=(SEAL, SEAL))
@@ -113,6 +109,7 @@ class DiskIngest:
         except BaseException:
             self.abort()
             raise
+        self._store.health.worked("store")
         self._end()
 
     def abort(self) -> None:
@@ -152,9 +149,11 @@ class DiskIngest:
 
 
 class DiskStore:
-    """The store below ``path``, a folder that only this process uses. Raises NoSpace or StoreFailed."""
+    """The store below ``path``, a folder that only this process uses. Raises NoSpace or StoreFailed, and tells
+    ``health`` what it cannot do: keep content (``store``), or remove it (``removal``)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, health: StorageHealth | None = None) -> None:
+        self.health = health or StorageHealth()
         self._arriving: set[str] = set()
         with ExitStack() as opened, faults(f"open the store in {path}"):
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -175,7 +174,7 @@ class DiskStore:
         name = secrets.token_hex(16)
         self._arriving.add(name)  # before the file exists, so that a sweep never takes it for an orphan
         try:
-            with faults("begin an ingest"):
+            with reported(self.health, "store", "begin an ingest"):
                 return DiskIngest(self, name, os.open(name, _NEW_FILE, 0o600, dir_fd=self._ingest))
         except BaseException:
             self._arriving.discard(name)
@@ -184,11 +183,11 @@ class DiskStore:
     def open(self, digest: Digest) -> DiskReader:
         """A file whose seal is broken is read whole first, and is only given out if its bytes are good."""
         try:
-            reader = DiskReader(self._shards.open(digest))
-            sealed = os.fstat(reader.fileno()).st_mtime_ns == SEAL
+            descriptor, found = self._shards.open(digest)
         except OSError as error:
             raise fault_of(error, f"open {digest}") from error
-        if not sealed:
+        reader = DiskReader(descriptor, found.st_size)
+        if found.st_mtime_ns != SEAL:
             self._seal_again(reader, digest)
         return reader
 
@@ -207,8 +206,9 @@ class DiskStore:
             raise ContentMissing(f"the file of {digest} was changed and is in quarantine")
 
     def remove(self, digest: Digest) -> None:
-        with faults(f"remove {digest}"):
+        with reported(self.health, "removal", f"remove {digest}"):
             self._shards.remove(digest)
+        self.health.worked("removal")
 
     def quarantine(self, digest: Digest) -> None:
         with faults(f"quarantine {digest}"):
@@ -219,11 +219,10 @@ class DiskStore:
             yield from self._shards.portions()
 
     def verify(self, digest: Digest) -> bool:
-        try:
-            with closing(DiskReader(self._shards.open(digest))) as reader, faults(f"verify {digest}"):
+        with faults(f"verify {digest}"):
+            descriptor, found = self._shards.open(digest)
+            with closing(DiskReader(descriptor, found.st_size)) as reader:
                 return _hashes_to(reader.fileno(), digest)
-        except OSError as error:
-            raise fault_of(error, f"open {digest}") from error
 
     def sweep(self) -> int:
         with faults("sweep the ingest folder"):
@@ -250,7 +249,8 @@ class DiskStore:
     def open_ingest(self, name: str) -> DiskReader:
         with faults("open an ingest"):
             try:
-                return DiskReader(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._ingest))
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._ingest)
+                return DiskReader(descriptor, os.fstat(descriptor).st_size)
             except FileNotFoundError as error:
                 raise ContentMissing("the ingest was aborted") from error
 

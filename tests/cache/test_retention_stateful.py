@@ -29,6 +29,7 @@ from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
 from proxy.cache.space import FreeSpaceRule, Space
+from proxy.cache.threads import StoreThreads
 from proxy.core.budget import Budget, ByteLimits, Reservation
 from proxy.core.graph import Membership
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
@@ -111,11 +112,11 @@ class Story(RuleBasedStateMachine):
         self.reading: list[tuple[Digest, HeldBody]] = []
         self.arriving: dict[Digest, Arriving] = {}
         self.store, self.catalog = DiskStore(self.folder), SqliteCatalog(self.folder)
-        used = self.loop.run_until_complete(self.catalog.usage_by_upstream())
-        budget = Budget(ByteLimits(SOFT), sum(each.size for each in used.values()))
-        self.holdings = Holdings(self.store, self.catalog, budget, self.threads, lambda: self.clock)
-        self.holdings.used_by.update({name: each.size for name, each in used.items()})
-        self.pins = Pins(self.catalog, ())
+        used = self.loop.run_until_complete(self.catalog.contents.usage_by_upstream())
+        budget = Budget(ByteLimits(SOFT), {name: each.size for name, each in used.items()})
+        threads = StoreThreads(*[self.threads] * 4)
+        self.holdings = Holdings(self.store, self.catalog, budget, threads, lambda: self.clock)
+        self.pins = Pins(self.catalog.notes, ())
         self.loop.run_until_complete(self.pins.load())
         tasks: Any = None  # each run brings its own
         self.retention = Retention(self.holdings, self.pins, lambda digest: digest in self.arriving, tasks, at_once)
@@ -157,16 +158,16 @@ class Story(RuleBasedStateMachine):
         if not await self._get(repository, raw, kind, children):
             return  # no room: it passed through
         if tag is not None:
-            await self.catalog.set_tag(repository, tag, TagRecord(Digest.of(raw), self.clock))
+            await self.catalog.tags.set(repository, tag, TagRecord(Digest.of(raw), self.clock))
         for layer in layers:
             await self._get(repository, layer, "", [])
 
     async def _get(self, repository: Repository, raw: bytes, kind: str, children: list[Digest]) -> bool:
         digest = Digest.of(raw)
         self.known[digest] = Known(raw, kind, children)
-        content = await self.holdings.find(repository, digest)
-        if content is not None:
-            read = await self.holdings.read(content)
+        found = await self.holdings.find(repository, digest)
+        if found is not None:
+            read = await self.holdings.read(found.content)
             if read is not None:
                 assert read == raw, "no wrong byte is ever given out"
                 return True
@@ -192,7 +193,7 @@ class Story(RuleBasedStateMachine):
         digest = Digest.of(layer)
 
         async def begin() -> None:
-            if digest in self.arriving or await self.catalog.content(digest) is not None:
+            if digest in self.arriving or await self.catalog.contents.get(digest) is not None:
                 return
             reservation = await self._reserve(len(layer))
             if reservation is not None:
@@ -224,7 +225,7 @@ class Story(RuleBasedStateMachine):
     @rule(choice=st.integers(0, 99))
     def begin_to_read(self, choice: int) -> None:
         async def begin() -> None:
-            held = await self.catalog.between("", "t")
+            held = await self.catalog.contents.between("", "t")
             if held:
                 content = held[choice % len(held)]
                 body = await self.holdings.open(content)
@@ -243,7 +244,7 @@ class Story(RuleBasedStateMachine):
     @rule(repository=repositories)
     def expire_the_oldest(self, repository: Repository) -> None:
         async def expire() -> None:
-            images = await self.catalog.images(repository, "", 100)
+            images = await self.catalog.contents.images(repository, "", 100)
             oldest = sorted(images, key=lambda image: image.cached_at)[:2]
             await self.retention.expire([Membership(repository, image.content.digest) for image in oldest])
 
@@ -255,13 +256,16 @@ class Story(RuleBasedStateMachine):
 
         async def evict() -> None:
             await self.holdings.flush()
-            before = await self.catalog.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)
+            idle = self.catalog.contents.idle
+            before = await idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)
             bound = {content.digest for content in before if await self._stays(content.digest)}
             freed = await self.space.evict(wanted)
-            after = {content.digest for content in await self.catalog.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)}
+            after = {
+                content.digest for content in await self.catalog.contents.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)
+            }
             gone = [content.digest not in after for content in before if content.digest not in bound]
             assert gone == sorted(gone, reverse=True)
-            orphans = await self.catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 1000)
+            orphans = await idle(EvictionClass.ORPHANS, FIRST_CURSOR, 1000)
             left = [content for content in before if content.digest in after and content.digest not in bound]
             assert freed >= wanted or not (left or [each for each in orphans if not self._in_use(each.digest)])
 
@@ -314,7 +318,7 @@ class Story(RuleBasedStateMachine):
         assert all([checked.good async for checked in self.scrub.verify(1e12)])
 
     async def _healed(self, digest: Digest) -> None:
-        places = [place for node in await self.catalog.closure([digest]) for place in node.places]
+        places = [place for node in (await self.catalog.contents.closure([digest])).nodes for place in node.places]
         if not places:
             await self._scrubbed()
             return
@@ -348,11 +352,12 @@ class Story(RuleBasedStateMachine):
             pass
 
         async def die() -> None:
-            images = await self.catalog.images(repository, "", 3)
+            images = await self.catalog.contents.images(repository, "", 3)
             memberships = [Membership(repository, image.content.digest) for image in images]
-            removals = await self.catalog.closure([membership.digest for membership in memberships])
-            removal, _ = self.retention._graph(removals).expire(memberships)
-            await self.catalog.release(sorted(removal.memberships), [node.digest for node in removal.freed])
+            removals = await self.catalog.contents.closure([membership.digest for membership in memberships])
+            removal, _ = self.retention._graph(removals.nodes).expire(memberships)
+            freed = [node.digest for node in removal.freed]
+            assert await self.catalog.contents.release(sorted(removal.memberships), freed, removals) is not None
             dying = Dying()
             try:
                 for node in removal.freed:
@@ -375,7 +380,7 @@ class Story(RuleBasedStateMachine):
 
     async def _stays(self, digest: Digest) -> bool:
         """It may: it is pinned, or something that hangs on it is in use."""
-        closure = await self.catalog.closure([digest])
+        closure = (await self.catalog.contents.closure([digest])).nodes
         parts = {part for node in closure for part in (node.digest, *node.children)}
         return any(map(self._in_use, parts)) or any(
             self.pins.keep(node, place) for node in closure for place in node.places
@@ -399,14 +404,14 @@ class Story(RuleBasedStateMachine):
             return
         files = self._files()
         assert {digest for digest, _ in self.reading} <= set(files), "what is being read stays"
-        held = self.run(self.catalog.between("", "t"))
+        held = self.run(self.catalog.contents.between("", "t"))
         assert {content.digest: content.size for content in held} == files
         budget = self.holdings.budget
         arriving = sum(len(self.known[digest].raw) for digest in self.arriving)
         assert (budget.committed, budget.reserved) == (sum(files.values()), arriving)
         assert budget.used <= budget.limits.hard
-        usage = self.run(self.catalog.usage_by_upstream())
-        assert {name: each.size for name, each in usage.items() if each.size} == +self.holdings.used_by
+        usage = self.run(self.catalog.contents.usage_by_upstream())
+        assert {name: each.size for name, each in usage.items() if each.size} == +self.holdings.budget.committed_by
 
     @invariant()
     def counts_and_marks_are_what_they_count_and_mark(self) -> None:
@@ -414,13 +419,13 @@ class Story(RuleBasedStateMachine):
             return
 
         async def look() -> None:
-            held = {content.digest: content for content in await self.catalog.between("", "t")}
-            nodes = {node.digest: node for node in await self.catalog.closure(sorted(held))}
+            held = {content.digest: content for content in await self.catalog.contents.between("", "t")}
+            nodes = {node.digest: node for node in (await self.catalog.contents.closure(sorted(held))).nodes}
             assert set(nodes) == set(held)
             for digest, node in nodes.items():
                 assert node.parents == sum(digest in other.children for other in nodes.values())
             for repository in REPOSITORIES:
-                images = {image.content.digest for image in await self.catalog.images(repository, "", 1000)}
+                images = {image.content.digest for image in await self.catalog.contents.images(repository, "", 1000)}
                 seated = {
                     d for d, n in nodes.items() if n.is_manifest and any(p.repository == repository for p in n.places)
                 }

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from proxy.cache.holdings import Holdings, Provenance
+from proxy.cache.threads import StoreThreads
 from proxy.core.budget import Budget, ByteLimits
 from proxy.core.names import Digest, Repository
+from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import BlobReader, Content
 from proxy.storage.disk import DiskStore
-from proxy.storage.memory_catalog import MemoryCatalog
 
 RAW = b"held"
 HELD = Content(Digest.of(RAW), len(RAW), "", 1.0, 1.0, "docker.io")
@@ -31,8 +32,9 @@ async def test_a_caller_who_leaves_while_content_is_opened_leaves_no_reader_open
         opened.append(open_at_once(digest))
         return opened[0]
 
+    catalog = SqliteCatalog(tmp_path)
     with ThreadPoolExecutor(1) as threads:
-        holdings = Holdings(store, MemoryCatalog(), Budget(ByteLimits(1000)), threads, lambda: 1.0)
+        holdings = Holdings(store, catalog, Budget(ByteLimits(1000)), StoreThreads(*[threads] * 4), lambda: 1.0)
         ingest, reservation = await holdings.begin(), holdings.budget.reserve(HELD.size)
         assert reservation is not None
         ingest.write(0, RAW)
@@ -47,3 +49,5 @@ async def test_a_caller_who_leaves_while_content_is_opened_leaves_no_reader_open
         gate.set()
     assert [reader.fileno() for reader in opened] == [-1], "closed by itself"
     assert not holdings.is_open(HELD.digest)
+    await catalog.close()
+    store.close()
