@@ -138,7 +138,9 @@ class Holdings:
     async def allow(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
         """The repository has it, held or not. Raises NoSpace or StoreFailed."""
         await self.catalog.memberships.allow(repository, digest, record)
-        self._forget_hot([digest])
+        self._changes += 1
+        if digest in self._hot:  # perhaps under another type
+            self._forget_hot([digest])
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
         """Upstream said that the repository does not have it. Raises NoSpace or StoreFailed; its readers are refused

@@ -67,7 +67,7 @@ class SqliteContents:
             connection.execute(_ADD, content)
             connection.execute("DELETE FROM tombstone WHERE digest = ?", (content.digest,))
             if member is not None:
-                memberships.allow(connection, member.repository, content.digest, member.record, content.created_at)
+                memberships.allow(member.repository, content.digest, member.record, content.created_at, connection)
             pairs = ((content.digest, child) for child in children)
             connection.executemany("INSERT OR IGNORE INTO child (parent, child) VALUES (?, ?)", pairs)
             return content_in(before) if before is not None else None

@@ -1,15 +1,17 @@
 """The catalog's memberships as SQL: which repository may have what, and how it came to it."""
 
 import sqlite3
+from functools import partial
 
 from proxy.core.names import Digest, Repository
 from proxy.storage.contract import Held, MembershipRecord
 from proxy.storage.database import Database
 from proxy.storage.reading import COLUMNS, RECORD, held_in, record_in
 
+INTERN = "INSERT OR IGNORE INTO repository (upstream, name) VALUES (?, ?)"
+"""It has a number from then on, by which the other tables name it."""
 ID = "(SELECT id FROM repository WHERE upstream = ? AND name = ?)"
 
-_INTERN = "INSERT OR IGNORE INTO repository (upstream, name) VALUES (?, ?)"
 _ALLOW = f"""
     INSERT INTO membership (repository, digest, media_type, confirmed_at, granted_by, created_at, image)
     VALUES ({ID}, ?, ?, ?, ?, ?, EXISTS (SELECT 1 FROM content WHERE digest = ? AND media_type <> ''))
@@ -37,7 +39,7 @@ class SqliteMemberships:
         self._database = database
 
     async def allow(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
-        await self._database.write(lambda connection: allow(connection, repository, digest, record))
+        await self._database.write(partial(allow, repository, digest, record, None))
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
         query = f"SELECT {RECORD} FROM membership WHERE repository = {ID} AND digest = ?"
@@ -57,18 +59,13 @@ class SqliteMemberships:
 
 
 def allow(
-    connection: sqlite3.Connection,
     repository: Repository,
     digest: Digest,
     record: MembershipRecord,
-    created_at: float | None = None,
+    created_at: float | None,
+    connection: sqlite3.Connection,
 ) -> None:
-    """Inside a transaction. ``created_at`` is known where the content comes with it."""
+    """Inside a transaction. ``created_at`` is known where the content comes with it, in seconds since the epoch."""
     media_type, confirmed_at, grant = record
-    intern(connection, repository)
+    connection.execute(INTERN, repository)
     connection.execute(_ALLOW, (*repository, digest, media_type, confirmed_at, grant.value, created_at, digest))
-
-
-def intern(connection: sqlite3.Connection, repository: Repository) -> None:
-    """It has a number from now on, by which the other tables name it."""
-    connection.execute(_INTERN, repository)

@@ -65,8 +65,10 @@ def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
     _move_aside(folder)
     if _restored(folder):
         if opened := _opened(folder):
+            log.error("the catalog was lost or damaged: it is back from its copy, and what is newer is looked for")
             return opened[0], Recovery.FROM_COPY
         _move_aside(folder)
+    log.warning("there is no catalog that can be read: a new one begins, and what the store holds is looked for")
     connection = _connect(folder / NAME, "rwc")
     try:
         _tune(connection)

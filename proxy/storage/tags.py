@@ -6,7 +6,7 @@ from typing import Any
 from proxy.core.names import Repository, Tag
 from proxy.storage.contract import TagRecord
 from proxy.storage.database import Database
-from proxy.storage.memberships import ID, intern
+from proxy.storage.memberships import ID, INTERN
 from proxy.storage.reading import digest_in, tag_in
 
 _GET = f"SELECT digest, checked_at FROM tag WHERE repository = {ID} AND tag = ?"
@@ -32,7 +32,7 @@ class SqliteTags:
 
     async def set(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         def point(connection: sqlite3.Connection) -> None:
-            intern(connection, repository)
+            connection.execute(INTERN, repository)
             connection.execute(_SET, (*repository, tag, *record))
 
         await self._database.write(point)
