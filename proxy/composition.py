@@ -22,6 +22,7 @@ from proxy.front.slow_clients import slow_clients
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
+from proxy.storage.health import StorageHealth
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 
@@ -40,6 +41,7 @@ class Service:
     """What answers pulls: ``fast_path`` makes the protocol of each connection."""
 
     catalog: SqliteCatalog
+    storage: StorageHealth
     cache: Cache
     access_log: AccessLog
     connections: ClientConnections
@@ -63,9 +65,10 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     with. Raises FolderRefused, StoreFailed."""
     fills = rules.cache.fills
     path = stack.enter_context(cache_folder(folder))
-    store = DiskStore(path)
+    health = StorageHealth()
+    store = DiskStore(path, health)
     stack.callback(store.close)
-    catalog = SqliteCatalog(path)
+    catalog = SqliteCatalog(path, health)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
@@ -76,7 +79,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     access_log, connections = AccessLog(around.write_line), ClientConnections(rules.connections)
     handler = Handler(cache, around.names, PlainSender(senders, slow, rules.sender), access_log, around.now)
     fast_path = FastPath(cache, around.names, access_log, Server(handler, connections), around.now)
-    return Service(catalog, cache, access_log, connections, handler, fast_path, jobs)
+    return Service(catalog, health, cache, access_log, connections, handler, fast_path, jobs)
 
 
 def start_jobs(service: Service) -> None:

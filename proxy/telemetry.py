@@ -95,7 +95,7 @@ class Telemetry:
 
     def _used_by(self) -> dict[tuple[str, ...], float]:
         totals: dict[tuple[str, ...], float] = {}
-        for upstream, size in self._cache.holdings.used_by.items():
+        for upstream, size in self._cache.holdings.budget.committed_by.items():
             label = (self._registries.label(upstream),)
             totals[label] = totals.get(label, 0) + size
         return totals

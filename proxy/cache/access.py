@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import BlobUnknown
 from proxy.core.names import Digest, Repository
+from proxy.storage.contract import MembershipRecord
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
 
@@ -31,6 +32,7 @@ class Access:
     ) -> None:
         self._holdings = holdings
         self._registry = registry
+        self._now = now
         self._checks: Flights[tuple[Repository, Digest], None] = Flights(group)
         self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, negative_ttl, timer=now)
 
@@ -38,14 +40,14 @@ class Access:
         """Returns when allowed; asks upstream where that is not known, for a blob of ``size`` bytes.
         Raises BlobUnknown, or upstream's fault."""
         key = (repository, digest)
-        if await self._holdings.catalog.allowed(repository, digest):
+        if await self._holdings.catalog.memberships.allowed(repository, digest):
             return
         self.refuse_absent(repository, digest)
         await self._checks.join(key, lambda: self._check(repository, digest, size))
 
     async def grant(self, repository: Repository, digest: Digest) -> None:
         """Upstream gave it to this repository."""
-        await self._holdings.catalog.allow(repository, digest)
+        await self._holdings.allow(repository, digest, MembershipRecord("", self._now()))
 
     def deny(self, repository: Repository, digest: Digest) -> None:
         """Upstream does not have it there."""
@@ -59,8 +61,7 @@ class Access:
     async def _check(self, repository: Repository, digest: Digest, size: int | None) -> None:
         if not await self._registry(repository.upstream).has_blob(repository.name, digest, size):
             self.deny(repository, digest)
-            await self._holdings.catalog.disallow(repository, digest)
-            self._holdings.generations.advance(digest)
+            await self._holdings.disallow(repository, digest)
         else:
             await self.grant(repository, digest)
         self.refuse_absent(repository, digest)

@@ -2,7 +2,7 @@
 digest, a commit."""
 
 import logging
-from concurrent.futures import Executor
+from functools import partial
 
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.space import Space
@@ -17,18 +17,15 @@ log = logging.getLogger("entrepot.arrivals")
 class Arrival:
     """Content on its way in. Ends once, by ``commit`` or ``abort``; a second end does nothing."""
 
-    def __init__(
-        self, ingest: Ingest, reservation: Reservation, space: Space, holdings: Holdings, pool: Executor
-    ) -> None:
+    def __init__(self, ingest: Ingest, reservation: Reservation, space: Space, holdings: Holdings) -> None:
         self.ingest = ingest
         self._reservation = reservation
         self._space = space
         self._holdings = holdings
-        self._pool = pool
 
     async def write(self, whole: bytes) -> None:
         """Something small. Raises NoSpace or StoreFailed."""
-        await off_loop(self._pool, lambda: self.ingest.write(0, whole))
+        await off_loop(self._holdings.threads.committing, partial(self.ingest.write, 0, whole))
 
     async def extend(self, size: int) -> bool:
         """True when so many more bytes are set aside."""
@@ -41,16 +38,15 @@ class Arrival:
     def abort(self) -> None:
         """Its file goes in the pool's own time: nothing waits for it."""
         self._reservation.release()
-        self._pool.submit(self.ingest.abort)
+        self._holdings.threads.removing.submit(self.ingest.abort)
 
 
 class Arrivals:
-    """``pool`` runs what nobody waits for."""
+    """Content comes in nowhere else."""
 
-    def __init__(self, holdings: Holdings, space: Space, pool: Executor) -> None:
+    def __init__(self, holdings: Holdings, space: Space) -> None:
         self._holdings = holdings
         self._space = space
-        self._pool = pool
 
     def largest(self, upstream: str) -> int:
         """The largest blob of the upstream that is kept, in bytes."""
@@ -75,4 +71,4 @@ class Arrivals:
             if reservation is not None:
                 reservation.release()
             raise
-        return Arrival(ingest, reservation, self._space, self._holdings, self._pool)
+        return Arrival(ingest, reservation, self._space, self._holdings)

@@ -58,7 +58,7 @@ class Blobs:
             answer = await self._held(repository, digest) or await self._followed(repository, digest)
             if answer is not None:
                 return answer
-            content = await self._holdings.catalog.content(digest)
+            content = await self._holdings.catalog.contents.get(digest)
             if content is not None:
                 await self._access.require(repository, digest, content.size)
                 continue
@@ -74,13 +74,13 @@ class Blobs:
 
     async def size(self, repository: Repository, digest: Digest) -> SizeAnswer:
         """Of a HEAD: starts no fill, and asks upstream at most once. Raises as ``get``."""
-        content = await self._holdings.find(repository, digest)
-        if content is not None:
-            return SizeAnswer(content.size, Outcome.HIT)
+        found = await self._holdings.find(repository, digest)
+        if found is not None:
+            return SizeAnswer(found.content.size, Outcome.HIT)
         under_way = self._fills.under_way(repository, digest)
         if under_way is not None and under_way.repository == repository:
             return SizeAnswer(under_way.size, Outcome.COLLAPSED)
-        held = await self._holdings.catalog.content(digest)
+        held = await self._holdings.catalog.contents.get(digest)
         if held is not None:
             await self._access.require(repository, digest, held.size)
             return SizeAnswer(held.size, Outcome.HIT)
@@ -91,9 +91,10 @@ class Blobs:
         return SizeAnswer(self._sizes.get(key), Outcome.BYPASS)
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
-        content = await self._holdings.find(repository, digest)
-        if content is None:
+        found = await self._holdings.find(repository, digest)
+        if found is None:
             return None
+        content = found.content
         try:
             if content.size <= SMALL:
                 raw = await self._holdings.read(content)

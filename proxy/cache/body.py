@@ -5,9 +5,11 @@ position and gets either a span of an open file, to be copied by the kernel, or 
 something to send.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from proxy.core.names import Digest
 from proxy.storage.contract import BlobReader
 
 
@@ -37,23 +39,29 @@ class Body(Protocol):
 
 
 class HeldBody:
-    """Bytes that are committed. ``closed`` is called once."""
+    """Bytes that are committed. ``discard`` puts them out of reach. While it is open, ``readers`` counts it under its
+    digest."""
 
     def __init__(
-        self, reader: BlobReader, size: int, discard: Callable[[], Awaitable[None]], closed: Callable[[], None]
+        self,
+        reader: BlobReader,
+        digest: Digest,
+        readers: Counter[Digest],
+        discard: Callable[[], Awaitable[None]],
     ) -> None:
-        self.size: int | None = size
+        self.size: int | None = reader.size
         self.reader = reader
+        self._digest = digest
+        self._readers = readers
         self._discard = discard
-        self._closed = closed
         self._is_open = True
+        readers[digest] += 1
 
     def ready(self, position: int) -> bool:
         return True
 
-    async def piece(self, position: int, end: int | None) -> FilePiece:
-        assert self.size is not None
-        return FilePiece(self.reader.fileno(), position, self.size if end is None else end)
+    async def piece(self, position: int, end: int | None) -> FilePiece | bytes:
+        return FilePiece(self.reader.fileno(), position, self.reader.size if end is None else end)
 
     async def discard(self) -> None:
         await self._discard()
@@ -62,7 +70,9 @@ class HeldBody:
         if self._is_open:
             self._is_open = False
             self.reader.close()
-            self._closed()
+            self._readers[self._digest] -= 1
+            if not self._readers[self._digest]:
+                del self._readers[self._digest]
 
 
 class BytesBody:

@@ -32,6 +32,7 @@ from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.storage.contract import BlobStore, Catalog
 from proxy.tasks.jobs import Jobs
+from proxy.tasks.off_loop import off_loop
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.cache")
@@ -94,9 +95,9 @@ class Cache:
 
     async def compare(self) -> None:
         """Store and catalog are made to agree, and usage is brought below its limits. Raises StoreFailed."""
-        await self.holdings.in_store(self.holdings.store.sweep)
+        await off_loop(self.holdings.threads.behind, self.holdings.store.sweep)
         await self.holdings.clear_tombstones()
-        await reconcile(self.holdings, self.fills.arriving.__contains__, self.holdings.now())
+        await reconcile(self.holdings, self.fills.arriving.__contains__, self.fills.now())
         await self.space.shrink()
 
     async def settle(self) -> None:
@@ -117,16 +118,15 @@ async def start_cache(
 ) -> Cache:
     """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
     registry, group = upstreams.registry, jobs.group
-    usage = await catalog.usage_by_upstream()
-    budget = Budget(rules.limits, sum(each.size for each in usage.values()))
+    usage = await catalog.contents.usage_by_upstream()
+    budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
     holdings = Holdings(store, catalog, budget, threads.store, now)
-    holdings.used_by.update({upstream: each.size for upstream, each in usage.items()})
-    pins = Pins(catalog, rules.pins)
+    pins = Pins(catalog.notes, rules.pins)
     await pins.load()
     arriving: dict[Digest, Fill] = {}
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
-    arrivals = Arrivals(holdings, space, threads.store)
+    arrivals = Arrivals(holdings, space)
     sources = Sources(lambda name: (*upstreams.homes(name), registry(name)), rules.fills.distrust, now)
     fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, now)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)

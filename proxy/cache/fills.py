@@ -98,7 +98,7 @@ class Fills:
         self._rules = rules
         self._threads = threads
         self._group = group
-        self._now = now
+        self.now = now
         self._places = asyncio.Semaphore(rules.at_once)
         self._queued = 0
         self._extras = Extras(threads.extra, threads.extras, now)
@@ -216,7 +216,7 @@ class Fills:
         if not verifier.hasher.agrees():
             raise WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
         fill.prove(verifier.hasher.count)
-        now = self._now()
+        now = self.now()
         content = Content(fill.digest, verifier.hasher.count, "", now, now, fill.repository.upstream)
         await run.arrival.commit(content, Provenance(fill.repository))
         self.stats.completed += 1

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import NamedTuple
 
 from proxy.cache.holdings import Holdings
@@ -23,6 +24,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.patterns import fits
 from proxy.core.policies import Assignment, policy_of
 from proxy.storage.contract import HeldImage
+from proxy.tasks.off_loop import off_loop
 
 PushTimes = Callable[[Repository], Awaitable[Mapping[str, float]]]
 """When upstream's images were pushed, by digest."""
@@ -126,7 +128,7 @@ class Lifecycle:
                 expired, freed = expired + len(review.removal.memberships), freed + review.removal.size
         await self._retention.tidy()
         self.last = LastRun(began, self._now() - began, repositories, images, expired, freed)
-        await self._holdings.catalog.write_note(_NOTE, json.dumps(asdict(self.last)))
+        await self._holdings.catalog.notes.write_note(_NOTE, json.dumps(asdict(self.last)))
         self.runs["completed"] += 1
         return self.last
 
@@ -165,7 +167,9 @@ class Lifecycle:
             pushed = await self._push_times(repository)
             images = [image_of(repository, image, pushed) async for image in self.images(repository)]
             if len(images) > _MANY:
-                decisions = await self._holdings.in_store(evaluate, policy, images, self._now())
+                decisions = await off_loop(
+                    self._holdings.threads.behind, partial(evaluate, policy, images, self._now())
+                )
             else:
                 decisions = evaluate(policy, images, self._now())
             yield repository, len(images), decisions
@@ -174,7 +178,7 @@ class Lifecycle:
     async def repositories(self, pattern: str = "*") -> AsyncGenerator[Repository, None]:
         """Those of which images are held, by name."""
         after = None
-        while page := await self._holdings.catalog.repositories(after, _PAGE):
+        while page := await self._holdings.catalog.memberships.repositories(after, _PAGE):
             for repository in page:
                 if fits(pattern, str(repository)):
                     yield repository
@@ -182,7 +186,7 @@ class Lifecycle:
 
     async def images(self, repository: Repository) -> AsyncGenerator[HeldImage, None]:
         after = ""
-        while page := await self._holdings.catalog.images(repository, after, _PAGE):
+        while page := await self._holdings.catalog.contents.images(repository, after, _PAGE):
             for image in page:
                 yield image
             after = page[-1].content.digest
@@ -190,10 +194,11 @@ class Lifecycle:
 
     async def _remember(self) -> None:
         try:
-            note = await self._holdings.catalog.note(_NOTE)
+            note = await self._holdings.catalog.notes.note(_NOTE)
             if note is not None and self.last.began_at is None:
-                self.last = LastRun(**json.loads(note))
-        except (StoreFailed, ValueError, TypeError) as cause:
+                last = json.loads(note)
+                self.last = LastRun(**{**last, "began_at": float(last["began_at"])})
+        except (StoreFailed, ValueError, TypeError, KeyError) as cause:
             log.warning("when the lifecycle policies were last applied is not known: %s", cause)
 
 

@@ -84,7 +84,8 @@ class Listings:
             return Page((), None)
         upstream, _, name = (last or "").partition("/")
         after = (upstream, name) if last else None
-        found = [str(repository) for repository in await self._holdings.catalog.repositories(after, size + 1)]
+        memberships = self._holdings.catalog.memberships
+        found = [str(repository) for repository in await memberships.repositories(after, size + 1)]
         return Page(found[:size], found[size - 1] if len(found) > size else None)
 
     async def _ask(self, key: ReferrersKey) -> _Kept:

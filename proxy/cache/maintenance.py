@@ -58,7 +58,7 @@ class Maintenance:
         """What ``purge`` would let go. Changes nothing."""
         digest = await self._single(target)
         if digest is not None:
-            content = await self._holdings.catalog.content(digest)
+            content = await self._holdings.catalog.contents.get(digest)
             if content is not None:
                 yield Purge([Gone(None, digest, (), False)], content.size)
             return
@@ -77,11 +77,11 @@ class Maintenance:
             return None
         if not at:
             return digest
-        held = await self._holdings.catalog.held(Repository(upstream, name), digest)
-        return digest if held is not None and not held.media_type else None
+        held = await self._holdings.catalog.contents.held(Repository(upstream, name), digest)
+        return digest if held is not None and not held.content.media_type else None
 
     async def _purge(self, digest: Digest) -> Purge:
-        if await self._holdings.catalog.content(digest) is None:
+        if await self._holdings.catalog.contents.get(digest) is None:
             return Purge([], 0)
         removal = await self.retention.purge(digest)
         return Purge([Gone(None, digest, (), not removal.freed)], removal.size)

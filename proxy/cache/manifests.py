@@ -81,10 +81,10 @@ class Manifests:
             self._audit_behind(repository, digest, record)
             digest, until = record.digest, min(until, self.tags.fresh_until(record))
         found = self._holdings.peek(repository, digest)
-        if found is None or not found[0].media_type:
+        if found is None or not found[0].membership.media_type:
             return None
         self._served(repository, digest)
-        return ManifestAnswer(digest, found[0].media_type, found[1], Outcome.HIT), until
+        return ManifestAnswer(digest, found[0].membership.media_type, found[1], Outcome.HIT), until
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
         return await self._held(repository, digest, Outcome.HIT) or await self._join(
@@ -137,18 +137,18 @@ class Manifests:
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
 
     async def _held(self, repository: Repository, digest: Digest, outcome: Outcome) -> ManifestAnswer | None:
-        content = await self._holdings.find(repository, digest)
-        if content is None or not content.media_type:
+        found = await self._holdings.find(repository, digest)
+        if found is None or not found.membership.media_type:
             return None
         try:
-            raw = await self._holdings.read(content)
+            raw = await self._holdings.read(found.content)
         except StoreFailed as cause:
             log.error("%s is held and cannot be read: %s", digest, cause)
             return None
         if raw is None:
             return None
         self._served(repository, digest)
-        return ManifestAnswer(digest, content.media_type, raw, outcome)
+        return ManifestAnswer(digest, found.membership.media_type, raw, outcome)
 
     def _audit_behind(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         if self.tags.audit_is_due(record) and (repository, tag) not in self._audited:
@@ -214,7 +214,7 @@ class Manifests:
             return False
         now = self._now()
         size, upstream = len(fetched.raw), repository.upstream
-        content = Content(fetched.digest, size, fetched.media_type, now, now, upstream, facts.subject)
+        content = Content(fetched.digest, size, facts.media_type, now, now, upstream, facts.subject)
         try:
             await arrival.write(fetched.raw)
             await arrival.commit(content, Provenance(repository, facts.children))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from proxy.core.graph import Node, Place
 from proxy.core.names import Digest, Repository, Tag
 from proxy.core.patterns import ContentPattern
-from proxy.storage.contract import Catalog
+from proxy.storage.contract import CatalogNotes
 
 
 class Pin(NamedTuple):
@@ -17,8 +17,8 @@ class Pin(NamedTuple):
 class Pins:
     """Asked without waiting: the catalog's pins are kept in memory too."""
 
-    def __init__(self, catalog: Catalog, configured: Sequence[str]) -> None:
-        self._catalog = catalog
+    def __init__(self, notes: CatalogNotes, configured: Sequence[str]) -> None:
+        self._notes = notes
         self._configured = tuple(configured)
         self._added: list[str] = []
         self._patterns: list[ContentPattern] = []
@@ -26,7 +26,7 @@ class Pins:
 
     async def load(self) -> None:
         """Raises StoreFailed."""
-        self._added = await self._catalog.pins()
+        self._added = await self._notes.pins()
         self._read()
 
     def configure(self, patterns: Sequence[str]) -> None:
@@ -35,12 +35,12 @@ class Pins:
         self._read()
 
     async def add(self, pattern: str) -> None:
-        await self._catalog.pin(pattern)
+        await self._notes.pin(pattern)
         await self.load()
 
     async def remove(self, pattern: str) -> bool:
         """False where it was not pinned by command."""
-        known = await self._catalog.unpin(pattern)
+        known = await self._notes.unpin(pattern)
         await self.load()
         return known
 

@@ -7,12 +7,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.manifests import ManifestFacts, ManifestInvalid, read_manifest
 from proxy.core.names import Digest
-from proxy.storage.contract import Content
+from proxy.storage.contract import BlobReader, Content
+from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.reconcile")
 
@@ -27,12 +30,13 @@ class Findings:
 
 
 async def reconcile(holdings: Holdings, arriving: Callable[[Digest], bool], now: float) -> Findings:
-    """``arriving`` tells of content that a fill is about to make known itself."""
+    """``arriving`` tells of content that a fill is about to make known itself; ``now`` in seconds since the epoch.
+    Raises NoSpace or StoreFailed."""
     findings = Findings()
     portions = holdings.store.shards()
     for prefix in (f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)):
-        stored = await holdings.in_store(next, portions, ())
-        held = {content.digest: content for content in await holdings.catalog.between(prefix, prefix + "g")}
+        stored = await off_loop(holdings.threads.behind, partial(next, portions, []))
+        held = {content.digest: content for content in await holdings.catalog.contents.between(prefix, prefix + "g")}
         for digest, size in stored:
             known = held.pop(digest, None)
             if known is None and not arriving(digest) and await _unknown(holdings, digest):
@@ -44,6 +48,7 @@ async def reconcile(holdings: Holdings, arriving: Callable[[Digest], bool], now:
             findings.forgotten += len(gone)
             await holdings.forget(gone)
         await asyncio.sleep(0)
+    await holdings.recount()
     if findings != Findings():
         log.warning("store and catalog compared: %s", findings)
     return findings
@@ -51,13 +56,13 @@ async def reconcile(holdings: Holdings, arriving: Callable[[Digest], bool], now:
 
 async def _unknown(holdings: Holdings, digest: Digest) -> bool:
     """Looked at again: it may be just being committed, or have been since the catalog was asked."""
-    return not holdings.is_open(digest) and await holdings.catalog.content(digest) is None
+    return not holdings.is_open(digest) and await holdings.catalog.contents.get(digest) is None
 
 
 async def _present(holdings: Holdings, digest: Digest) -> bool:
     """Looked at again: it may have been committed since the folder was listed."""
     try:
-        (await holdings.in_store(holdings.store.open, digest)).close()
+        (await _open(holdings, digest)).close()
     except ContentMissing:
         return False
     except StoreFailed:
@@ -67,9 +72,9 @@ async def _present(holdings: Holdings, digest: Digest) -> bool:
 
 async def _adopt(holdings: Holdings, digest: Digest, size: int, now: float, findings: Findings) -> None:
     try:
-        if not await holdings.in_store(holdings.store.verify, digest):
+        if not await off_loop(holdings.threads.behind, partial(holdings.store.verify, digest)):
             findings.quarantined += 1
-            return await holdings.in_store(holdings.store.quarantine, digest)
+            return await off_loop(holdings.threads.removing, partial(holdings.store.quarantine, digest))
         facts = await _facts(holdings, digest, size)
     except (ContentMissing, StoreFailed) as cause:
         log.warning("%s: %s", digest, cause)
@@ -83,13 +88,19 @@ async def _facts(holdings: Holdings, digest: Digest, size: int) -> ManifestFacts
     """A manifest shows by its fields; everything else is a blob."""
     if size > _MANIFEST_LIMIT:
         return None
-    reader = await holdings.in_store(holdings.store.open, digest)
+    reader = await _open(holdings, digest)
     try:
-        return read_manifest(await holdings.in_store(reader.read, 0, size), "")
+        return read_manifest(await off_loop(holdings.threads.behind, partial(reader.read, 0, size)), "")
     except ManifestInvalid:
         return None
     finally:
         reader.close()
+
+
+async def _open(holdings: Holdings, digest: Digest) -> BlobReader:
+    return await off_loop(
+        holdings.threads.behind, partial(holdings.store.open, digest), give_back=methodcaller("close")
+    )
 
 
 async def _drop(holdings: Holdings, content: Content, findings: Findings) -> None:

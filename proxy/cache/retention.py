@@ -53,7 +53,7 @@ class Retention:
         """What ``expire`` would do, after what has left in ``removed``, which grows by it. Changes nothing."""
         removals, stays = [], []
         for page in _pages(memberships):
-            graph = self._graph(await self._holdings.catalog.closure([membership.digest for membership in page]))
+            graph = self._graph((await self._holdings.catalog.contents.closure([each.digest for each in page])).nodes)
             removal, staying = graph.expire(page, removed)
             removals.append(removal)
             stays += staying
@@ -64,14 +64,15 @@ class Retention:
         removals: list[Removal] = []
         stays: list[Membership] = []
         for page in _pages(memberships):
+            staying: list[Membership] = []
 
-            def decide(graph: Graph, page: Sequence[Membership] = page) -> Removal:
-                removal, staying = graph.expire(page)
-                stays.extend(staying)
+            def decide(graph: Graph, page: Sequence[Membership] = page, stay: list[Membership] = staying) -> Removal:
+                removal, stay[:] = graph.expire(page)  # perhaps not the first time
                 return removal
 
             began = time.monotonic()
             removals.append(await self._step([membership.digest for membership in page], decide))
+            stays += staying
             await self._sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
         removal = _joined(removals)
         self.stats.expired += len(removal.memberships)
@@ -89,7 +90,7 @@ class Retention:
         for eviction_class in EvictionClass:
             after = FIRST_CURSOR
             while freed < wanted:
-                page = await self._holdings.catalog.idle(eviction_class, after, _PAGE, upstream)
+                page = await self._holdings.catalog.contents.idle(eviction_class, after, _PAGE, upstream)
                 if not page:
                     break
                 removal = await self._evict(page, wanted - freed, weighs)
@@ -112,12 +113,12 @@ class Retention:
         return removal
 
     async def tidy(self) -> None:
-        """Finishes what a failing disk interrupted, and gives the catalog's own unused space back."""
+        """Finishes what a failing disk interrupted, counts again, and gives the catalog's own unused space back."""
         await self._holdings.clear_tombstones()
-        unused = await self._holdings.catalog.compact(_COMPACTED)
+        unused = await self._holdings.catalog.contents.compact(_COMPACTED)
         while unused >= _COMPACTED:
             await self._sleep(_PAUSE)
-            before, unused = unused, await self._holdings.catalog.compact(_COMPACTED)
+            before, unused = unused, await self._holdings.catalog.contents.compact(_COMPACTED)
             if unused >= before:
                 return
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from proxy.cache.body import HeldBody
 from proxy.cache.holdings import Holdings
@@ -17,6 +18,7 @@ from proxy.core.errors import StoreFailed
 from proxy.core.hashing import Hasher
 from proxy.core.moments import due_in
 from proxy.storage.contract import Content
+from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.scrub")
 
@@ -88,7 +90,7 @@ class Scrub:
         for portion in _PORTIONS:
             if not first <= f"{portion}g" or not portion < last:
                 continue
-            for content in await self._holdings.catalog.between(max(portion, first), min(f"{portion}g", last)):
+            for content in await self._holdings.catalog.contents.between(max(portion, first), min(f"{portion}g", last)):
                 good = await self._check(content, rate)
                 if good is None:
                     continue
@@ -99,7 +101,7 @@ class Scrub:
 
     async def _check(self, content: Content, rate: float) -> bool | None:
         """None for what has left meanwhile."""
-        if await self._holdings.catalog.content(content.digest) is None:
+        if await self._holdings.catalog.contents.get(content.digest) is None:
             return None
         body = await self._holdings.open(content)
         if body is None:
@@ -119,7 +121,7 @@ class Scrub:
         while hasher.count < content.size:
             before = hasher.count
             try:
-                await self._holdings.in_store(_read_on, body, hasher)
+                await off_loop(self._holdings.threads.behind, partial(_read_on, body, hasher))
             except StoreFailed as cause:
                 log.error("%s cannot be read: %s", content.digest, cause)
                 return False
@@ -130,14 +132,16 @@ class Scrub:
         return hasher.agrees()
 
     async def _mark(self) -> _Mark:
-        note = await self._holdings.catalog.note(_NOTE)
+        note = await self._holdings.catalog.notes.note(_NOTE)
         try:
-            return _Mark(**json.loads(note)) if note is not None else _Mark()
-        except (ValueError, TypeError):
+            mark = json.loads(note) if note is not None else {}
+            return _Mark(float(mark["began_at"]), str(mark["after"]))
+        except (ValueError, TypeError, KeyError):
             return _Mark()
 
     async def _write(self, mark: _Mark) -> None:
-        await self._holdings.catalog.write_note(_NOTE, json.dumps({"began_at": mark.began_at, "after": mark.after}))
+        text = json.dumps({"began_at": mark.began_at, "after": mark.after})
+        await self._holdings.catalog.notes.write_note(_NOTE, text)
 
 
 def _read_on(body: HeldBody, hasher: Hasher) -> None:

@@ -9,6 +9,7 @@ from proxy.cache.retention import Retention
 from proxy.core.budget import ByteLimits, Reservation
 from proxy.core.free_space import FreeSpaceRule
 from proxy.tasks.jobs import Jobs
+from proxy.tasks.off_loop import off_loop
 
 _LONG = 1.0  # seconds; an eviction that took longer and found too little is not repeated at once
 _RESTS = 10.0  # seconds
@@ -72,7 +73,7 @@ class Space:
 
     async def shrink(self) -> None:
         """Evicts until usage is back below the target of every limit that it is above. Raises StoreFailed."""
-        crowded = sorted(self._crowded | set(self._holdings.used_by))
+        crowded = sorted(self._crowded | set(self._holdings.budget.committed_by))
         self._crowded.clear()
         for upstream in crowded:
             if self._excess_of(upstream, 0):
@@ -99,8 +100,8 @@ class Space:
 
     def _excess_of(self, upstream: str, more: int) -> int:
         share = self._shares(upstream)
-        return share.excess(self._holdings.used_by[upstream] + more) if share is not None else 0
+        return share.excess(self._holdings.budget.committed_by[upstream] + more) if share is not None else 0
 
     async def _fits(self, size: int) -> bool:
-        free, total = await self._holdings.in_store(self._holdings.store.free_space)
+        free, total = await off_loop(self._holdings.threads.committing, self._holdings.store.free_space)
         return free - size >= self._free.floor(total)

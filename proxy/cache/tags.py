@@ -39,20 +39,23 @@ class Tags:
         self.rules = rules
         self._immutable = immutable
         self._now = now
-        self._records: LRUCache[tuple[Repository, Tag], TagRecord] = LRUCache(50_000)
-        holdings.untagged = self._untagged
+        self._records: LRUCache[tuple[Repository, Tag], tuple[int, TagRecord]] = LRUCache(50_000)  # with generations
 
     async def find(self, repository: Repository, tag: Tag) -> TagRecord | None:
-        record = self._records.get((repository, tag))
+        record = self.peek(repository, tag)
         if record is None:
-            record = await self._holdings.catalog.tag(repository, tag)
+            generation = self._holdings.generations.of((repository, tag))
+            record = await self._holdings.catalog.tags.get(repository, tag)
             if record is not None:
-                self._records[repository, tag] = record
+                self._records[repository, tag] = generation, record
         return record
 
     def peek(self, repository: Repository, tag: Tag) -> TagRecord | None:
         """The record, if it is in memory. Never waits."""
-        return self._records.get((repository, tag))
+        known = self._records.get((repository, tag))
+        if known is None or known[0] != self._holdings.generations.of((repository, tag)):
+            return None
+        return known[1]
 
     def standing(self, repository: Repository, tag: Tag, record: TagRecord) -> Standing:
         found = standing(self.rules, record.checked_at, self._now())
@@ -65,19 +68,15 @@ class Tags:
     async def point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         """Upstream says so now."""
         record = TagRecord(digest, self._now())
-        self._records[repository, tag] = record
         self.moved.pop((repository, tag), None)
         self._holdings.generations.advance((repository, tag))
-        await self._holdings.catalog.set_tag(repository, tag, record)
+        self._records[repository, tag] = self._holdings.generations.of((repository, tag)), record
+        await self._holdings.catalog.tags.set(repository, tag, record)
 
     async def forget(self, repository: Repository, tag: Tag) -> None:
         self._records.pop((repository, tag), None)
         self._holdings.generations.advance((repository, tag))
-        await self._holdings.catalog.drop_tag(repository, tag)
-
-    def _untagged(self, repository: Repository, tag: Tag) -> None:
-        self._records.pop((repository, tag), None)
-        self._holdings.generations.advance((repository, tag))
+        await self._holdings.catalog.tags.drop(repository, tag)
 
     def audit_is_due(self, record: TagRecord) -> bool:
         """Was it believed for nothing but being immutable, and for so long that a look is owed?"""

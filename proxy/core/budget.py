@@ -4,6 +4,8 @@ Invariant: committed + reserved never exceeds the hard limit by a grant of this 
 begins; a share below it is where eviction ends, so that it does not begin again with the next blob.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _HARD_SHARE = 1.05
@@ -36,12 +38,14 @@ class ByteLimits:
 
 
 class Budget:
-    """Counts bytes; names no victims and removes nothing."""
+    """Counts bytes; names no victims and removes nothing. ``committed_by`` has those of each upstream."""
 
-    def __init__(self, limits: ByteLimits, committed: int = 0) -> None:
+    def __init__(self, limits: ByteLimits, committed: Mapping[str, int] | None = None) -> None:
         self.limits = limits
-        self.committed = committed
+        self.committed = 0
+        self.committed_by: Counter[str] = Counter()
         self.reserved = 0
+        self.recount(committed or {})
 
     @property
     def used(self) -> int:
@@ -54,13 +58,20 @@ class Budget:
         self.reserved += size
         return Reservation(self, size)
 
-    def forget(self, size: int) -> None:
-        """Committed bytes are gone from the store."""
-        self.committed -= size
+    def recount(self, committed: Mapping[str, int]) -> None:
+        """These are the bytes that are committed, by upstream, whatever was counted before."""
+        self.committed_by = Counter(committed)
+        self.committed = self.committed_by.total()
 
-    def adopt(self, size: int) -> None:
+    def forget(self, size: int, upstream: str = "") -> None:
+        """Committed bytes of the upstream are gone from the store."""
+        self.committed -= size
+        self.committed_by[upstream] -= size
+
+    def adopt(self, size: int, upstream: str = "") -> None:
         """Bytes that nobody reserved are found in the store."""
         self.committed += size
+        self.committed_by[upstream] += size
 
     def excess(self, wanted: int = 0) -> int:
         """Bytes to evict now, so that ``wanted`` more fit; 0 below the soft limit."""
@@ -82,9 +93,9 @@ class Reservation:
         self._size += more._size
         return True
 
-    def commit(self, size: int) -> None:
-        """``size`` bytes came of it."""
-        self._budget.committed += size
+    def commit(self, size: int, upstream: str = "") -> None:
+        """``size`` bytes came of it, and count to the upstream."""
+        self._budget.adopt(size, upstream)
         self.release()
 
     def release(self) -> None:

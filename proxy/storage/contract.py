@@ -1,8 +1,9 @@
-"""What a home for bytes and a home for knowledge must do; the kit in ``tests/storage`` holds every home to it.
+"""What the first tier keeps: bytes by digest, and what is known of them. The kit in ``tests/storage`` holds the homes
+to it.
 
-Two contracts. A ``BlobStore`` keeps bytes by digest and knows nothing of repositories. A ``Catalog`` keeps what we
-hold, who may have it, where tags point and when content was last used. Neither names a file path: object storage and a
-key-value server can be homes too.
+A ``BlobStore`` keeps bytes and knows nothing of repositories. A ``Catalog`` keeps knowledge, under four contracts: what
+we hold (``CatalogContents``), who may have it (``CatalogMemberships``), where tags point (``CatalogTags``), and notes
+(``CatalogNotes``). Neither names a file path.
 
 Invariant: bytes become visible under a digest only by ``Ingest.commit``, and then they are durable.
 """
@@ -20,15 +21,17 @@ from proxy.core.names import Digest, Repository, Tag
 class BlobReader(Protocol):
     """Open bytes of one blob, held or still arriving. Stays readable after the blob is removed, until closed."""
 
+    @property
+    def size(self) -> int:
+        """Bytes there when it was opened: for held content the whole size, as the home says and not as the catalog
+        says."""
+
     def fileno(self) -> int:
-        """A descriptor for kernel copies (``os.sendfile``), owned by the reader."""
+        """A descriptor for kernel copies (``os.sendfile``), owned by the reader; -1 once it is closed."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes from ``offset``; fewer only at the end. Blocks: call it off the loop.
         Raises StoreFailed."""
-
-    def size(self) -> int:
-        """Bytes there now: for held content the whole size, as the home says and not as the catalog says."""
 
     def close(self) -> None:
         """Idempotent."""
@@ -95,11 +98,40 @@ class Content(NamedTuple):
 
     digest: Digest
     size: int  # bytes
-    media_type: str  # of a manifest; empty for a blob
+    media_type: str  # of a manifest, as its bytes or else the first upstream said; empty for a blob
     created_at: float  # seconds since the epoch: first cached
     used_at: float  # last served
     upstream: str = ""  # through which it was first fetched: its bytes count there; empty where nobody knows
     subject: Digest | None = None  # of a manifest that is about another
+
+
+class Grant(Enum):
+    """Who said that a repository has the content. Values are words on the disk."""
+
+    UPSTREAM = "upstream"  # its registry's own yes
+    OPERATOR = "operator"  # an import
+
+
+class MembershipRecord(NamedTuple):
+    """How content belongs to one repository."""
+
+    media_type: str  # what is served to the repository's readers, as its upstream stated it; empty for a blob
+    confirmed_at: float | None  # seconds since the epoch: when upstream last said yes; None while it never did
+    grant: Grant = Grant.UPSTREAM
+
+
+class Held(NamedTuple):
+    """Something held, as the readers of one repository may have it."""
+
+    content: Content
+    membership: MembershipRecord
+
+
+class Member(NamedTuple):
+    """A repository that content belongs to, and how."""
+
+    repository: Repository
+    record: MembershipRecord
 
 
 class TagRecord(NamedTuple):
@@ -124,6 +156,14 @@ class HeldImage(NamedTuple):
     size: int  # bytes, with everything held that it refers to
 
 
+class Closure(NamedTuple):
+    """What hangs together, as it was at one moment."""
+
+    asked: tuple[Digest, ...]
+    nodes: list[Node]  # by digest
+    version: tuple[int, int]  # of the catalog then; compared, never ordered
+
+
 class EvictionClass(Enum):
     """What goes as one when space is needed."""
 
@@ -141,52 +181,33 @@ class Cursor(NamedTuple):
 FIRST_CURSOR = Cursor(float("-inf"), "")
 
 
-class Catalog(Protocol):
-    """Coroutines; none blocks the loop. Writes are visible to the next call; they are durable after a crash of the
-    process, and after a power cut but for the last moments (content is then found again by a scan, membership by
-    one upstream check)."""
+class CatalogContents(Protocol):
+    """What is held. Sizes in bytes, times in seconds since the epoch."""
 
-    async def held(self, repository: Repository, digest: Digest) -> Content | None:
-        """The content, if it is held and a member of the repository."""
+    async def held(self, repository: Repository, digest: Digest) -> Held | None:
+        """The content, if it is held and a member of the repository, with that membership."""
 
-    async def content(self, digest: Digest) -> Content | None:
+    async def get(self, digest: Digest) -> Content | None:
         """The content, if it is held, whoever may have it."""
 
-    async def add(self, content: Content, repository: Repository | None, children: Sequence[Digest] = ()) -> None:
-        """Content is held from now on, and a member of ``repository`` if that is given. ``children`` are what a
-        manifest refers to. Adding again replaces size, media type and subject, and keeps the first created_at and
-        upstream."""
+    async def add(
+        self, content: Content, children: Sequence[Digest] = (), member: Member | None = None
+    ) -> Content | None:
+        """Content is held from now on, and a member if ``member`` is given, as for ``allow``. ``children`` are what a
+        manifest refers to. Adding again replaces size and subject, keeps the first created_at and upstream, and never
+        makes a blob of a manifest. Returns what was held before under the digest."""
 
-    async def allow(self, repository: Repository, digest: Digest) -> None:
-        """Upstream confirmed that the repository has this digest; held or not."""
-
-    async def allowed(self, repository: Repository, digest: Digest) -> bool:
-        """Whether it did, and nothing was said against it since."""
-
-    async def forget(self, digests: Sequence[Digest]) -> None:
-        """No longer held. Memberships and tags stay: they are knowledge about upstream, not about bytes."""
-
-    async def disallow(self, repository: Repository, digest: Digest) -> None:
-        """Upstream said that the repository does not have this digest (any more)."""
-
-    async def tag(self, repository: Repository, tag: Tag) -> TagRecord | None: ...
-
-    async def set_tag(self, repository: Repository, tag: Tag, record: TagRecord) -> None: ...
-
-    async def drop_tag(self, repository: Repository, tag: Tag) -> None: ...
+    async def forget(self, digests: Sequence[Digest]) -> list[Content]:
+        """No longer held; returns what was. Memberships and tags stay: they are knowledge about upstream, not about
+        bytes."""
 
     async def touch(self, uses: Mapping[Digest, float]) -> None:
         """Last-use times, in one batch; unknown digests are passed over, a time never moves back. The use of a manifest
         is also one of the indexes that refer to it."""
 
-    async def usage(self) -> Usage:
-        """Bytes and number of everything held. Cheap: a start with a million entries calls it."""
-
     async def usage_by_upstream(self) -> Mapping[str, Usage]:
-        """The same, apart by ``Content.upstream``. As cheap."""
-
-    async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
-        """Repositories with at least one held manifest, in order, strictly after ``after``."""
+        """Bytes and number of everything held, by ``Content.upstream``. Cheap: a start with a million entries calls
+        it."""
 
     async def between(self, first: str, last: str) -> list[Content]:
         """What is held with first <= digest < last, in order: one portion of a comparison with the store."""
@@ -202,30 +223,71 @@ class Catalog(Protocol):
     async def images(self, repository: Repository, after: str, limit: int) -> list[HeldImage]:
         """The images of a repository by digest, strictly after that one."""
 
-    async def closure(self, digests: Sequence[Digest]) -> list[Node]:
+    async def closure(self, digests: Sequence[Digest]) -> Closure:
         """These, as far as they are held, with all their held descendants and referrers. A blob that was not asked for
         itself has no places."""
 
-    async def release(self, memberships: Sequence[Membership], freed: Sequence[Digest]) -> list[tuple[Repository, Tag]]:
+    async def release(
+        self, memberships: Sequence[Membership], freed: Sequence[Digest], expected: Closure
+    ) -> list[tuple[Repository, Tag]] | None:
         """In one step: the memberships are gone, and the tags of those repositories that point to those digests, which
-        are returned; what is freed is no longer held, nor a member of anything, but ``leaving`` until ``left`` or added
-        again."""
+        are returned; what is freed is no longer held, nor a member of anything, but a tombstone until it is cleared or
+        added again. None, with nothing done, where the closure is not as ``expected`` any more: decide again."""
 
     async def tombstones(self, limit: int) -> list[Digest]:
-        """What was released and not reported as left: its bytes may still be in the store."""
+        """What was released and not cleared: its bytes may still be in the store."""
 
-    async def left(self, digests: Sequence[Digest]) -> None:
+    async def clear_tombstones(self, digests: Sequence[Digest]) -> None:
         """Their bytes are gone."""
 
     async def compact(self, size: int) -> int:
         """Gives up to ``size`` bytes of its own unused space back to the home; returns how many are still unused."""
 
-    # ------------------------------------------------ notes
+
+class CatalogMemberships(Protocol):
+    """Who may have what, held or not."""
+
+    async def allow(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
+        """The repository has this digest. What was known stays where the new record says nothing of it: a later
+        ``confirmed_at``, a media type, upstream's grant over an operator's."""
+
+    async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
+        """None where nobody said so, or it was taken back since."""
+
+    async def disallow(self, repository: Repository, digest: Digest) -> None:
+        """Upstream said that the repository does not have this digest (any more)."""
+
+    async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
+        """Repositories with at least one held manifest, in order, strictly after ``after``."""
+
+    async def referrers(self, repository: Repository, subject: Digest) -> list[Held]:
+        """The repository's held manifests that are about ``subject``, by digest."""
+
+
+class CatalogTags(Protocol):
+    """Where tags point."""
+
+    async def get(self, repository: Repository, tag: Tag) -> TagRecord | None:
+        """None where it is not known."""
+
+    async def set(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
+        """It points there from now on."""
+
+    async def drop(self, repository: Repository, tag: Tag) -> None:
+        """It is not known any more; nothing happens where it was not."""
+
+    async def list(self, repository: Repository, after: str, limit: int) -> list[Tag]:
+        """Tags that point to what is held and a member of the repository, in order, strictly after ``after``."""
+
+
+class CatalogNotes(Protocol):
+    """What the process writes down for itself, and what a person pinned."""
 
     async def note(self, name: str) -> str | None:
         """What was written down under that name."""
 
-    async def write_note(self, name: str, text: str) -> None: ...
+    async def write_note(self, name: str, text: str) -> None:
+        """Replaces what was written there."""
 
     async def pins(self) -> list[str]:
         """The patterns that were pinned, in order."""
@@ -236,9 +298,42 @@ class Catalog(Protocol):
     async def unpin(self, pattern: str) -> bool:
         """False where it was not pinned."""
 
-    # ------------------------------------------------
+
+class Recovery(Enum):
+    """How the catalog came to be what it is: at its opening, or since then where damage was met. Values are those of
+    the metric's label."""
+
+    INTACT = "intact"
+    MIGRATED = "migrated"  # from an older version, with everything
+    MENDED = "mended"  # built anew from its own rows, without those that could not be read
+    FROM_COPY = "from_copy"  # what is newer than the copy has to be found by a scan
+    EMPTY = "empty"  # all has to be found by a scan, and membership asked again
+
+
+class Catalog(Protocol):
+    """All calls are coroutines that never block the loop, and raise StoreFailed, or NoSpace where the disk is full.
+    Writes are visible to the next call; they are durable after a crash of the process, and after a power cut but for
+    the last moments (content is then found again by a scan, membership by one upstream check)."""
+
+    @property
+    def contents(self) -> CatalogContents: ...
+
+    @property
+    def memberships(self) -> CatalogMemberships: ...
+
+    @property
+    def tags(self) -> CatalogTags: ...
+
+    @property
+    def notes(self) -> CatalogNotes: ...
+
+    @property
+    def recovered(self) -> Recovery:
+        """May change while the process runs."""
 
     async def backup(self) -> None:
-        """A copy from which a lost catalog comes back, kept beside it."""
+        """A copy from which a lost catalog comes back, kept beside it. Nothing happens where nothing changed since the
+        last one."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Idempotent. Waits for what is under way."""

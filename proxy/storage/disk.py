@@ -17,11 +17,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.names import Digest
 from proxy.core.spans import Spans
-from proxy.storage.faults import fault_of, faults
+from proxy.storage.faults import fault_of, faults, reported
+from proxy.storage.health import StorageHealth
 from proxy.storage.quarantine import Quarantine, erase
 from proxy.storage.shards import Shards, make_folder
 
@@ -31,16 +33,18 @@ SEAL = 1_000_000_000_000_000_000
 """Modification time of committed files, in nanoseconds: one that no clock gives today. Whoever writes to the file
 afterwards breaks it, so a changed file shows at no cost when it is opened."""
 
+_ARRIVING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DiskReader:
-    """Owns its descriptor."""
+    """Owns its descriptor. ``size`` is what was there when it was opened."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "size")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
+        self.size = size
 
     def fileno(self) -> int:
         return self._descriptor
@@ -51,24 +55,27 @@ class DiskReader:
         except OSError as error:
             raise fault_of(error, "read from the store") from error
 
-    def size(self) -> int:
-        try:
-            return os.fstat(self._descriptor).st_size
-        except OSError as error:
-            raise fault_of(error, "read from the store") from error
-
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
+class _Ingests(NamedTuple):
+    """What a store's ingests share with it."""
+
+    shards: Shards
+    folder: int  # a descriptor of the ingest folder
+    arriving: set[str]  # names in it that are somebody's
+    health: StorageHealth
+
+
 class DiskIngest:
     """One file in the ingest folder. Its descriptor lives until the ingest has ended and the last call that uses it has
     returned, so an abort from another thread can never make a late write hit a reused descriptor."""
 
-    def __init__(self, store: "DiskStore", name: str, descriptor: int) -> None:
-        self._store = store
+    def __init__(self, ingests: _Ingests, name: str, descriptor: int) -> None:
+        self._ingests = ingests
         self._name = name
         self._descriptor = descriptor
         self._spans = Spans()
@@ -80,7 +87,7 @@ class DiskIngest:
 
     def write(self, offset: int, content: bytes | memoryview) -> None:
         rest, position = memoryview(content).cast("B"), offset
-        with self._in_use() as descriptor, faults("write to the store"):
+        with self._in_use() as descriptor, reported(self._ingests.health, "store", "write to the store"):
             while rest:
                 written = os.pwrite(descriptor, rest, position)
                 rest, position = rest[written:], position + written
@@ -95,34 +102,43 @@ class DiskIngest:
         """After ``commit`` a reader of what was committed; raises ContentMissing after ``abort``."""
         with self._naming:
             if self._digest is not None:
-                return self._store.open(self._digest)
-            return self._store.open_ingest(self._name)
+                with faults("open an ingest"):
+                    descriptor, found = self._ingests.shards.open(self._digest)
+                return DiskReader(descriptor, found.st_size)
+            with faults("open an ingest"):
+                try:
+                    descriptor = os.open(self._name, _ARRIVING, dir_fd=self._ingests.folder)
+                except FileNotFoundError as error:
+                    raise ContentMissing("the ingest was aborted") from error
+                return DiskReader(descriptor, os.fstat(descriptor).st_size)
 
     def commit(self, digest: Digest, size: int) -> None:
         if self._ended:
             return
         try:
-            with self._in_use() as descriptor, faults("commit to the store"):
-                self._demand_whole(descriptor, size)
+            with self._in_use() as descriptor, reported(self._ingests.health, "store", "commit to the store"):
+                there, gaps = os.fstat(descriptor).st_size, self.missing(size)
+                if there != size or gaps:
+                    raise StoreFailed(f"{there} bytes with gaps {gaps[:3]} came in where {size} were announced")
                 os.fchmod(descriptor, 0o444)
                 os.utime(descriptor, ns=(SEAL, SEAL))
                 os.fsync(descriptor)
                 with self._naming:
-                    self._store.place(self._name, digest)
+                    self._ingests.shards.place(self._name, self._ingests.folder, digest)
                     self._digest = digest
+                self._ingests.arriving.discard(self._name)
         except BaseException:
             self.abort()
             raise
+        self._ingests.health.worked("store")
         self._end()
 
     def abort(self) -> None:
+        """What cannot be removed now is left to the next sweep."""
         if self._end():
-            self._store.drop_ingest(self._name)
-
-    def _demand_whole(self, descriptor: int, size: int) -> None:
-        there = os.fstat(descriptor).st_size
-        if there != size or self.missing(size):
-            raise StoreFailed(f"{there} bytes with gaps {self.missing(size)[:3]} came in where {size} were announced")
+            with suppress(OSError):
+                os.unlink(self._name, dir_fd=self._ingests.folder)
+            self._ingests.arriving.discard(self._name)
 
     @contextmanager
     def _in_use(self) -> Iterator[int]:
@@ -135,7 +151,8 @@ class DiskIngest:
         finally:
             with self._lock:
                 self._users -= 1
-                self._close_if_idle()
+                if self._ended and not self._users:
+                    os.close(self._descriptor)
 
     def _end(self) -> bool:
         """True the first time."""
@@ -143,18 +160,17 @@ class DiskIngest:
             if self._ended:
                 return False
             self._ended = True
-            self._close_if_idle()
+            if not self._users:
+                os.close(self._descriptor)
             return True
-
-    def _close_if_idle(self) -> None:
-        if self._ended and not self._users:
-            os.close(self._descriptor)
 
 
 class DiskStore:
-    """The store below ``path``, a folder that only this process uses. Raises NoSpace or StoreFailed."""
+    """The store below ``path``, a folder that only this process uses. Raises NoSpace or StoreFailed, and tells
+    ``health`` what it cannot do: keep content (``store``), or remove it (``removal``)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, health: StorageHealth | None = None) -> None:
+        self.health = health or StorageHealth()
         self._arriving: set[str] = set()
         with ExitStack() as opened, faults(f"open the store in {path}"):
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -165,6 +181,7 @@ class DiskStore:
             opened.callback(os.close, quarantine)
             self._shards = Shards(self._root, Quarantine(quarantine))
             opened.callback(self._shards.close)
+            self._ingests = _Ingests(self._shards, self._ingest, self._arriving, self.health)
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -175,8 +192,8 @@ class DiskStore:
         name = secrets.token_hex(16)
         self._arriving.add(name)  # before the file exists, so that a sweep never takes it for an orphan
         try:
-            with faults("begin an ingest"):
-                return DiskIngest(self, name, os.open(name, _NEW_FILE, 0o600, dir_fd=self._ingest))
+            with reported(self.health, "store", "begin an ingest"):
+                return DiskIngest(self._ingests, name, os.open(name, _NEW_FILE, 0o600, dir_fd=self._ingest))
         except BaseException:
             self._arriving.discard(name)
             raise
@@ -184,11 +201,11 @@ class DiskStore:
     def open(self, digest: Digest) -> DiskReader:
         """A file whose seal is broken is read whole first, and is only given out if its bytes are good."""
         try:
-            reader = DiskReader(self._shards.open(digest))
-            sealed = os.fstat(reader.fileno()).st_mtime_ns == SEAL
+            descriptor, found = self._shards.open(digest)
         except OSError as error:
             raise fault_of(error, f"open {digest}") from error
-        if not sealed:
+        reader = DiskReader(descriptor, found.st_size)
+        if found.st_mtime_ns != SEAL:
             self._seal_again(reader, digest)
         return reader
 
@@ -207,8 +224,9 @@ class DiskStore:
             raise ContentMissing(f"the file of {digest} was changed and is in quarantine")
 
     def remove(self, digest: Digest) -> None:
-        with faults(f"remove {digest}"):
+        with reported(self.health, "removal", f"remove {digest}"):
             self._shards.remove(digest)
+        self.health.worked("removal")
 
     def quarantine(self, digest: Digest) -> None:
         with faults(f"quarantine {digest}"):
@@ -219,14 +237,13 @@ class DiskStore:
             yield from self._shards.portions()
 
     def verify(self, digest: Digest) -> bool:
-        try:
-            with closing(DiskReader(self._shards.open(digest))) as reader, faults(f"verify {digest}"):
+        with faults(f"verify {digest}"):
+            descriptor, found = self._shards.open(digest)
+            with closing(DiskReader(descriptor, found.st_size)) as reader:
                 return _hashes_to(reader.fileno(), digest)
-        except OSError as error:
-            raise fault_of(error, f"open {digest}") from error
 
     def sweep(self) -> int:
-        with faults("sweep the ingest folder"):
+        with reported(self.health, "removal", "sweep the ingest folder"):
             return sum(self._erase(name) for name in os.listdir(self._ingest) if name not in self._arriving)
 
     def _erase(self, name: str) -> bool:
@@ -244,26 +261,6 @@ class DiskStore:
         with faults("ask for free space"):
             found = os.fstatvfs(self._root)
         return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-
-    # ------------------------------------------------ for its ingests
-
-    def open_ingest(self, name: str) -> DiskReader:
-        with faults("open an ingest"):
-            try:
-                return DiskReader(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._ingest))
-            except FileNotFoundError as error:
-                raise ContentMissing("the ingest was aborted") from error
-
-    def place(self, name: str, digest: Digest) -> None:
-        """Raises OSError."""
-        self._shards.place(name, self._ingest, digest)
-        self._arriving.discard(name)
-
-    def drop_ingest(self, name: str) -> None:
-        """What cannot be removed now is left to the next sweep."""
-        with suppress(OSError):
-            os.unlink(name, dir_fd=self._ingest)
-        self._arriving.discard(name)
 
 
 def _hashes_to(descriptor: int, digest: Digest) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from proxy.core.errors import NoSpace, OwnFault, StoreFailed
+from proxy.storage.health import StorageHealth
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -22,3 +23,14 @@ def faults(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise fault_of(error, doing) from error
+
+
+@contextmanager
+def reported(health: StorageHealth, work: str, doing: str) -> Iterator[None]:
+    """As ``faults``, and ``health`` hears of it as what that kind of work cannot do now."""
+    try:
+        yield
+    except OSError as error:
+        fault = fault_of(error, doing)
+        health.failed(work, fault)
+        raise fault from error

@@ -1,126 +1,126 @@
-"""The catalog's file: opened, or brought back when it is lost or corrupt, and copied while it is in use.
+"""The catalog's file: opened, brought to today's version, built anew or brought back where it is damaged or lost, and
+copied while it is in use.
 
     catalog (-wal, -shm)     the database
     catalog.backup           its last copy; a copy replaces it only after SQLite has checked every page of the new one
-    catalog.suspect          an empty mark: a call met corruption, so the next opening does not believe the file
+    catalog.new              one that is being built
     catalog.corrupt-N        what was moved aside, the newest few
 
 Opening looks at the header, the length of the file, the schema and one row of each table, never at every page: it takes
 the same time for a million rows as for none. What only a page deep inside could tell shows when that page is read.
 """
 
-import enum
+import logging
 import os
 import re
 import shutil
 import sqlite3
+import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
-from proxy.storage.folder import sync_folder
+from proxy.core.errors import StoreFailed
+from proxy.storage.contract import Recovery
+from proxy.storage.folder import FolderRefused, sync_folder
+from proxy.storage.schema import APPLICATION, TABLES, VERSION, build, create
+
+log = logging.getLogger("entrepot.catalog")
 
 NAME = "catalog"
-APPLICATION = 0x656E7470  # "entp"
-VERSION = 1
 CORRUPT_KEPT = 3
+COPY_RATE = 64 << 20  # bytes per second
+_PORTION = 64  # pages copied in one step
 # Instructions of SQLite's machine, some 20 µs, after which the core is offered to whoever waits for it. A kernel
 # without preemption would let the event loop wait there for a whole query, even where another core is idle.
 _TURN = 500
-TABLES = ("content", "repository", "member", "tag", "child", "leaving", "pin", "note", "usage")
-
-SCHEMA = f"""
-BEGIN;
-CREATE TABLE content (
-    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, media_type TEXT NOT NULL,
-    created_at REAL NOT NULL, used_at REAL NOT NULL, upstream TEXT NOT NULL, subject TEXT,
-    parents INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE INDEX image_by_use ON content (used_at, digest) WHERE media_type <> '' AND parents = 0;
-CREATE INDEX orphan_by_use ON content (used_at, digest) WHERE media_type = '' AND parents = 0;
-CREATE INDEX upstream_image_by_use ON content (upstream, used_at, digest) WHERE media_type <> '' AND parents = 0;
-CREATE INDEX upstream_orphan_by_use ON content (upstream, used_at, digest) WHERE media_type = '' AND parents = 0;
-CREATE INDEX content_by_subject ON content (subject) WHERE subject IS NOT NULL;
-CREATE TABLE repository (
-    id INTEGER PRIMARY KEY, upstream TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (upstream, name)
-) STRICT;
-CREATE TABLE member (
-    repository INTEGER NOT NULL, digest TEXT NOT NULL, created_at REAL, image INTEGER NOT NULL,
-    PRIMARY KEY (repository, digest)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX member_by_digest ON member (digest);
-CREATE INDEX image ON member (repository, digest) WHERE image = 1;
-CREATE TABLE tag (
-    repository INTEGER NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, checked_at REAL NOT NULL,
-    PRIMARY KEY (repository, tag)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX tag_by_digest ON tag (repository, digest);
-CREATE TABLE child (parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)) STRICT, WITHOUT ROWID;
-CREATE INDEX child_by_child ON child (child);
-CREATE TABLE leaving (digest TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-CREATE TABLE pin (pattern TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-CREATE TABLE note (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE usage (upstream TEXT PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TRIGGER content_added AFTER INSERT ON content BEGIN
-    INSERT INTO usage VALUES (new.upstream, new.size, 1)
-        ON CONFLICT (upstream) DO UPDATE SET size = size + excluded.size, entries = entries + 1;
-    UPDATE content SET parents = (SELECT count(*) FROM child WHERE child = new.digest) WHERE digest = new.digest;
-    UPDATE member SET image = new.media_type <> '' WHERE digest = new.digest;
-END;
-CREATE TRIGGER content_changed AFTER UPDATE OF size, upstream ON content
-    WHEN new.size <> old.size OR new.upstream <> old.upstream BEGIN
-    UPDATE usage SET size = size - old.size, entries = entries - 1 WHERE upstream = old.upstream;
-    INSERT INTO usage VALUES (new.upstream, new.size, 1)
-        ON CONFLICT (upstream) DO UPDATE SET size = size + excluded.size, entries = entries + 1;
-END;
-CREATE TRIGGER content_named AFTER UPDATE OF media_type ON content
-    WHEN (new.media_type <> '') <> (old.media_type <> '') BEGIN
-    UPDATE member SET image = new.media_type <> '' WHERE digest = new.digest;
-END;
-CREATE TRIGGER content_removed AFTER DELETE ON content BEGIN
-    UPDATE usage SET size = size - old.size, entries = entries - 1 WHERE upstream = old.upstream;
-    UPDATE member SET image = 0 WHERE digest = old.digest AND image = 1;
-END;
-CREATE TRIGGER child_added AFTER INSERT ON child BEGIN
-    UPDATE content SET parents = parents + 1 WHERE digest = new.child;
-END;
-CREATE TRIGGER child_removed AFTER DELETE ON child BEGIN
-    UPDATE content SET parents = parents - 1 WHERE digest = old.child;
-END;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
-"""``content.parents`` counts the held manifests that refer to it and ``member.image`` is 1 where the member is a held
-manifest, so that what goes first is found by an index however much is held."""
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-class Recovery(enum.Enum):
-    """What an opening found."""
+class RowDamaged(sqlite3.DatabaseError):
+    """A row holds what was never written into it."""
 
-    INTACT = "intact"
-    FROM_COPY = "from copy"  # what is newer than the copy has to be found by a scan
-    EMPTY = "empty"  # all has to be found by a scan, and membership asked again
+
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What a catalog answers that does not work; the latter where SQLite speaks of a name that is no text any more."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Does it tell of a damaged catalog? A disk that fails or is full says nothing about the file."""
+    code, text = primary_code(error), str(error)
+    undecodable = code == 0 and text.startswith("Could not decode")
+    unknown = code == sqlite3.SQLITE_ERROR and text.startswith("no such ")  # what the schema had when it was made
+    return isinstance(error, RowDamaged | UnicodeDecodeError) or undecodable or unknown or code in _DAMAGE
+
+
+def primary_code(error: Exception) -> int:
+    """SQLite's primary result code: the low byte of the extended one. 0 where the error is not SQLite's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
-    """Always ends with a catalog that works, unless the folder itself fails. Raises OSError or sqlite3.Error."""
-    if _believable(folder) and (connection := _checked(folder / NAME)):
-        return connection, Recovery.INTACT
+    """Ends with a catalog that works, unless the folder itself fails. Raises FolderRefused for a catalog of a later
+    version, which is left as it is; OSError or sqlite3.Error."""
+    if opened := _opened(folder):
+        return opened
     _move_aside(folder)
     if _restored(folder):
-        if connection := _checked(folder / NAME):
-            return connection, Recovery.FROM_COPY
+        if opened := _opened(folder):
+            log.error("the catalog was lost or damaged: it is back from its copy, and what is newer is looked for")
+            return opened[0], Recovery.FROM_COPY
         _move_aside(folder)
-    return _created(folder), Recovery.EMPTY
+    log.warning("there is no catalog that can be read: a new one begins, and what the store holds is looked for")
+    connection = _connect(folder / NAME, "rwc")
+    try:
+        _tune(connection)
+        create(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, Recovery.EMPTY
 
 
-def copy_catalog(folder: Path) -> None:
-    """Copies the catalog while it is in use. Waits for no writer. Raises OSError or sqlite3.Error."""
+def mend_catalog(folder: Path, damaged: sqlite3.Connection) -> tuple[sqlite3.Connection, Recovery]:
+    """The catalog again, from the rows of the damaged one that are sound; from the copy where its pages cannot be read.
+    ``damaged`` is closed then, and what was its file is moved aside. Raises FolderRefused, OSError or sqlite3.Error:
+    ``damaged`` may still be used then."""
+    try:
+        dropped = _build(folder, damaged, VERSION)
+    except FAILURES as error:
+        if not is_damage(error):
+            raise
+        log.error("the catalog cannot be read through (%s): it is brought back from its copy", error)
+        damaged.close()
+        _move_aside(folder)
+        return open_catalog(folder)
+    log.error("the catalog was damaged: it is built anew, without %d rows that could not be read", dropped)
+    damaged.close()
+    _move_aside(folder)
+    (folder / f"{NAME}.new").rename(folder / NAME)
+    sync_folder(folder)
+    connection = _connect(folder / NAME, "rw")
+    _tune(connection)
+    return connection, Recovery.MENDED
+
+
+def copy_catalog(folder: Path, given_up: threading.Event, rate: float = COPY_RATE) -> None:
+    """Copies one state of the catalog while it is in use, at so many bytes per second. Waits for no writer and holds
+    none up. Raises OSError or sqlite3.Error, and StoreFailed once it is given up."""
     new = folder / f"{NAME}.backup.new"
     _unlink(new)
     with closing(_connect(folder / NAME, "rw")) as source, closing(_connect(new, "rwc")) as target:
-        target.execute("PRAGMA synchronous = OFF")  # synced once, as a whole, below
-        source.backup(target)
+        # Nothing of an unfinished copy is ever used, so it needs neither a journal nor a sync of its own.
+        target.execute("PRAGMA synchronous = OFF")
+        target.execute("PRAGMA journal_mode = OFF")
+        # The state of this moment is held: else each write meanwhile would make the copy begin again.
+        source.execute("BEGIN")
+        (page,) = source.execute("PRAGMA page_size").fetchone()
+        source.execute("SELECT 1 FROM note LIMIT 1").fetchone()
+
+        def rest(*_: int) -> None:
+            if given_up.wait(_PORTION * page / rate):
+                raise StoreFailed("the copy of the catalog was given up")
+
+        source.backup(target, pages=_PORTION, progress=rest)
         target.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
         _demand_sound(target)
     _sync_file(new)
@@ -128,19 +128,73 @@ def copy_catalog(folder: Path) -> None:
     sync_folder(folder)
 
 
-def suspect(folder: Path) -> None:
-    """Marks the catalog as corrupt for the next opening. Best effort: a disk that takes no mark has told on itself."""
-    with suppress(OSError):
-        (folder / f"{NAME}.suspect").touch()
+def _opened(folder: Path) -> tuple[sqlite3.Connection, Recovery] | None:
+    """None where there is no catalog of ours that can be read."""
+    path = folder / NAME
+    if not path.is_file() or path.is_symlink():
+        return None
+    connection = _connect(path, "rw")
+    try:
+        version = _version(connection)
+        if version == VERSION:
+            _tune(connection)
+            return connection, Recovery.INTACT
+        if version is not None:
+            return _migrated(folder, connection, version), Recovery.MIGRATED
+    except FAILURES as error:
+        if not is_damage(error):
+            connection.close()
+            raise
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return None
 
 
-def is_corruption(error: sqlite3.Error) -> bool:
-    return primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def _version(connection: sqlite3.Connection) -> int | None:
+    """None where it is no catalog of ours. Raises FolderRefused for a later one."""
+    application, version = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
+    )
+    if application != APPLICATION or version < min(TABLES):
+        return None
+    if version > VERSION:
+        raise FolderRefused(
+            f"the catalog has version {version}, and this version of Entrepot reads up to {VERSION}: start the version "
+            "that wrote it, or take another folder as cache.path; nothing was changed"
+        )
+    for table in TABLES[version]:
+        connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)").fetchone()
+    return version
 
 
-def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code: the low byte of the extended one. 0 where the error is not SQLite's own."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+def _migrated(folder: Path, old: sqlite3.Connection, version: int) -> sqlite3.Connection:
+    """Until the new one is whole and on the disk, the old one stays."""
+    dropped = _build(folder, old, version)
+    if dropped:
+        log.error("%d rows of the catalog could not be read and are dropped", dropped)
+    old.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else its log would be replayed into the new one
+    old.close()
+    (folder / f"{NAME}.new").rename(folder / NAME)
+    sync_folder(folder)
+    connection = _connect(folder / NAME, "rw")
+    _tune(connection)
+    log.info("the catalog is brought from version %d to %d", version, VERSION)
+    return connection
+
+
+def _build(folder: Path, old: sqlite3.Connection, version: int) -> int:
+    """``catalog.new`` is there, on the disk; returns how many rows of the old one were not sound."""
+    path = folder / f"{NAME}.new"
+    for ending in ("", "-wal", "-shm", "-journal"):
+        _unlink(path.with_name(f"{path.name}{ending}"))
+    with closing(_connect(path, "rwc")) as new:
+        new.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        new.execute("PRAGMA synchronous = OFF")
+        dropped = build(old, version, new)
+    _sync_file(path)
+    return dropped
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -157,44 +211,6 @@ def _tune(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute("PRAGMA journal_size_limit = 67108864")
-
-
-def _believable(folder: Path) -> bool:
-    path = folder / NAME
-    return path.is_file() and not path.is_symlink() and not (folder / f"{NAME}.suspect").exists()
-
-
-def _checked(path: Path) -> sqlite3.Connection | None:
-    """None where it is no catalog of ours; a disk that fails or is full says nothing about the file and is raised."""
-    connection = _connect(path, "rw")
-    try:
-        if _is_catalog(connection):
-            _tune(connection)
-            return connection
-    except sqlite3.Error as error:
-        if not is_corruption(error) and primary_code(error) != sqlite3.SQLITE_ERROR:  # the latter: no such table
-            connection.close()
-            raise
-    connection.close()
-    return None
-
-
-def _is_catalog(connection: sqlite3.Connection) -> bool:
-    found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-    for table in TABLES:
-        connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
-    return found == [APPLICATION, VERSION]
-
-
-def _created(folder: Path) -> sqlite3.Connection:
-    connection = _connect(folder / NAME, "rwc")
-    try:
-        _tune(connection)
-        connection.executescript(SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _demand_sound(connection: sqlite3.Connection) -> None:
@@ -227,7 +243,6 @@ def _move_aside(folder: Path) -> None:
     for old in kept[: max(0, len(kept) + 1 - CORRUPT_KEPT)]:
         for ending in ("", "-wal", "-shm"):
             _unlink(folder / f"{NAME}.corrupt-{old}{ending}")
-    _unlink(folder / f"{NAME}.suspect")
     sync_folder(folder)
 
 

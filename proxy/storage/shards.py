@@ -56,19 +56,24 @@ class Shards:
     def close(self) -> None:
         self._opened.close()
 
-    def open(self, digest: Digest) -> int:
-        """A descriptor to read from. Raises ContentMissing."""
+    def open(self, digest: Digest) -> tuple[int, os.stat_result]:
+        """A descriptor to read from, and what it is of. Raises ContentMissing."""
+        algorithm, _, name = digest.partition(":")
         try:
-            with self._shard(digest) as shard:
-                descriptor = os.open(digest.encoded, _FILE, dir_fd=shard)
+            shard = os.open(name[:2], _FOLDER, dir_fd=self._folders[algorithm])
+            try:
+                descriptor = os.open(name, _FILE, dir_fd=shard)
+            finally:
+                os.close(shard)
         except OSError as error:
             if error.errno in _NOT_OURS:
                 raise ContentMissing(f"{digest} is not in the store") from error
             raise
-        if not _holds(os.fstat(descriptor), digest):
+        found = os.fstat(descriptor)
+        if not _holds(found, digest):
             os.close(descriptor)
             raise ContentMissing(f"{digest} is not in the store")
-        return descriptor
+        return descriptor, found
 
     def place(self, name: str, folder: int, digest: Digest) -> None:
         """Renames ``name`` of ``folder`` to the digest's place, durably."""

@@ -104,6 +104,6 @@ def _p99(seconds: Sequence[float]) -> float:
 async def _all_was_done_just_now(cache: Path) -> None:
     """The run on schedule is not due while this lasts, nor the scrub, which would find out what the files hold."""
     catalog = SqliteCatalog(cache)
-    await catalog.write_note("lifecycle", json.dumps(asdict(LastRun(began_at=time.time()))))
-    await catalog.write_note("scrub", json.dumps({"began_at": time.time(), "after": "~"}))
+    await catalog.notes.write_note("lifecycle", json.dumps(asdict(LastRun(began_at=time.time()))))
+    await catalog.notes.write_note("scrub", json.dumps({"began_at": time.time(), "after": "~"}))
     await catalog.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from proxy.core.names import Digest, Repository
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import Content
+from proxy.storage.contract import Content, Member, MembershipRecord
 from proxy.storage.recovery import NAME
 from tests.bench.contents import MANIFEST_TYPE, REPOSITORY
 
@@ -30,7 +30,7 @@ def stock_blobs(cache: Path, count: int) -> None:
     first, *others = (_digest(str(number)) for number in range(count))
     asyncio.run(_add(cache, first))
     with closing(sqlite3.connect(cache / NAME)) as connection, connection:
-        (repository,) = connection.execute("SELECT repository FROM member WHERE digest = ?", (first,)).fetchone()
+        (repository,) = connection.execute("SELECT repository FROM membership WHERE digest = ?", (first,)).fetchone()
         _belong(connection, ((repository, digest) for digest in others))
         _know(connection, ((digest, "") for digest in others))
     _link(cache, [first, *others])
@@ -67,7 +67,8 @@ def _digest(text: str) -> Digest:
 
 async def _add(cache: Path, digest: Digest) -> None:
     catalog = SqliteCatalog(cache)
-    await catalog.add(Content(digest, SIZE, "", 1.0, 1.0), Repository(UPSTREAM, REPOSITORY))
+    member = Member(Repository(UPSTREAM, REPOSITORY), MembershipRecord("", 1.0))
+    await catalog.contents.add(Content(digest, SIZE, "", 1.0, 1.0), (), member)
     await catalog.close()
 
 
@@ -78,7 +79,9 @@ def _know(connection: sqlite3.Connection, contents: Iterable[tuple[Digest, str]]
 
 
 def _belong(connection: sqlite3.Connection, members: Iterable[tuple[int, Digest]]) -> None:
-    connection.executemany("INSERT INTO member (repository, digest, created_at, image) VALUES (?, ?, 1, 0)", members)
+    connection.executemany(
+        "INSERT INTO membership (repository, digest, created_at, image) VALUES (?, ?, 1, 0)", members
+    )
 
 
 def _link(cache: Path, digests: Sequence[Digest]) -> None:

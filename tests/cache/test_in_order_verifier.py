@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from proxy.core.errors import StoreFailed
 from proxy.core.hashing import Hasher
 from proxy.core.names import Digest
 from proxy.core.spans import Spans
-from proxy.storage.memory import MemoryStore
+from proxy.storage.disk import DiskStore
 
 CONTENT = hashlib.shake_256(b"content").digest(4000)
 
@@ -24,8 +26,8 @@ CONTENT = hashlib.shake_256(b"content").digest(4000)
 class Arriving:
     """A file that fills in any order, and the proof over it."""
 
-    def __init__(self, provers: ThreadPoolExecutor) -> None:
-        self.ingest = MemoryStore().begin()
+    def __init__(self, store: DiskStore, provers: ThreadPoolExecutor) -> None:
+        self.ingest = store.begin()
         self.spans = Spans()
         self.reader = self.ingest.open()
         self.verifier = InOrderVerifier(Hasher(Digest.of(CONTENT)), self.reader, self.spans, provers)
@@ -39,8 +41,13 @@ class Arriving:
 
 @contextmanager
 def arriving() -> Iterator[Arriving]:
-    with ThreadPoolExecutor(2) as provers:
-        yield Arriving(provers)
+    with TemporaryDirectory() as folder, closing(DiskStore(Path(folder))) as store, ThreadPoolExecutor(2) as provers:
+        arriving = Arriving(store, provers)
+        try:
+            yield arriving
+        finally:
+            arriving.reader.close()
+            arriving.ingest.abort()
 
 
 @given(cuts=st.sets(st.integers(1, len(CONTENT) - 1), max_size=12), order=st.randoms(use_true_random=False))

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from proxy.cache.holdings import Holdings, Provenance
+from proxy.cache.threads import StoreThreads, start_threads
 from proxy.core.budget import Budget, ByteLimits
 from proxy.core.names import Digest, Repository
+from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import BlobReader, Content
 from proxy.storage.disk import DiskStore
-from proxy.storage.memory_catalog import MemoryCatalog
 
 RAW = b"held"
 HELD = Content(Digest.of(RAW), len(RAW), "", 1.0, 1.0, "docker.io")
@@ -31,8 +32,9 @@ async def test_a_caller_who_leaves_while_content_is_opened_leaves_no_reader_open
         opened.append(open_at_once(digest))
         return opened[0]
 
+    catalog = SqliteCatalog(tmp_path)
     with ThreadPoolExecutor(1) as threads:
-        holdings = Holdings(store, MemoryCatalog(), Budget(ByteLimits(1000)), threads, lambda: 1.0)
+        holdings = Holdings(store, catalog, Budget(ByteLimits(1000)), StoreThreads(*[threads] * 4), lambda: 1.0)
         ingest, reservation = await holdings.begin(), holdings.budget.reserve(HELD.size)
         assert reservation is not None
         ingest.write(0, RAW)
@@ -47,3 +49,28 @@ async def test_a_caller_who_leaves_while_content_is_opened_leaves_no_reader_open
         gate.set()
     assert [reader.fileno() for reader in opened] == [-1], "closed by itself"
     assert not holdings.is_open(HELD.digest)
+    await catalog.close()
+    store.close()
+
+
+async def test_what_is_opened_never_waits_behind_what_is_committed_removed_or_read_again(tmp_path: Path) -> None:
+    store, catalog, gate = DiskStore(tmp_path), SqliteCatalog(tmp_path), threading.Event()
+    with start_threads(1) as threads:
+        holdings = Holdings(store, catalog, Budget(ByteLimits(1000)), threads.store, lambda: 1.0)
+        ingest, reservation = await holdings.begin(), holdings.budget.reserve(HELD.size)
+        assert reservation is not None
+        ingest.write(0, RAW)
+        await holdings.commit(ingest, HELD, Provenance(Repository("docker.io", "library/nginx")), reservation)
+        stuck = [
+            pool.submit(gate.wait, 60)
+            for pool in (threads.store.committing, threads.store.removing, threads.store.behind)
+            for _ in range(40)
+        ]
+        async with asyncio.timeout(20):
+            body = await holdings.open(HELD)
+        assert body is not None
+        assert not any(each.done() for each in stuck), "and they are still at it"
+        body.close()
+        gate.set()
+    await catalog.close()
+    store.close()

@@ -140,7 +140,7 @@ def test_a_reservation_that_grows_gives_all_of_it_back() -> None:
 
 
 def test_excess_is_what_leads_back_below_the_soft_limits_target() -> None:
-    budget = Budget(ByteLimits(1000), committed=990)
+    budget = Budget(ByteLimits(1000), committed={"docker.io": 900, "quay.io": 90})
     assert budget.excess() == 0
     assert budget.excess(100) == 190
     assert budget.excess(10) == 0

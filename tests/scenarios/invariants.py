@@ -27,7 +27,7 @@ def stored(folder: Path) -> dict[Digest, int]:
 
 async def known_to(house: House) -> dict[Digest, int]:
     """Everything that the catalog says is held, with its size."""
-    return {content.digest: content.size for content in await house.catalog.between("", "t")}
+    return {content.digest: content.size for content in await house.catalog.contents.between("", "t")}
 
 
 async def index_is_disk(house: House) -> None:
@@ -38,9 +38,10 @@ async def index_is_disk(house: House) -> None:
             break
         await asyncio.sleep(0.02)
     assert await known_to(house) == on_disk
-    usage, budget = await house.catalog.usage(), house.cache.holdings.budget
-    assert (usage.size, usage.entries) == (sum(on_disk.values()), len(on_disk))
-    assert (budget.committed, budget.reserved) == (usage.size, 0)
+    usage, budget = (await house.catalog.contents.usage_by_upstream()).values(), house.cache.holdings.budget
+    size, entries = sum(each.size for each in usage), sum(each.entries for each in usage)
+    assert (size, entries) == (sum(on_disk.values()), len(on_disk))
+    assert (budget.committed, budget.reserved) == (size, 0)
 
 
 async def ends_well(house: House) -> None:

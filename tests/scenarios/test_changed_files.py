@@ -160,7 +160,7 @@ async def test_with_the_catalog_and_its_copy_lost_bytes_cost_one_check(
     _damage(house.folder, damage)
     (house.folder / "catalog.backup").unlink()
     await house.start()
-    while (await house.catalog.usage()).entries == 0:
+    while not await house.catalog.contents.usage_by_upstream():
         await asyncio.sleep(0.01)
     reply = await house.get(blob_path(digest))
     assert (reply.body, reply.headers["cache-status"]) == (blob, "entrepot; hit")

@@ -67,11 +67,11 @@ async def test_nothing_of_an_expired_image_is_remembered(
     clock.advance(1)
     await pull(house, put_image(upstream, "v2", some_bytes(1000)), "v2")
     await expire(house, keep_newest(1))
-    assert await house.catalog.tag(HERE, Tag("v1")) is None
-    assert [await house.catalog.allowed(HERE, digest) for digest in old.all] == [False] * len(old.all)
+    assert await house.catalog.tags.get(HERE, Tag("v1")) is None
+    assert [await house.catalog.memberships.allowed(HERE, digest) for digest in old.all] == [None] * len(old.all)
     reply = await house.get(manifest_path("v1"))
     assert reply.headers["cache-status"] == "entrepot; fwd=miss; stored"
-    assert (await house.catalog.tag(HERE, Tag("v1"))) is not None
+    assert (await house.catalog.tags.get(HERE, Tag("v1"))) is not None
 
 
 async def test_kept_indexes_are_whole_and_expired_ones_take_their_children_along(
@@ -113,7 +113,7 @@ async def test_a_moved_tag_leaves_an_untagged_image_that_rules_may_let_go(
     new = put_image(upstream, "v1", some_bytes(500))
     clock.advance(100_000)
     await pull(house, new, "v1")
-    images = {image.content.digest: image.tags for image in await house.catalog.images(HERE, "", 10)}
+    images = {image.content.digest: image.tags for image in await house.catalog.contents.images(HERE, "", 10)}
     assert images == {old.digest: (), new.digest: ("v1",)}
 
 
@@ -275,12 +275,12 @@ async def test_a_scrub_goes_on_where_a_restart_broke_it_off(
     for digest in digests:
         await house.get(blob_path(digest))
     await house.quiet()
-    await house.catalog.write_note("scrub", json.dumps({"began_at": clock(), "after": f"{digests[1]}~"}))
+    await house.catalog.notes.write_note("scrub", json.dumps({"began_at": clock(), "after": f"{digests[1]}~"}))
     await house.restart()
     scrub = house.cache.maintenance.scrub
     await scrub.resume(1e12)
     assert (scrub.stats.contents, scrub.stats.size, scrub.stats.bad) == (2, 4 * MiB, 0)
-    note = await house.catalog.note("scrub")
+    note = await house.catalog.notes.note("scrub")
     assert note is not None and json.loads(note) == {"began_at": clock(), "after": "~"}
 
 

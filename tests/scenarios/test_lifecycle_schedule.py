@@ -207,7 +207,7 @@ async def test_a_run_that_fails_does_not_stop_the_next_one_nor_the_pulls(
         raise fault
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.catalog, "images", fail)
+        patched.setattr(house.catalog.contents, "images", fail)
         await schedule.first_run()
         assert await schedule.asleep() == HOUR, "not at once again"
     assert failed

@@ -1,20 +1,22 @@
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import BlobStore, Catalog
-from tests.storage import kit
+from proxy.storage.disk import DiskStore
 
 
-@pytest.fixture(params=sorted(kit.STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
-    with kit.STORES[request.param](tmp_path) as opened:
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[BlobStore]:
+    with closing(DiskStore(tmp_path)) as opened:
         yield opened
 
 
-@pytest.fixture(params=sorted(kit.CATALOGS))
-async def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Catalog]:
-    opened = kit.CATALOGS[request.param](tmp_path)
+@pytest.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
+    opened = SqliteCatalog(tmp_path)
     yield opened
     await opened.close()

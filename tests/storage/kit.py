@@ -1,37 +1,11 @@
-"""The homes and what their tests share. ``test_blob_store`` and ``test_catalog`` run on each; a new one enters here."""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+"""What the tests of the first tier share."""
 
 from proxy.core.names import Digest, Repository
-from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content
-from proxy.storage.disk import DiskStore
-from proxy.storage.memory import MemoryStore
-from proxy.storage.memory_catalog import MemoryCatalog
+from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Member, MembershipRecord, Usage
 
 NGINX = Repository("docker.io", "library/nginx")
 REDIS = Repository("docker.io", "library/redis")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-@contextmanager
-def _disk(folder: Path) -> Iterator[BlobStore]:
-    store = DiskStore(folder)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-@contextmanager
-def _memory(_: Path) -> Iterator[BlobStore]:
-    yield MemoryStore()
-
-
-STORES = {"disk": _disk, "memory": _memory}
-CATALOGS: dict[str, Callable[[Path], Catalog]] = {"sqlite": SqliteCatalog, "memory": lambda _: MemoryCatalog()}
 
 
 def put(store: BlobStore, content: bytes, algorithm: str = "sha256") -> Digest:
@@ -45,10 +19,33 @@ def put(store: BlobStore, content: bytes, algorithm: str = "sha256") -> Digest:
 def take(reader: BlobReader) -> bytes:
     """All bytes, and the reader closed."""
     try:
-        return reader.read(0, reader.size())
+        content = b""
+        while chunk := reader.read(len(content), 1 << 16):
+            content += chunk
+        return content
     finally:
         reader.close()
 
 
 def blob(text: str, size: int = 1, used_at: float = 1.0) -> Content:
     return Content(Digest.of(text.encode()), size, "", 1.0, used_at)
+
+
+def manifest(text: str, used_at: float = 1.0, subject: Digest | None = None, kind: str = MANIFEST) -> Content:
+    return blob(text, 10, used_at)._replace(media_type=kind, subject=subject)
+
+
+def of(repository: Repository, content: Content) -> Member:
+    """As upstream gave it, when it was first cached."""
+    return Member(repository, MembershipRecord(content.media_type, content.created_at))
+
+
+async def usage(catalog: Catalog) -> Usage:
+    """Of all upstreams together."""
+    found = (await catalog.contents.usage_by_upstream()).values()
+    return Usage(sum(each.size for each in found), sum(each.entries for each in found))
+
+
+async def add(catalog: Catalog, content: Content, repository: Repository, *children: Content) -> Content | None:
+    """Fetched through that repository."""
+    return await catalog.contents.add(content, [child.digest for child in children], of(repository, content))

@@ -31,7 +31,7 @@ def test_an_absent_digest_is_missing(store: BlobStore) -> None:
 
 def test_a_reader_reads_any_span_and_less_only_at_the_end(store: BlobStore) -> None:
     reader = store.open(put(store, b"0123456789"))
-    assert (reader.read(0, 4), reader.read(8, 100), reader.read(10, 1), reader.size()) == (b"0123", b"89", b"", 10)
+    assert (reader.read(0, 4), reader.read(8, 100), reader.read(10, 1), reader.size) == (b"0123", b"89", b"", 10)
     reader.close()
     reader.close()
     with pytest.raises(StoreFailed):

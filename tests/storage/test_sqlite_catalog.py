@@ -1,5 +1,6 @@
 """The catalog's file: lost, corrupt, copied."""
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
@@ -8,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from proxy.core.errors import StoreFailed
+from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.names import Digest
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Usage
-from proxy.storage.recovery import CORRUPT_KEPT, Recovery
-from tests.storage.kit import NGINX, blob
+from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Recovery, Usage
+from proxy.storage.folder import FolderRefused
+from proxy.storage.recovery import CORRUPT_KEPT
+from tests.storage.kit import NGINX, add, blob, usage
 
 
 async def fill(folder: Path, first: int, last: int) -> None:
     catalog = SqliteCatalog(folder)
     for number in range(first, last):
-        await catalog.add(blob(str(number)), NGINX)
+        await add(catalog, blob(str(number)), NGINX)
     await catalog.close()
 
 
@@ -32,8 +34,8 @@ async def copy(folder: Path) -> None:
 async def state(folder: Path) -> tuple[Recovery, int]:
     catalog = SqliteCatalog(folder)
     try:
-        entries = (await catalog.usage()).entries
-        assert len(await catalog.between("", "t")) == entries
+        entries = (await usage(catalog)).entries
+        assert len(await catalog.contents.between("", "t")) == entries
         return catalog.recovered, entries
     finally:
         await catalog.close()
@@ -51,11 +53,6 @@ def emptied(path: Path) -> None:
     os.truncate(path, 0)
 
 
-def another_version(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 77")
-
-
 def a_table_short(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE tag")
@@ -71,7 +68,7 @@ def a_symlink(path: Path) -> None:
     path.symlink_to("elsewhere")
 
 
-DAMAGES = [garbage, truncated, emptied, another_version, a_table_short, a_folder, a_symlink, Path.unlink]
+DAMAGES = [garbage, truncated, emptied, a_table_short, a_folder, a_symlink, Path.unlink]
 
 
 async def test_what_was_written_is_there_at_the_next_start(tmp_path: Path) -> None:
@@ -113,7 +110,7 @@ async def test_a_log_left_behind_is_not_replayed_into_the_copy(tmp_path: Path) -
     await fill(tmp_path, 0, 50)
     await copy(tmp_path)
     catalog = SqliteCatalog(tmp_path)
-    await catalog.add(blob("new"), NGINX)
+    await add(catalog, blob("new"), NGINX)
     log = (tmp_path / "catalog-wal").read_bytes()
     await catalog.close()
     assert log, "the write is still in the log"
@@ -123,26 +120,38 @@ async def test_a_log_left_behind_is_not_replayed_into_the_copy(tmp_path: Path) -
     assert [path.read_bytes() for path in tmp_path.glob("catalog.corrupt-*-wal")] == [log]
 
 
-async def test_corruption_met_in_a_call_fails_it_and_the_next_opening_goes_back_to_the_copy(tmp_path: Path) -> None:
+async def test_corruption_met_in_a_call_is_mended_and_the_call_answered(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 2000)
+    overwrite(tmp_path / "catalog", "orphan_by_use")
+    catalog = SqliteCatalog(tmp_path)
+    recovered = [catalog.recovered]
+    assert len(await catalog.contents.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 3000)) == 2000
+    recovered.append(catalog.recovered)
+    assert recovered == [Recovery.INTACT, Recovery.MENDED], "nothing at the opening reads that page"
+    assert catalog.health.trouble == {}
+    await catalog.close()
+    assert await state(tmp_path) == (Recovery.INTACT, 2000)
+
+
+async def test_where_the_rows_themselves_cannot_be_read_the_copy_takes_their_place(tmp_path: Path) -> None:
     await fill(tmp_path, 0, 2000)
     await copy(tmp_path)
-    path = tmp_path / "catalog"
+    await fill(tmp_path, 2000, 2010)
+    overwrite(tmp_path / "catalog", "content")
+    catalog = SqliteCatalog(tmp_path)
+    assert len(await catalog.contents.between("", "t")) == 2000
+    assert catalog.recovered is Recovery.FROM_COPY
+    await catalog.close()
+
+
+def overwrite(path: Path, name: str) -> None:
+    """The page where that table or index begins is full of rubbish."""
     with closing(sqlite3.connect(path)) as connection:
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'orphan_by_use'").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     with path.open("r+b") as file:
         file.seek((page - 1) * page_size)
         file.write(b"\xff" * page_size)
-    catalog = SqliteCatalog(tmp_path)
-    assert catalog.recovered is Recovery.INTACT, "nothing at the opening reads that page"
-    with pytest.raises(StoreFailed, match="malformed"):
-        await catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 10)
-    with pytest.raises(StoreFailed):
-        await catalog.backup()
-    assert catalog.reopen() is Recovery.FROM_COPY
-    assert len(await catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 3000)) == 2000
-    await catalog.close()
-    assert await state(tmp_path) == (Recovery.INTACT, 2000)
 
 
 async def test_a_copy_of_a_corrupt_catalog_never_replaces_a_sound_one(tmp_path: Path) -> None:
@@ -170,10 +179,10 @@ async def test_a_bounded_number_of_corrupt_ones_is_kept(tmp_path: Path) -> None:
 async def test_a_batch_that_fails_leaves_no_part_of_itself(tmp_path: Path) -> None:
     catalog = SqliteCatalog(tmp_path)
     with pytest.raises(StoreFailed):
-        await catalog.add(blob("a"), NGINX, [object()])  # type: ignore[list-item]
-    assert await catalog.usage() == Usage(0, 0)
-    await catalog.add(blob("b"), NGINX)
-    assert await catalog.usage() == Usage(1, 1)
+        await catalog.contents.add(blob("a"), [object()])  # type: ignore[list-item]
+    assert await usage(catalog) == Usage(0, 0)
+    await add(catalog, blob("b"), NGINX)
+    assert await usage(catalog) == Usage(1, 1)
     await catalog.close()
 
 
@@ -182,16 +191,70 @@ async def test_a_closed_catalog_says_so(tmp_path: Path) -> None:
     await catalog.close()
     await catalog.close()
     with pytest.raises(StoreFailed, match="closed"):
-        await catalog.content(Digest.of(b"x"))
+        await catalog.contents.get(Digest.of(b"x"))
 
 
-async def test_a_lost_file_is_no_reason_to_copy_nothing_over_the_copy(tmp_path: Path) -> None:
+async def test_a_catalog_whose_file_has_vanished_is_written_again_with_everything(tmp_path: Path) -> None:
     await fill(tmp_path, 0, 5)
-    await copy(tmp_path)
-    sound = (tmp_path / "catalog.backup").read_bytes()
     catalog = SqliteCatalog(tmp_path)
-    (tmp_path / "catalog").unlink()
-    with pytest.raises(StoreFailed):
-        await catalog.backup()
+    for path in tmp_path.glob("catalog*"):
+        path.unlink()
+    await add(catalog, blob("late"), NGINX)
+    await catalog.backup()
+    await add(catalog, blob("later"), NGINX)
     await catalog.close()
-    assert (tmp_path / "catalog.backup").read_bytes() == sound
+    assert await state(tmp_path) == (Recovery.INTACT, 7)
+
+
+async def test_a_catalog_of_a_later_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 5)
+    with closing(sqlite3.connect(tmp_path / "catalog")) as connection:
+        connection.execute("PRAGMA user_version = 77")
+    before = (tmp_path / "catalog").read_bytes()
+    with pytest.raises(FolderRefused, match=r"has version 77.*start the version that wrote it"):
+        SqliteCatalog(tmp_path)
+    assert (tmp_path / "catalog").read_bytes() == before
+    assert list(tmp_path.glob("catalog.corrupt*")) == []
+
+
+async def test_a_copy_is_taken_only_where_something_changed(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 5)
+    catalog, copied = SqliteCatalog(tmp_path), tmp_path / "catalog.backup"
+    await catalog.backup()
+    first = copied.stat().st_ino, copied.stat().st_mtime_ns
+    await catalog.backup()
+    assert (copied.stat().st_ino, copied.stat().st_mtime_ns) == first
+    await catalog.notes.write_note("a", "b")
+    await catalog.backup()
+    assert (copied.stat().st_ino, copied.stat().st_mtime_ns) != first
+    await catalog.close()
+
+
+async def test_a_copy_is_of_one_moment_however_much_is_written_meanwhile(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 3000)
+    catalog = SqliteCatalog(tmp_path)
+    copying = asyncio.create_task(catalog.backup())
+    written = 0
+    while not copying.done():
+        await add(catalog, blob(f"new {written}"), NGINX)
+        written += 1
+    await copying
+    await catalog.close()
+    assert written > 3, "they went on at the same time"
+    (tmp_path / "catalog").unlink()
+    recovered, entries = await state(tmp_path)
+    assert recovered is Recovery.FROM_COPY
+    assert 3000 <= entries < 3000 + written
+
+
+async def test_a_full_disk_is_told_and_taken_back_when_a_write_works_again(tmp_path: Path) -> None:
+    catalog = SqliteCatalog(tmp_path)
+    await catalog._database.alone(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone())
+    with pytest.raises(NoSpace):
+        for number in range(1000):
+            await catalog.notes.write_note(str(number), "x" * 4000)
+    assert catalog.health.trouble == {"catalog": "no space for the catalog"}
+    await catalog._database.alone(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
+    await catalog.notes.write_note("small", "x" * 4000)
+    assert catalog.health.trouble == {}
+    await catalog.close()

@@ -2,8 +2,9 @@
 
 import pytest
 
-from proxy.core.credentials import Credentials, CredentialSource
+from proxy.core.credentials import Credentials
 from proxy.core.errors import UpstreamUnreachable
+from proxy.upstream.authorization import CredentialSource
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.upstream.rig import SECRET, client_of, secret
 

@@ -57,7 +57,7 @@ class Story(RuleBasedStateMachine):
         world, digest = self.world, Digest.of(layer)
 
         async def begin() -> None:
-            if digest in world.arriving or await world.catalog.content(digest) is not None:
+            if digest in world.arriving or await world.catalog.contents.get(digest) is not None:
                 return
             reservation = await world.reserve(len(layer))
             if reservation is not None:
@@ -92,7 +92,7 @@ class Story(RuleBasedStateMachine):
         world = self.world
 
         async def begin() -> None:
-            held = await world.catalog.between("", "t")
+            held = await world.catalog.contents.between("", "t")
             if held:
                 content = held[choice % len(held)]
                 body = await world.holdings.open(content)
@@ -115,7 +115,7 @@ class Story(RuleBasedStateMachine):
         world = self.world
 
         async def expire() -> None:
-            images = await world.catalog.images(repository, "", 100)
+            images = await world.catalog.contents.images(repository, "", 100)
             oldest = sorted(images, key=lambda image: image.cached_at)[:2]
             await world.retention.expire([Membership(repository, image.content.digest) for image in oldest])
 
@@ -128,13 +128,16 @@ class Story(RuleBasedStateMachine):
 
         async def evict() -> None:
             await world.holdings.flush()
-            before = await world.catalog.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)
+            before = await world.catalog.contents.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)
             bound = {content.digest for content in before if await world.stays(content.digest)}
             freed = await world.space.evict(wanted)
-            after = {content.digest for content in await world.catalog.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)}
+            after = {
+                content.digest
+                for content in await world.catalog.contents.idle(EvictionClass.IMAGES, FIRST_CURSOR, 1000)
+            }
             gone = [content.digest not in after for content in before if content.digest not in bound]
             assert gone == sorted(gone, reverse=True)
-            orphans = await world.catalog.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 1000)
+            orphans = await world.catalog.contents.idle(EvictionClass.ORPHANS, FIRST_CURSOR, 1000)
             left = [content for content in before if content.digest in after and content.digest not in bound]
             assert freed >= wanted or not (left or [each for each in orphans if not world.in_use(each.digest)])
 
@@ -178,7 +181,7 @@ class Story(RuleBasedStateMachine):
 
     async def _healed(self, digest: Digest) -> None:
         world = self.world
-        places = [place for node in await world.catalog.closure([digest]) for place in node.places]
+        places = [place for node in (await world.catalog.contents.closure([digest])).nodes for place in node.places]
         if not places:
             await self._scrubbed()
             return
@@ -198,10 +201,12 @@ class Story(RuleBasedStateMachine):
         world = self.world
 
         async def die() -> None:
-            images = await world.catalog.images(repository, "", 3)
+            images = await world.catalog.contents.images(repository, "", 3)
             memberships = [Membership(repository, image.content.digest) for image in images]
+            closure = await world.catalog.contents.closure([membership.digest for membership in memberships])
             removal, _ = await world.retention.weigh(memberships, Removed())
-            await world.catalog.release(sorted(removal.memberships), [node.digest for node in removal.freed])
+            freed = [node.digest for node in removal.freed]
+            assert await world.catalog.contents.release(sorted(removal.memberships), freed, closure) is not None
             for node in removal.freed[:unlinked]:
                 world.store.remove(node.digest)
 
@@ -222,14 +227,14 @@ class Story(RuleBasedStateMachine):
         world = self.world
         files = world.files()
         assert {digest for digest, _ in world.reading} <= set(files), "what is being read stays"
-        held = world.run(world.catalog.between("", "t"))
+        held = world.run(world.catalog.contents.between("", "t"))
         assert {content.digest: content.size for content in held} == files
         budget = world.holdings.budget
         arriving = sum(len(world.known[digest].raw) for digest in world.arriving)
         assert (budget.committed, budget.reserved) == (sum(files.values()), arriving)
         assert budget.used <= budget.limits.hard
-        usage = world.run(world.catalog.usage_by_upstream())
-        assert {name: each.size for name, each in usage.items() if each.size} == +world.holdings.used_by
+        usage = world.run(world.catalog.contents.usage_by_upstream())
+        assert {name: each.size for name, each in usage.items() if each.size} == +world.holdings.budget.committed_by
 
     @invariant()
     def counts_and_marks_are_what_they_count_and_mark(self) -> None:
@@ -238,13 +243,13 @@ class Story(RuleBasedStateMachine):
 
     async def _look(self) -> None:
         catalog = self.world.catalog
-        held = {content.digest: content for content in await catalog.between("", "t")}
-        nodes = {node.digest: node for node in await catalog.closure(sorted(held))}
+        held = {content.digest: content for content in await catalog.contents.between("", "t")}
+        nodes = {node.digest: node for node in (await catalog.contents.closure(sorted(held))).nodes}
         assert set(nodes) == set(held)
         for digest, node in nodes.items():
             assert node.parents == sum(digest in other.children for other in nodes.values())
         for repository in REPOSITORIES:
-            images = {image.content.digest for image in await catalog.images(repository, "", 1000)}
+            images = {image.content.digest for image in await catalog.contents.images(repository, "", 1000)}
             belong = {
                 d for d, n in nodes.items() if n.is_manifest and any(p.repository == repository for p in n.places)
             }

@@ -19,6 +19,7 @@ from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
 from proxy.cache.space import Space
+from proxy.cache.threads import StoreThreads
 from proxy.core.budget import Budget, ByteLimits, Reservation
 from proxy.core.free_space import FreeSpaceRule
 from proxy.core.manifests import OCI_MANIFEST
@@ -124,11 +125,11 @@ class World:
     async def _compose(self, tasks: asyncio.TaskGroup) -> None:
         now = lambda: self.clock  # noqa: E731
         self.store, self.catalog = DiskStore(self.folder), SqliteCatalog(self.folder)
-        used = await self.catalog.usage_by_upstream()
-        budget = Budget(ByteLimits(SOFT), sum(each.size for each in used.values()))
-        self.holdings = Holdings(self.store, self.catalog, budget, self._threads, now)
-        self.holdings.used_by.update({name: each.size for name, each in used.items()})
-        self.pins = Pins(self.catalog, ())
+        used = await self.catalog.contents.usage_by_upstream()
+        budget = Budget(ByteLimits(SOFT), {name: each.size for name, each in used.items()})
+        threads = StoreThreads(*[self._threads] * 4)
+        self.holdings = Holdings(self.store, self.catalog, budget, threads, now)
+        self.pins = Pins(self.catalog.notes, ())
         await self.pins.load()
         self.retention = Retention(self.holdings, self.pins, lambda digest: digest in self.arriving, tasks, _at_once)
         self.space = Space(self.holdings, self.retention, FreeSpaceRule(0, 0.0), lambda upstream: None, Jobs(tasks))
@@ -145,7 +146,7 @@ class World:
         if not await self.get(repository, raw, kind, children):
             return  # no room: it passed through
         if tag is not None:
-            await self.catalog.set_tag(repository, tag, TagRecord(Digest.of(raw), self.clock))
+            await self.catalog.tags.set(repository, tag, TagRecord(Digest.of(raw), self.clock))
         for layer in layers:
             await self.get(repository, layer)
 
@@ -153,9 +154,9 @@ class World:
         """Whether it is held afterwards; what is held already is read, and compared."""
         digest = Digest.of(raw)
         self.known[digest] = Known(raw, kind, list(children))
-        content = await self.holdings.find(repository, digest)
-        if content is not None:
-            read = await self.holdings.read(content)
+        found = await self.holdings.find(repository, digest)
+        if found is not None:
+            read = await self.holdings.read(found.content)
             if read is not None:
                 assert read == raw, "no wrong byte is ever given out"
                 return True
@@ -204,7 +205,7 @@ class World:
 
     async def stays(self, digest: Digest) -> bool:
         """It may: it is pinned, or something that hangs on it is in use."""
-        closure = await self.catalog.closure([digest])
+        closure = (await self.catalog.contents.closure([digest])).nodes
         parts = {part for node in closure for part in (node.digest, *node.children)}
         return any(map(self.in_use, parts)) or any(
             self.pins.keep(node, place) for node in closure for place in node.places

@@ -1,0 +1,181 @@
+"""The one thread and the one connection that the catalog's tables are read and written by.
+
+Calls queue instead of meeting SQLite's locks. Every call is one hop and every write one transaction: a caller who is
+cancelled leaves it whole or not begun. A call that meets damage mends the catalog and is made once more.
+"""
+
+import asyncio
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from proxy.core.errors import NoSpace, OwnFault, StoreFailed
+from proxy.storage.faults import fault_of
+from proxy.storage.folder import FolderRefused
+from proxy.storage.health import StorageHealth
+from proxy.storage.recovery import FAILURES, copy_catalog, is_damage, mend_catalog, open_catalog, primary_code
+from proxy.tasks.off_loop import off_loop
+
+log = logging.getLogger("entrepot.catalog")
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+Row = Any  # a tuple with a cell for each column of its query
+
+
+class Database:
+    """``recovered`` says how it came to be what it is. Every call raises StoreFailed, or NoSpace where the disk is
+    full, and tells ``health``; a write that works takes that back."""
+
+    def __init__(self, folder: Path, health: StorageHealth) -> None:
+        """Blocks. Raises FolderRefused for a catalog of a later version, StoreFailed and NoSpace."""
+        self._folder = folder
+        self._health = health
+        with _faults():
+            self._connection, self.recovered = open_catalog(folder)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
+        self._copier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog-copy")
+        self._closing = threading.Event()
+        self._copied: tuple[int, int] | None = None  # the version that the last copy has
+
+    async def rows(self, query: str, values: Sequence[object], shape: Callable[[Row], T]) -> list[T]:
+        """What one query finds, each row as ``shape`` makes it of its cells."""
+        return await self._hop(partial(_rows, query, values, shape))
+
+    async def change(self, statement: str, *values: object) -> int:
+        """One statement that writes; returns how many rows it met."""
+        return await self.write(lambda connection: connection.execute(statement, values).rowcount)
+
+    async def change_all(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """One statement that writes, for each of these rows."""
+        await self.write(lambda connection: connection.executemany(statement, rows))
+
+    async def look(self, job: Job[T]) -> T:
+        """Several queries on one state of the catalog."""
+        return await self._hop(partial(_within, "DEFERRED", job))
+
+    async def write(self, job: Job[T]) -> T:
+        """Several statements, all of them or none."""
+        done = await self._hop(partial(_within, "IMMEDIATE", job))
+        self._health.worked("catalog")
+        return done
+
+    async def alone(self, job: Job[T]) -> T:
+        """What brings its own transactions."""
+        return await self._hop(job)
+
+    async def backup(self) -> None:
+        """A copy beside it, unless nothing has changed since the last one."""
+        version = await self._hop(self._copyable)
+        if version == self._copied:
+            return
+        given_up = threading.Event()
+        await self._off(self._copier, partial(self._copy, given_up), given_up.set)
+        self._copied = version
+        self._health.worked("catalog copy")
+
+    async def close(self) -> None:
+        """Idempotent. Waits for what is under way."""
+        await asyncio.to_thread(self._close)
+
+    # ------------------------------------------------ in threads
+
+    async def _hop(self, job: Job[T]) -> T:
+        return await self._off(self._thread, partial(self._run, job))
+
+    async def _off(
+        self, thread: ThreadPoolExecutor, work: Callable[[], T], interrupt: Callable[[], None] = lambda: None
+    ) -> T:
+        try:
+            return await off_loop(thread, work, interrupt)
+        except RuntimeError as error:
+            if self._closing.is_set():
+                raise StoreFailed("the catalog is closed") from error
+            raise
+
+    def _run(self, job: Job[T]) -> T:
+        try:
+            with _faults():
+                try:
+                    return job(self._connection)
+                except FAILURES as error:
+                    if not is_damage(error):
+                        raise
+                    log.error("the catalog is damaged: %s", error)
+                self._mend()
+                return job(self._connection)
+        except OwnFault as fault:
+            self._health.failed("catalog", fault)
+            raise
+
+    def _mend(self) -> None:
+        try:
+            self._connection, self.recovered = mend_catalog(self._folder, self._connection)
+        except FolderRefused as refusal:
+            raise StoreFailed(str(refusal)) from refusal
+        self._copied = None
+
+    def _copyable(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """The version, behind a look whether the file is still there: what is in use but has no name any more would be
+        lost with the process."""
+        (name,) = (path for _, schema, path in connection.execute("PRAGMA database_list") if schema == "main")
+        if not os.path.isfile(name):
+            log.error("the catalog's file has vanished: it is written again")
+            self._mend()
+        return version_of(self._connection)
+
+    def _copy(self, given_up: threading.Event) -> None:
+        try:
+            with _faults():
+                copy_catalog(self._folder, given_up)
+        except OwnFault as fault:
+            self._health.failed("catalog copy", fault)
+            raise
+
+    def _close(self) -> None:
+        self._closing.set()
+        self._copier.shutdown()
+        self._thread.shutdown()
+        self._connection.close()
+
+
+def version_of(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Moves with every change, by this connection and by any other."""
+    (others,) = connection.execute("PRAGMA data_version").fetchone()
+    return connection.total_changes, others
+
+
+def _rows(query: str, values: Sequence[object], shape: Callable[[Row], T], connection: sqlite3.Connection) -> list[T]:
+    return [shape(row) for row in connection.execute(query, values)]
+
+
+def _within(kind: str, job: Job[T], connection: sqlite3.Connection) -> T:
+    """The job in a transaction of that kind."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        done = job(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # some errors roll back by themselves
+            connection.execute("ROLLBACK")
+        raise
+    return done
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Turns SQLite's errors into ours."""
+    try:
+        yield
+    except FAILURES as error:
+        full = primary_code(error) == sqlite3.SQLITE_FULL
+        raise NoSpace("no space for the catalog") if full else StoreFailed(f"catalog: {error}") from error
+    except OSError as error:
+        raise fault_of(error, "use the catalog") from error
