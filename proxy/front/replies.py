@@ -12,7 +12,8 @@ from proxy.core.errors import Fault
 from proxy.core.manifests import OCI_INDEX
 from proxy.core.names import Digest
 from proxy.core.paging import Page, next_link
-from proxy.core.ranges import AskedRange, Span
+from proxy.core.ranges import AskedRange
+from proxy.core.spans import Span
 from proxy.front import faults
 from proxy.front.routes import Asked, BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
 

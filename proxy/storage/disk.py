@@ -20,7 +20,7 @@ from pathlib import Path
 
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.names import Digest
-from proxy.core.spans import Spans
+from proxy.core.spans import Span, Spans
 from proxy.storage.faults import fault_of, faults
 from proxy.storage.quarantine import Quarantine, erase
 from proxy.storage.shards import Shards, make_folder
@@ -87,7 +87,7 @@ class DiskIngest:
         with self._lock:
             self._spans.add(offset, position)
 
-    def missing(self, size: int) -> list[tuple[int, int]]:
+    def missing(self, size: int) -> list[Span]:
         with self._lock:
             return self._spans.missing(size)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from proxy.core.errors import ContentMissing, NoSpace, StoreFailed
 from proxy.core.names import Digest
-from proxy.core.spans import Spans
+from proxy.core.spans import Span, Spans
 
 
 class MemoryReader:
@@ -53,7 +53,7 @@ class MemoryIngest:
             self._content[offset:end] = view
             self._spans.add(offset, end)
 
-    def missing(self, size: int) -> list[tuple[int, int]]:
+    def missing(self, size: int) -> list[Span]:
         with self._lock:
             return self._spans.missing(size)
 
