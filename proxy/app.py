@@ -22,16 +22,20 @@ from proxy.cache.space import FreeSpaceRule
 from proxy.cache.threads import start_threads
 from proxy.clock import steady_clock
 from proxy.config import Loaded, Settings
+from proxy.core.access import OpenGate
 from proxy.core.budget import ByteLimits
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog, Line
-from proxy.front.client import SenderRules
-from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.connection import Front
+from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.date import DateHeader
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
-from proxy.front.sender import PlainSender
+from proxy.front.plain_sender import PlainSender
+from proxy.front.requests import Requests
+from proxy.front.sender import SenderRules
 from proxy.front.slow_clients import slow_clients
 from proxy.ops.admin import Readiness, admin_app
 from proxy.ops.lag import LoopLag
@@ -110,23 +114,22 @@ async def _run(
     )
     cache = await start_cache(store, catalog, upstreams, _cache_rules(settings), threads, tasks, now)
     stack.push_async_callback(cache.settle)
-    access_log = AccessLog(_access_log(logs) if log.isEnabledFor(logging.INFO) else None)
-    places = ClientConnections(_connection_rules(settings))
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    handler = Handler(
-        cache, names, PlainSender(senders, slow, SenderRules(settings.limits.write_stall)), access_log, now
-    )
-    server = Server(handler, places)
+    access_log = AccessLog(names, _access_log(logs) if log.isEnabledFor(logging.INFO) else None)
+    places, date, gate = ClientConnections(_connection_rules(settings)), DateHeader(), OpenGate()
+    sender = PlainSender(senders, slow, SenderRules(settings.limits.write_stall))
+    handler = Handler(cache, gate, sender, access_log, date, now)
+    requests, fast_path = Requests(names, places.rules.head), FastPath(cache, gate, access_log, date)
+    front = Front(places, requests, fast_path.reply, handler, tasks, date, now)
     lag = LoopLag()
     observed = Telemetry(cache, access_log, places, registries, logs, lag)
     health = Readiness()
     status = lambda: observed.status(handler, time.monotonic() - started)  # noqa: E731
     admin = admin_app(health, Metrics(observed.families()), status, AdminApi(cache.maintenance).operations())
     _reload_on_hangup(Reload(loaded.source, cache.maintenance), tasks, stack)
-    fast_path = FastPath(cache, names, access_log, server, now)
-    listening = await _listen(settings, fast_path, admin, stack)
+    listening = await _listen(settings, front, admin, stack)
     tasks.create_task(cache.keep_house(now))
-    tasks.create_task(fast_path.sweep_silent())
+    tasks.create_task(front.keep())
     tasks.create_task(lag.run())
     # What was built lives as long as the process: the collector need not walk through it time and again.
     gc.collect()
@@ -135,7 +138,7 @@ async def _run(
     announce(listening[1])
     await stop.politely.wait()
     health.ready = False
-    await _drain(settings, stop, listening[0], fast_path, handler)
+    await _drain(settings, stop, listening[0], front, handler)
 
 
 def _reload_on_hangup(reload: Reload, tasks: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
@@ -145,7 +148,7 @@ def _reload_on_hangup(reload: Reload, tasks: asyncio.TaskGroup, stack: AsyncExit
 
 
 async def _listen(
-    settings: Settings, fast_path: FastPath, admin: web.Application, stack: AsyncExitStack
+    settings: Settings, front: Front, admin: web.Application, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, Listening]:
     runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
     await runner.setup()
@@ -153,7 +156,7 @@ async def _listen(
     site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
     await site.start()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(fast_path, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    listener = await loop.create_server(front, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
     return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
 
 
@@ -162,21 +165,19 @@ def _address(name: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _drain(
-    settings: Settings, stop: Stop, listener: asyncio.Server, fast_path: FastPath, handler: Handler
-) -> None:
+async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, front: Front, handler: Handler) -> None:
     """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
     if not stop.hurried:
         await _until(stop.at_once, settings.drain.delay)
     log.info("stopping: %d requests under way", handler.active)
     listener.close()
-    fast_path.close_idle()
+    front.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
     while handler.active and time.monotonic() < deadline and not stop.at_once.is_set():
         await _until(stop.at_once, 0.05)
     if handler.active:
         log.warning("%d requests are cut off", handler.active)
-    await fast_path.server.shutdown(0.1)
+    front.abort()
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
@@ -217,8 +218,7 @@ def _logs(settings: Settings) -> LogWriter:
 
 def _access_log(logs: LogWriter) -> Callable[[Line], None]:
     def write(line: Line) -> None:
-        fields = {"message": "request", **line._asdict()}
-        logs.write((fields.pop("at"), "info", fields))
+        logs.write((line.at, "info", line.fields))
 
     return write
 

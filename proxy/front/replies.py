@@ -1,25 +1,28 @@
-"""What is sent, as values: status, headers, and bytes or a stretch of a body."""
+"""What is sent, as values: status, headers, and bytes or a part of a body."""
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from proxy.cache.answers import BlobAnswer, ManifestAnswer, Outcome, SizeAnswer
-from proxy.cache.body import Body
+from proxy.cache.body import Body, BytesBody
 from proxy.cache.listings import ReferrersAnswer
 from proxy.core.errors import Fault
 from proxy.core.manifests import OCI_INDEX
 from proxy.core.names import Digest
+from proxy.core.operations import BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
 from proxy.core.paging import Page, next_link
 from proxy.core.ranges import AskedRange
 from proxy.core.spans import Span
 from proxy.front import faults
-from proxy.front.routes import Asked, BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
+from proxy.front.date import DateHeader
+from proxy.front.routes import Asked
 
 Headers = Sequence[tuple[str, str]]
 
 _VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _JSON = ("Content-Type", "application/json")
 
 CACHE_STATUS = {
@@ -79,9 +82,10 @@ def blob(asked: BlobPull, answer: BlobAnswer) -> Reply:
 
 
 def small_blob(asked: BlobPull, raw: bytes) -> Reply:
-    """Of a hit whose bytes are in memory, without a range."""
-    headers = [*_named(asked.digest), *_blob_headers(), *_cached(Outcome.HIT)]
-    return _whole(200, headers, raw, Outcome.HIT.value)
+    """Of a hit whose bytes are in memory. Raises RangeUnsatisfiable."""
+    reply = blob(asked, BlobAnswer(BytesBody(raw), len(raw), Outcome.HIT))
+    assert isinstance(reply.content, Stream)
+    return replace(reply, content=raw[reply.content.start : reply.content.end])
 
 
 def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
@@ -117,10 +121,9 @@ def fault(kind: Fault) -> Reply:
     return _whole(faults.row(kind).status, headers, faults.body(kind), "error")
 
 
-def head(reply: Reply, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
-    """The header block."""
-    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in (_VERSION, *reply.headers)]
+def head(reply: Reply, date: bytes, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
+    """The header block; ``date`` is a whole line, right behind the status line."""
+    lines = [f"{name}: {value}" for name, value in (_VERSION, *reply.headers)]
     if namespace is not None:
         lines.append(f"OCI-Namespace: {namespace}")
     if reply.length is not None:
@@ -129,7 +132,20 @@ def head(reply: Reply, namespace: str | None, keep_alive: bool, chunked: bool) -
         lines.append("Transfer-Encoding: chunked")
     if not keep_alive:
         lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return b"%b%b%b" % (_STATUS_LINES[reply.status], date, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+
+def redate(encoded: bytes, date: bytes) -> bytes:
+    """The same reply with another date."""
+    start = encoded.index(b"\r\n") + 2
+    return b"%b%b%b" % (encoded[:start], date, encoded[start + DateHeader.LENGTH :])
+
+
+def last_word(kind: Fault, date: bytes) -> bytes:
+    """The whole reply to what is no request; the connection ends with it."""
+    reply = fault(kind)
+    assert isinstance(reply.content, bytes)
+    return head(reply, date, None, keep_alive=False, chunked=False) + reply.content
 
 
 def _whole(status: int, headers: Headers, content: bytes, outcome: str) -> Reply:

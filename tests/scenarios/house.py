@@ -16,17 +16,21 @@ from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.space import FreeSpaceRule
 from proxy.cache.threads import start_threads
+from proxy.core.access import Gate, OpenGate
 from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog
-from proxy.front.client import SenderRules
-from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.connection import Front
+from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.date import DateHeader
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
-from proxy.front.sender import PlainSender
+from proxy.front.plain_sender import PlainSender
+from proxy.front.requests import Requests
+from proxy.front.sender import SenderRules
 from proxy.front.slow_clients import slow_clients
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
@@ -55,6 +59,7 @@ class HouseRules:
     sender: SenderRules = SenderRules(stall=20.0)
     connections: ConnectionRules = ConnectionRules()
     upstream: ExchangeLimits = field(default_factory=ExchangeLimits)
+    gate: Gate = field(default_factory=OpenGate)
 
 
 async def _at_once(_: float) -> None:
@@ -69,7 +74,7 @@ class House:
     access_log: AccessLog
     handler: Handler
     places: ClientConnections
-    fast_path: FastPath
+    front: Front
     port: int
 
     def __init__(self, folder: Path, upstream: FaultUpstream, rules: HouseRules, clock: ManualClock) -> None:
@@ -149,14 +154,14 @@ class House:
 
     async def _live(self, begun: "asyncio.Future[None]") -> None:
         async with AsyncExitStack() as stack:
-            listener, fast_path = await self._compose(stack)
+            listener = await self._compose(stack)
             begun.set_result(None)
             await self._end.wait()
             listener.close()
-            fast_path.close_idle()
-            await fast_path.server.shutdown(0.1)
+            self.front.close_idle()
+            self.front.abort()
 
-    async def _compose(self, stack: AsyncExitStack) -> tuple[asyncio.Server, FastPath]:
+    async def _compose(self, stack: AsyncExitStack) -> asyncio.Server:
         rules = self.rules
         folder = stack.enter_context(cache_folder(self.folder))
         store = DiskStore(folder)
@@ -179,18 +184,19 @@ class House:
         upstreams = Upstreams(registries, lambda repository, tag: False, lambda name: None)
         self.cache = await start_cache(store, self.catalog, upstreams, cache_rules, threads, tasks, self.clock)
         stack.push_async_callback(self.cache.settle)
-        self.access_log = AccessLog(None)
+        names, date = UpstreamNames.of({NAME}, None), DateHeader()
+        self.access_log = AccessLog(names, None)
         self.places = ClientConnections(rules.connections)
-        names = UpstreamNames.of({NAME}, None)
-        self.handler = Handler(self.cache, names, PlainSender(senders, slow, rules.sender), self.access_log, self.clock)
-        self.fast_path = fast_path = FastPath(
-            self.cache, names, self.access_log, Server(self.handler, self.places), self.clock
-        )
-        listener = await asyncio.get_running_loop().create_server(fast_path, "127.0.0.1", 0, backlog=1024)
+        sender = PlainSender(senders, slow, rules.sender)
+        self.handler = Handler(self.cache, rules.gate, sender, self.access_log, date, self.clock)
+        requests = Requests(names, rules.connections.head)
+        fast_path = FastPath(self.cache, rules.gate, self.access_log, date)
+        self.front = Front(self.places, requests, fast_path.reply, self.handler, tasks, date, self.clock)
+        listener = await asyncio.get_running_loop().create_server(self.front, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         tasks.create_task(self.cache.keep_house(self.clock))
-        tasks.create_task(fast_path.sweep_silent())
-        return listener, fast_path
+        tasks.create_task(self.front.keep())
+        return listener
 
     def _registry(self) -> HttpRegistry:
         settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)
