@@ -87,6 +87,8 @@ class Connection(asyncio.Protocol):
         "_clogged",
         "_front",
         "_idle",
+        "_known",
+        "_last",
         "_leaving",
         "_looked",
         "_parser",
@@ -100,6 +102,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, front: Front) -> None:
         self._front = front
+        self._known = front.requests.known
+        self._last = b""  # the block before, if it was not known as it was
         self._address = ""
         self._received = b""  # of requests that are not answered yet
         self._looked = 0  # bytes of it that hold no end of a block
@@ -134,10 +138,12 @@ class Connection(asyncio.Protocol):
         front.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        understood = self._front.requests.known(data) if self._idle else None
-        if understood is not None:
-            self._answer(understood, data)
-        elif not self._leaving:
+        if self._idle:
+            understood = self._known(data) or self._recall(data)
+            if understood is not None:
+                self._answer(understood, data)
+                return
+        if not self._leaving:
             self._received += data
             self._advance()
 
@@ -155,6 +161,14 @@ class Connection(asyncio.Protocol):
             self._front.places.leave(self._address)
 
     # ------------------------------------------------------------ answering
+
+    def _recall(self, data: bytes) -> Understood | None:
+        requests = self._front.requests
+        understood = requests.recall(data)
+        if understood is not None and data == self._last:
+            requests.keep(data, understood)
+        self._last = data
+        return understood
 
     def _advance(self) -> None:
         """Answers what has come whole, until an answer takes time."""

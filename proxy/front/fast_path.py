@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from proxy.cache.answers import Outcome, SizeAnswer
 from proxy.cache.engine import Cache
-from proxy.core.access import Admission, Gate
+from proxy.core.access import ADMITTED, Gate
 from proxy.core.errors import RangeUnsatisfiable
 from proxy.core.names import Digest, Tag
 from proxy.core.operations import BlobPull, ManifestPull, Ping
@@ -35,7 +35,18 @@ class _Decided(NamedTuple):
 class Prepared:
     """A whole reply, as long as nothing that it rests on changes."""
 
-    __slots__ = ("date", "digest", "encoded", "fresh_until", "generations", "places", "sent", "status", "tally")
+    __slots__ = (
+        "date",
+        "digest",
+        "encoded",
+        "fresh_until",
+        "generations",
+        "place",
+        "sent",
+        "status",
+        "tag_place",
+        "tally",
+    )
 
     def __init__(self, encoded: bytes, date: bytes, status: int, sent: int, tally: Tally) -> None:
         self.encoded = encoded
@@ -45,7 +56,7 @@ class Prepared:
         self.tally = tally
         self.digest: Digest | None = None  # of the content, for the mark of last use
         self.fresh_until = math.inf
-        self.places = (0, 0)  # of what it was made from: digest and tag
+        self.place = self.tag_place = 0  # of what it was made from
         self.generations = 0  # the sum of theirs when it was made
 
 
@@ -54,7 +65,7 @@ class FastPath:
         self._cache = cache
         self._holdings = cache.holdings
         self._generations = cache.holdings.generations.at
-        self._gate = gate
+        self._admit = gate.admit
         self._access_log = access_log
         self._date = date
         self._prepared: Recent[Asked, Prepared] = Recent(_KEPT_BYTES)
@@ -62,10 +73,15 @@ class FastPath:
     def reply(self, understood: Understood, block: bytes, address: str, now: float) -> bytes | None:
         """The whole reply, counted and noted; None where this is for the full path."""
         caller, head, asked, _ = understood
-        if asked is None or not head.keep_alive or self._gate.admit(caller, asked.operation) is not Admission.ADMITTED:
+        if asked is None or not head.keep_alive or self._admit(caller, asked.operation) is not ADMITTED:
             return None
         prepared = self._prepared.get(asked)
-        if prepared is None or not self._holds(prepared, now):
+        generations = self._generations
+        if (
+            prepared is None
+            or generations[prepared.place] + generations[prepared.tag_place] != prepared.generations
+            or prepared.fresh_until < now
+        ):
             prepared = self._prepare(asked)
             if prepared is None:
                 return None
@@ -82,12 +98,6 @@ class FastPath:
             self._access_log.write(line)
         return prepared.encoded
 
-    def _holds(self, prepared: Prepared, now: float) -> bool:
-        digest, tag = prepared.places
-        return (
-            self._generations[digest] + self._generations[tag] == prepared.generations and now <= prepared.fresh_until
-        )
-
     def _prepare(self, asked: Asked) -> Prepared | None:
         """Decides anew; None where the reply needs more than memory."""
         decided = self._decide(asked)
@@ -102,9 +112,9 @@ class FastPath:
         tally = self._access_log.tally(asked.operation, reply.outcome, reply.status)
         prepared = Prepared(encoded, self._date.line, reply.status, len(content), tally)
         prepared.digest, prepared.fresh_until = decided.digest, decided.fresh_until
-        prepared.places = self._places(asked, decided.digest)
         # Nothing was waited for since the decision, so the generations there now are those it was made in.
-        prepared.generations = sum(self._generations[place] for place in prepared.places)
+        prepared.place, prepared.tag_place = self._places(asked, decided.digest)
+        prepared.generations = self._generations[prepared.place] + self._generations[prepared.tag_place]
         self._prepared.put(asked, prepared, len(encoded) + _OVERHEAD)
         return prepared
 

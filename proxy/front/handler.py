@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from proxy.cache.engine import Cache
-from proxy.core.access import Admission, Caller, Gate, hidden
+from proxy.core.access import ADMITTED, Caller, Gate, hidden
 from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed, VersionUnsupported
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList
 from proxy.front import replies
@@ -88,7 +88,7 @@ class Handler:
 
     async def _answer(self, caller: Caller, asked: Asked) -> Reply:
         """The caller is admitted before anything is looked up, and so before every join. Raises Fault kinds."""
-        if self._gate.admit(caller, asked.operation) is not Admission.ADMITTED:
+        if self._gate.admit(caller, asked.operation) is not ADMITTED:
             raise hidden(asked.operation)
         cache = self._cache
         match asked.operation:

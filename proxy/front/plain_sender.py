@@ -16,8 +16,8 @@ from functools import partial
 from proxy.cache.body import FilePiece
 from proxy.core.errors import StoreFailed
 from proxy.front.replies import Stream
-from proxy.front.sender import ClientGone, Pace, SenderRules, TransportUnfit
-from proxy.front.slow_clients import SlowClients, hang_up, send_file
+from proxy.front.sender import ClientGone, Pace, SenderRules, TransportUnfit, hang_up, send_file
+from proxy.front.slow_clients import SlowClients
 from proxy.tasks.off_loop import off_loop
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly

@@ -13,8 +13,6 @@ from proxy.core.manifests import OCI_INDEX
 from proxy.core.names import Digest
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
 from proxy.core.paging import Page, next_link
-from proxy.core.ranges import AskedRange
-from proxy.core.spans import Span
 from proxy.front import faults
 from proxy.front.date import DateHeader
 from proxy.front.routes import Asked
@@ -24,6 +22,11 @@ Headers = Sequence[tuple[str, str]]
 _VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _JSON = ("Content-Type", "application/json")
+_BLOB_HEADERS = (
+    ("Content-Type", "application/octet-stream"),
+    ("Accept-Ranges", "bytes"),
+    ("Cache-Control", "max-age=31536000"),
+)
 
 CACHE_STATUS = {
     Outcome.HIT: "entrepot; hit",
@@ -62,7 +65,7 @@ def ping() -> Reply:
 
 def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
     headers = [*_named(answer.digest), *_cached(answer.outcome, answer.age)]
-    if _matches(asked.known, answer.digest):
+    if asked.known is not None and _matches(asked.known, answer.digest):
         return Reply(304, headers, b"", answer.outcome.value, None)
     return _whole(200, [("Content-Type", answer.media_type), *headers], answer.raw, answer.outcome.value)
 
@@ -70,12 +73,12 @@ def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
 def blob(asked: BlobPull, answer: BlobAnswer) -> Reply:
     """Raises RangeUnsatisfiable. A pass-through is sent whole whatever range was asked: only so can its digest be
     proven before it ends."""
-    headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
-    if _matches(asked.known, asked.digest):
+    headers = [*_named(asked.digest), *_BLOB_HEADERS, *_cached(answer.outcome)]
+    if asked.known is not None and _matches(asked.known, asked.digest):
         return Reply(304, headers, Stream(answer.body, 0, 0), answer.outcome.value, None)
-    span = None if answer.outcome is Outcome.BYPASS else _span(asked.range, answer.size)
-    if span is None:
+    if asked.range is None or answer.outcome is Outcome.BYPASS or not answer.size:  # no byte has no range
         return Reply(200, headers, Stream(answer.body, 0, answer.size), answer.outcome.value, answer.size)
+    span = asked.range.within(answer.size)
     ranged = ("Content-Range", f"bytes {span.start}-{span.end - 1}/{answer.size}")
     content = Stream(answer.body, span.start, span.end)
     return Reply(206, [*headers, ranged], content, answer.outcome.value, span.length)
@@ -89,8 +92,8 @@ def small_blob(asked: BlobPull, raw: bytes) -> Reply:
 
 
 def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
-    headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
-    status = 304 if _matches(asked.known, asked.digest) else 200
+    headers = [*_named(asked.digest), *_BLOB_HEADERS, *_cached(answer.outcome)]
+    status = 304 if asked.known is not None and _matches(asked.known, asked.digest) else 200
     return Reply(status, headers, b"", answer.outcome.value, answer.size if status == 200 else None)
 
 
@@ -156,14 +159,6 @@ def _named(digest: Digest) -> Headers:
     return ("Docker-Content-Digest", digest), ("ETag", f'"{digest}"')
 
 
-def _blob_headers() -> Headers:
-    return (
-        ("Content-Type", "application/octet-stream"),
-        ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "max-age=31536000"),
-    )
-
-
 def _cached(outcome: Outcome, stale_for: float | None = None) -> Iterator[tuple[str, str]]:
     yield "Cache-Status", CACHE_STATUS[outcome]
     if stale_for is not None:
@@ -171,15 +166,8 @@ def _cached(outcome: Outcome, stale_for: float | None = None) -> Iterator[tuple[
         yield "Warning", '299 - "served stale: upstream does not answer"'
 
 
-def _span(asked: AskedRange | None, size: int | None) -> Span | None:
-    """None for the whole; a blob of no bytes is always sent whole, as is one whose size is not known."""
-    return asked.within(size) if asked is not None and size else None
-
-
-def _matches(condition: str | None, digest: Digest) -> bool:
+def _matches(condition: str, digest: Digest) -> bool:
     """If-None-Match (RFC 9110 13.1.2), weakly compared; bare digests are taken too, since clients send them."""
-    if condition is None:
-        return False
     tags = (tag.strip().removeprefix("W/").strip('"') for tag in condition.split(","))
     return any(tag in {digest, "*"} for tag in tags)
 

@@ -27,6 +27,7 @@ class RequestHead(NamedTuple):
     version: str  # such as ``1.1``
     headers: Mapping[str, str]  # names in lower case; values of one name joined by commas (RFC 9110 5.3)
     keep_alive: bool
+    has_body: bool  # or only claims one
 
     def require_pull(self) -> None:
         """Raises VersionUnsupported, RequestMalformed, MethodUnsupported, BodyRefused: after all but the third, the
@@ -44,11 +45,6 @@ class RequestHead(NamedTuple):
             raise MethodUnsupported(self.method)
         if self.has_body:
             raise BodyRefused()
-
-    @property
-    def has_body(self) -> bool:
-        """Or only claims it."""
-        return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
 
 
 class HeadParser:
@@ -101,12 +97,12 @@ class HeadParser:
         for name, value in self._fields:
             key, text = name.decode("latin-1").lower(), value.strip(b" \t").decode("latin-1")
             headers[key] = f"{headers[key]},{text}" if key in headers else text
-        self._head = head = RequestHead(
+        has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        self._head = RequestHead(
             parser.get_method().decode("latin-1"),
             self._target.decode("latin-1"),
             version,
             headers,
-            parser.should_keep_alive() and version == "1.1",
+            parser.should_keep_alive() and version == "1.1" and not has_body,
+            has_body,
         )
-        if head.has_body:
-            self._head = head._replace(keep_alive=False)

@@ -19,6 +19,7 @@ from proxy.front.routes import Asked, parse
 
 _LONGEST_KEPT = 4096  # bytes of a block
 _KEPT_BYTES = 8 << 20  # at each step
+_LEFT_OUT = 32  # headers, at most
 _OVERHEAD = 1000  # bytes that an entry takes beside its block
 
 _WITHOUT_MEANING: Final = re.compile(
@@ -50,18 +51,25 @@ class Requests:
         self._asked: WeakValueDictionary[tuple[str, Operation, str, str | None], Asked] = WeakValueDictionary()
         self.known: Callable[[bytes], Understood | None] = self._blocks.get  # of a block that came before, whole
 
+    def recall(self, received: bytes) -> Understood | None:
+        """By the second step; None where that knows nothing, or ``received`` is not one whole block alone."""
+        if len(received) > _LONGEST_KEPT or received.find(b"\r\n\r\n") + 4 != len(received):
+            return None
+        return self._remainders.get(_WITHOUT_MEANING.sub(b"", received, _LEFT_OUT))
+
+    def keep(self, block: bytes, understood: Understood) -> None:
+        """For the first step, from now on: whoever asks with the same bytes twice will do so again."""
+        self._blocks.put(block, understood, len(block) + _OVERHEAD)
+
     def read(self, block: bytes, parser: HeadParser | None) -> Understood:
         """``parser`` has seen the beginning of the block, where it came in pieces. Raises RequestMalformed."""
-        if len(block) > _LONGEST_KEPT or block.count(b"\r\n") > self.limits.headers:
-            return self._parse(block, parser)
-        remainder = _WITHOUT_MEANING.sub(b"", block)
-        understood = self._remainders.get(remainder)
-        if understood is None:
-            understood = self._parse(block, parser)
-            if understood.fault is not None:
-                return understood
+        remainder = _WITHOUT_MEANING.sub(b"", block, _LEFT_OUT)
+        understood = self._remainders.get(remainder) if len(block) <= _LONGEST_KEPT else None
+        if understood is not None:
+            return understood
+        understood = self._parse(block, parser)
+        if understood.fault is None and remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
             self._remainders.put(remainder, understood, len(remainder) + _OVERHEAD)
-        self._blocks.put(block, understood, len(block) + _OVERHEAD)
         return understood
 
     def _parse(self, block: bytes, parser: HeadParser | None) -> Understood:

@@ -1,10 +1,18 @@
-"""The writer of bodies as a contract, and what all writers know of a client: how fast it takes its reply."""
+"""The writer of bodies as a contract, and what writers know of a client: how fast it takes its reply, that it left, and
+a file's way to it."""
 
 import asyncio
+import errno
+import os
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.core.errors import StoreFailed
 from proxy.front.replies import Stream
+
+_CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
 
 
 class ClientGone(ConnectionError):
@@ -58,3 +66,25 @@ class Pace:
             raise ClientGone(f"the client took nothing for {self._rules.stall:.0f} s")
         if self._waited > self._rules.stall and self._sent < self._waited * self._rules.slowest:
             raise ClientGone(f"the client took {self._sent} bytes in {self._waited:.0f} s")
+
+
+def send_file(sock: int, file: int, position: int, count: int) -> int:
+    """How many bytes of the open file the socket took, without a copy through this process. Raises BlockingIOError,
+    ClientGone, StoreFailed."""
+    try:
+        sent = os.sendfile(sock, file, position, count)
+    except BlockingIOError:
+        raise
+    except OSError as cause:
+        if cause.errno in _CLIENT_LEFT:
+            raise ClientGone(str(cause)) from cause
+        raise StoreFailed(f"reading the store: {cause}") from cause
+    if sent == 0:
+        raise StoreFailed("a file of the store ended before its time")
+    return sent
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Ends what a thread does with the socket; its descriptor stays the thread's until that is out."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

@@ -4,7 +4,6 @@ A reader is handed over when its socket is full, and comes back when its piece o
 fast, or when it failed.
 """
 
-import errno
 import os
 import select
 import socket
@@ -12,40 +11,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from proxy.cache.body import FilePiece
 from proxy.core.errors import StoreFailed
-from proxy.front.sender import ClientGone, Pace
+from proxy.front.sender import ClientGone, Pace, hang_up, send_file
 from proxy.tasks.off_loop import landing
 
 _BEAT = 1.0  # seconds between two looks at who takes too little
 _EVENTS = 256
-_CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
-
-
-def send_file(sock: int, file: int, position: int, count: int) -> int:
-    """How many bytes of the open file the socket took, without a copy through this process. Raises BlockingIOError,
-    ClientGone, StoreFailed."""
-    try:
-        sent = os.sendfile(sock, file, position, count)
-    except BlockingIOError:
-        raise
-    except OSError as cause:
-        if cause.errno in _CLIENT_LEFT:
-            raise ClientGone(str(cause)) from cause
-        raise StoreFailed(f"reading the store: {cause}") from cause
-    if sent == 0:
-        raise StoreFailed("a file of the store ended before its time")
-    return sent
-
-
-def hang_up(sock: socket.socket) -> None:
-    """Ends what a thread does with the socket; its descriptor stays the thread's until that is out."""
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True)

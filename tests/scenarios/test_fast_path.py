@@ -5,7 +5,9 @@ import itertools
 import json
 import random
 import re
+import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -215,3 +217,89 @@ async def test_a_silent_connection_is_closed_and_one_that_spoke_may_rest(house: 
         clock.advance(76)
         house.front.sweep(clock())
         assert await spoke.until_closed() == b""
+
+
+async def test_a_connection_is_back_on_the_fast_path_behind_a_reply_of_the_full_one(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    large = upstream.blob(APP, blob := some_bytes(MiB))
+    fast_path = Watched(house)
+    async with await house.connect() as client:
+        for turn in range(1, 4):
+            await client.ask(blob_path(large))
+            assert (await client.reply()).body == blob
+            await client.still_framed()
+            assert fast_path.answered == turn
+
+
+async def test_what_changes_with_each_request_is_answered_from_memory(house: House, upstream: FaultUpstream) -> None:
+    upstream.manifest(APP, "v1", raw := manifest())
+    for _ in range(2):
+        await house.get(manifest_path("v1"))
+    fast_path = Watched(house)
+    async with await house.connect() as client:
+        for number in range(50):
+            headers = {"X-Request-Id": str(number), "traceparent": f"00-{number}-1", "User-Agent": f"a/{number}"}
+            await client.ask(manifest_path("v1"), {**headers, "Authorization": f"Bearer {number}"})
+            assert (await client.reply()).body == raw
+    assert fast_path.answered == 50
+
+
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        b"X-A: b\r\n\r\n",
+        b"X-A: b\r\nContent-Length: 5\r\n\r\n",
+        b"X-A: b\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"X-A: b\r\n folded\r\n\r\n",
+        b"X-A : b\r\n\r\n",
+        b"X-A: b\nContent-Length: 5\r\n\r\n",
+        b"X-A: \x00\r\n\r\n",
+    ],
+)
+async def test_headers_that_are_left_out_hide_nothing(house: House, smuggled: bytes) -> None:
+    """Behind a block whose remainder is known: what follows it is a request of its own, or refused."""
+    plain = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n"
+    async with await house.connect() as client:
+        for _ in range(3):
+            await client.send(plain + b"\r\n")
+            assert (await client.reply()).status == 200
+        await client.send(plain + smuggled)
+        reply = await client.reply()
+        assert reply.status == (200 if smuggled == b"X-A: b\r\n\r\n" else reply.status)
+        assert reply.status in {200, 400, 413}
+        if reply.status == 200:
+            await client.still_framed()
+        else:
+            assert reply.headers["connection"] == "close"
+    async with await house.connect() as client:
+        await client.send(plain + b"\r\n" + smuggled)
+        assert (await client.reply()).status == 200
+        assert (await client.reply()).status == 400
+
+
+async def test_ten_thousand_different_header_blocks_are_forgotten_one_by_one(
+    house: House, upstream: FaultUpstream
+) -> None:
+    upstream.manifest(APP, "v1", raw := manifest())
+    for _ in range(2):
+        await house.get(manifest_path("v1"))
+    fast_path = Watched(house)
+    async with await house.connect() as client:
+        for thousand in range(10):
+            blocks = [
+                f"GET {manifest_path('v1')} HTTP/1.1\r\nHost: a\r\nOdd: {thousand}-{n}\r\n\r\n" for n in range(1000)
+            ]
+            for start in range(0, 1000, 100):
+                await client.send("".join(blocks[start : start + 100]).encode())
+                for _ in range(100):
+                    assert (await client.reply()).body == raw
+    assert fast_path.answered == 10_000
+
+
+async def test_every_reply_is_dated(house: House, upstream: FaultUpstream) -> None:
+    upstream.manifest(APP, "v1", manifest())
+    for _ in range(2):
+        for path in (manifest_path("v1"), "/v2/_catalog", "/nowhere"):
+            date = parsedate_to_datetime((await house.get(path)).headers["date"])
+            assert abs(date.timestamp() - time.time()) < 10
