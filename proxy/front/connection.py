@@ -15,7 +15,7 @@ from proxy.front import replies
 from proxy.front.connections import ClientConnections
 from proxy.front.date import DateHeader
 from proxy.front.handler import Handler
-from proxy.front.request_head import LONGEST_BLOCK, HeadParser
+from proxy.front.request_head import HeadParser
 from proxy.front.requests import Requests, Understood
 
 log = logging.getLogger("entrepot.front")
@@ -123,6 +123,7 @@ class Connection(asyncio.Protocol):
         front = self._front
         if not front.handler.fits(transport):
             log.error("a connection is refused: it is encrypted, and nothing here writes to such a one")
+            self._leaving = True
             transport.abort()
             return
         peer = transport.get_extra_info("peername")
@@ -172,44 +173,41 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Answers what has come whole, until an answer takes time."""
-        while self._received and not (self._busy or self._clogged or self._leaving):
+        taken = 0
+        while taken < len(self._received) and not (self._busy or self._clogged or self._leaving):
             try:
-                block = self._next_block()
-                if block is None:
+                if self._begun is None:
+                    taken = _past_empty_lines(self._received, taken)
+                end = self._received.find(_END, taken + self._looked) + len(_END)
+                if end < len(_END):
+                    self._look_at_part(taken)
                     break
+                block = self._received[taken:end]
                 understood = self._front.requests.read(block, self._parser)
             except RequestMalformed as fault:
                 self._refuse(fault)
                 return
-            self._parser = None
+            taken, self._looked, self._begun, self._parser = end, 0, None, None
             self._answer(understood, block)
-        waiting = self._busy or self._clogged
+        self._received = self._received[taken:]
+        waiting, transport = self._busy or self._clogged, self._transport
         self._idle = not (self._received or waiting or self._leaving)
-        if waiting and self._received:
-            self._transport.pause_reading()
-        elif not self._transport.is_reading():
-            self._transport.resume_reading()
+        if waiting and self._received and transport.is_reading():
+            transport.pause_reading()
+        elif not waiting and not transport.is_reading() and not transport.is_closing():
+            transport.resume_reading()
 
-    def _next_block(self) -> bytes | None:
-        """The next whole header block, taken from what was received. Raises RequestMalformed as soon as what is there
-        of it can be no beginning of one."""
+    def _look_at_part(self, start: int) -> None:
+        """A block of which only a part has come. Raises RequestMalformed as soon as that can be no beginning of one."""
+        part = self._received[start:]
+        if not part:
+            return
         if self._begun is None:
-            self._received = self._received.lstrip(b"\r\n")  # RFC 9112 2.2
-        end = self._received.find(_END, self._looked) + len(_END)
-        if max(end, 0 if end >= len(_END) else len(self._received)) > LONGEST_BLOCK:
-            raise RequestMalformed(f"at most {LONGEST_BLOCK} bytes of headers are read")
-        if end >= len(_END):
-            block, self._received = self._received[:end], self._received[end:]
-            self._looked, self._begun = 0, None
-            return block
-        if self._received:
-            self._looked = max(0, len(self._received) - len(_END) + 1)
-            if self._begun is None:
-                self._begun = self._front.now()
-                self._parser = HeadParser(self._front.requests.limits)
-            assert self._parser is not None
-            self._parser.feed(self._received)
-        return None
+            self._begun = self._front.now()
+            self._parser = HeadParser(self._front.requests.limits)
+        assert self._parser is not None
+        self._looked = max(0, len(part) - len(_END) + 1)
+        self._parser.feed(part)
 
     def _answer(self, understood: Understood, block: bytes) -> None:
         front = self._front
@@ -261,7 +259,7 @@ class Connection(asyncio.Protocol):
         """Ends it where its time is up."""
         rules = self._front.places.rules
         if self._leaving:
-            over = self._since + _LINGER < now
+            over = self._since + (rules.idle_timeout if self._clogged else _LINGER) < now
         elif self._busy:
             over = False
         elif self._begun is not None:
@@ -281,3 +279,10 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Ends it as it is."""
         self._transport.abort()
+
+
+def _past_empty_lines(received: bytes, start: int) -> int:
+    """Where the next request begins (RFC 9112 2.2)."""
+    while received.startswith(b"\r\n", start):
+        start += 2
+    return start

@@ -11,7 +11,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.core.errors import BodyRefused, MethodUnsupported, RequestMalformed, VersionUnsupported
 
-LONGEST_BLOCK = 64 << 10  # bytes
+_LONGEST_BLOCK = 64 << 10  # bytes
 _VERSIONS = frozenset({"1.0", "1.1"})
 _MALFORMED = "this is not a well-formed HTTP/1.1 request"
 
@@ -61,6 +61,8 @@ class HeadParser:
 
     def feed(self, block: bytes) -> None:
         """All that has come of the block. Raises RequestMalformed."""
+        if len(block) > _LONGEST_BLOCK:
+            raise RequestMalformed(f"at most {_LONGEST_BLOCK} bytes of headers are read")
         fresh, self._fed = block[self._fed :], len(block)
         try:
             self._parser.feed_data(fresh)
