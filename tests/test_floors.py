@@ -27,6 +27,7 @@ AT_HOME = {
     "yaml": {"config", "cli"},
     "prometheus_client": {"ops"},
     "sqlite3": {"storage"},
+    "httptools": {"front"},
     "cachetools": {"cache", "upstream"},
     "aiobotocore": {"upstream"},
     "botocore": {"upstream"},

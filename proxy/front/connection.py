@@ -258,14 +258,14 @@ class Connection(asyncio.Protocol):
     def look(self, now: float) -> None:
         """Ends it where its time is up."""
         rules = self._front.places.rules
+        if self._busy:
+            return
+        patience = rules.idle_timeout if self._served else rules.header_timeout
         if self._leaving:
-            over = self._since + (rules.idle_timeout if self._clogged else _LINGER) < now
-        elif self._busy:
-            over = False
-        elif self._begun is not None:
-            over = self._begun + rules.header_timeout < now
-        else:
-            over = self._since + (rules.idle_timeout if self._served else rules.header_timeout) < now
+            patience = rules.idle_timeout if self._clogged else _LINGER
+        over = self._since + patience < now
+        if self._begun is not None:
+            over = over or self._begun + rules.header_timeout < now
         if over and (self._clogged or self._transport.is_closing()):
             self._transport.abort()
         elif over:
