@@ -26,9 +26,9 @@ from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import Line
-from proxy.front.client import SenderRules
+from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
-from proxy.front.fast_path import FastPath
+from proxy.front.sender import SenderRules
 from proxy.ops.admin import Readiness, admin_app
 from proxy.ops.lag import LoopLag
 from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
@@ -104,7 +104,7 @@ async def _run(
     operations = AdminApi(service.cache.maintenance).operations()
     admin = admin_app(readiness, Metrics(telemetry.families()), status, operations)
     _reload_on_hangup(Reload(loaded.source, service.cache.maintenance), service.jobs, stack)
-    listening = await _listen(settings, service.fast_path, admin, stack)
+    listening = await _listen(settings, service.front, admin, stack)
     start_jobs(service)
     service.jobs.keep("loop lag", lag.run)
     # What was built lives as long as the process: the collector need not walk through it time and again.
@@ -124,7 +124,7 @@ def _reload_on_hangup(reload: Reload, jobs: Jobs, stack: AsyncExitStack) -> None
 
 
 async def _listen(
-    settings: Settings, fast_path: FastPath, admin: web.Application, stack: AsyncExitStack
+    settings: Settings, front: Front, admin: web.Application, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, Listening]:
     runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
     await runner.setup()
@@ -132,7 +132,7 @@ async def _listen(
     site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
     await site.start()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(fast_path, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    listener = await loop.create_server(front, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
     return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
 
 
@@ -147,13 +147,13 @@ async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, servi
     handler = service.handler
     log.info("stopping: %d requests under way", handler.active)
     listener.close()
-    service.fast_path.close_idle()
+    service.front.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
     while handler.active and time.monotonic() < deadline and not stop.at_once.is_set():
         await _until(stop.at_once, 0.05)
     if handler.active:
         log.warning("%d requests are cut off", handler.active)
-    await service.fast_path.server.shutdown(0.1)
+    service.front.abort()
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -11,13 +11,17 @@ from typing import NamedTuple
 
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.threads import start_threads
+from proxy.core.access import Gate, OpenGate
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog, Line
-from proxy.front.client import SenderRules
-from proxy.front.connections import ClientConnections, ConnectionRules, Server
+from proxy.front.connection import Front
+from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.date import DateHeader
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
-from proxy.front.sender import PlainSender
+from proxy.front.plain_sender import PlainSender
+from proxy.front.requests import Requests
+from proxy.front.sender import SenderRules
 from proxy.front.slow_clients import slow_clients
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
@@ -38,7 +42,7 @@ class ServiceRules:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What answers pulls: ``fast_path`` makes the protocol of each connection."""
+    """What answers pulls: ``front`` makes the protocol of each connection."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
@@ -46,7 +50,7 @@ class Service:
     access_log: AccessLog
     connections: ClientConnections
     handler: Handler
-    fast_path: FastPath
+    front: Front
     jobs: Jobs
 
 
@@ -57,6 +61,7 @@ class Collaborators(NamedTuple):
     names: UpstreamNames
     now: Callable[[], float]  # seconds since the epoch
     write_line: Callable[[Line], None] | None = None  # of the access log
+    gate: Gate = OpenGate()
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
 
 
@@ -76,13 +81,15 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     jobs = around.jobs(await stack.enter_async_context(task_group()))
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, around.now)
     stack.push_async_callback(cache.settle)
-    access_log, connections = AccessLog(around.write_line), ClientConnections(rules.connections)
-    handler = Handler(cache, around.names, PlainSender(senders, slow, rules.sender), access_log, around.now)
-    fast_path = FastPath(cache, around.names, access_log, Server(handler, connections), around.now)
-    return Service(catalog, health, cache, access_log, connections, handler, fast_path, jobs)
+    access_log, connections = AccessLog(around.names, around.write_line), ClientConnections(rules.connections)
+    gate, date = around.gate, DateHeader()
+    handler = Handler(cache, gate, PlainSender(senders, slow, rules.sender), access_log, date, around.now)
+    requests, fast_path = Requests(around.names, rules.connections.head), FastPath(cache, gate, access_log, date)
+    front = Front(connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
+    return Service(catalog, health, cache, access_log, connections, handler, front, jobs)
 
 
 def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
     service.cache.start_jobs(service.jobs)
-    service.jobs.keep("silent clients", service.fast_path.sweep_silent)
+    service.jobs.keep("silent clients", service.front.keep)

@@ -4,7 +4,7 @@ Fault
 ├── RequestFault      the client asked for what nobody may ask
 │   ├── NameInvalid, TagInvalid, DigestInvalid, PageInvalid
 │   ├── RangeUnsatisfiable, SeveralRanges
-│   └── MethodUnsupported, BodyRefused, RequestMalformed
+│   └── MethodUnsupported, VersionUnsupported, BodyRefused, RequestMalformed
 ├── Absent            it is not there
 │   └── UpstreamUnknown, NameUnknown, ManifestUnknown, BlobUnknown, ReferrersUnsupported, RouteUnknown
 ├── UpstreamFault     the registry behind us
@@ -72,6 +72,11 @@ class SeveralRanges(RequestFault):
 class MethodUnsupported(RequestFault):
     def __init__(self, method: str) -> None:
         super().__init__(f"{_shown(method)} is not supported: this is a pull-through cache, it takes GET and HEAD")
+
+
+class VersionUnsupported(RequestFault):
+    def __init__(self, version: str) -> None:
+        super().__init__(f"HTTP {_shown(version)} is not spoken here: HTTP/1.1 is")
 
 
 class BodyRefused(RequestFault):

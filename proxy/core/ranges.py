@@ -1,23 +1,12 @@
-"""One byte range: as asked, and as it will be sent (RFC 9110 section 14)."""
+"""The Range header: what a client asks for, and what of it will be sent (RFC 9110 section 14)."""
 
 import re
 from dataclasses import dataclass
 
 from proxy.core.errors import RangeUnsatisfiable, SeveralRanges
+from proxy.core.spans import Span
 
 _ONE = re.compile(r"bytes=[ \t]*([0-9]{0,40})-([0-9]{0,40})[ \t]*", re.ASCII | re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Bytes ``start`` up to, not including, ``end``."""
-
-    start: int
-    end: int
-
-    @property
-    def length(self) -> int:
-        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,24 @@
-"""Which bytes of an arriving blob are in: sorted, disjoint half-open spans."""
+"""Ranges of bytes: one, and a set of them."""
 
 from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """Bytes ``start`` up to, not including, ``end``."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
 
 
 class Spans:
-    """A set of bytes by position. One writer at a time. The state is one immutable pair that is replaced whole, so a
-    reader on another thread always sees a set that was true at some instant."""
+    """A set of bytes by position, such as those of an arriving blob that are in: sorted, disjoint spans. One writer at
+    a time. The state is one immutable pair that is replaced whole, so a reader on another thread always sees a set
+    that was true at some instant."""
 
     __slots__ = ("_spans",)
 
@@ -30,15 +43,16 @@ class Spans:
         at = bisect_right(starts, position) - 1
         return max(position, ends[at]) if at >= 0 else position
 
-    def missing(self, size: int) -> list[tuple[int, int]]:
+    def missing(self, size: int) -> list[Span]:
         """The gaps below ``size``, in order."""
-        gaps, position = [], 0
+        gaps: list[Span] = []
+        position = 0
         for start, end in zip(*self._spans, strict=True):
             if position < min(start, size):
-                gaps.append((position, min(start, size)))
+                gaps.append(Span(position, min(start, size)))
             position = end
         if position < size:
-            gaps.append((position, size))
+            gaps.append(Span(position, size))
         return gaps
 
     @property

@@ -1,40 +1,62 @@
-"""What is counted and writes down of each request: plain numbers, read by others."""
+"""What is counted and written down of each request: plain numbers, read by others, and one line."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
+from proxy.core.operations import Operation, repository_of
+from proxy.core.upstreams import UpstreamNames
 
-class Line(NamedTuple):
-    """One request in the access log."""
-
-    at: float  # seconds since the epoch
-    client: str
-    method: str
-    target: str  # as received, at most 1 KiB
-    status: int
-    outcome: str
-    upstream: str  # empty where none is concerned
-    sent: int  # bytes of body
-    seconds: float
-    agent: str
-    fault: str  # empty where all went well
+_REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
+_AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]{0,256})", re.IGNORECASE)
 
 
 class Traffic(NamedTuple):
     """Labels of one counter: closed sets all of them."""
 
-    upstream: str
+    upstream: str  # empty where none is concerned
     kind: str
     outcome: str
+
+
+class Line(NamedTuple):
+    """One request in the access log, as raw as it is noted; ``fields`` is for the thread that writes."""
+
+    at: float  # seconds since the epoch
+    client: str
+    block: bytes  # the header block as received
+    status: int
+    traffic: Traffic
+    sent: int  # bytes of body
+    seconds: float
+    fault: str  # empty where all went well
+
+    def fields(self) -> dict[str, Any]:
+        """What the log shows, by name."""
+        line, agent = _REQUEST_LINE.match(self.block), _AGENT.search(self.block)
+        return {
+            "message": "request",
+            "client": self.client,
+            "method": line[1].decode("latin-1") if line else "",
+            "target": line[2].decode("latin-1") if line else "",
+            "status": self.status,
+            "outcome": self.traffic.outcome,
+            "upstream": self.traffic.upstream,
+            "sent": self.sent,
+            "seconds": self.seconds,
+            "agent": agent[1].decode("latin-1").rstrip() if agent else "",
+            "fault": self.fault,
+        }
 
 
 class Tally:
     """One set of labels: plain numbers, so that a hit costs two additions."""
 
-    __slots__ = ("requests", "sent")
+    __slots__ = ("requests", "sent", "traffic")
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic = traffic
         self.requests = 0
         self.sent = 0  # bytes of bodies
 
@@ -42,22 +64,23 @@ class Tally:
 class AccessLog:
     """``write`` takes lines and must not block; where ``writes`` is false nobody wants them."""
 
-    def __init__(self, write: Callable[[Line], None] | None) -> None:
+    def __init__(self, names: UpstreamNames, write: Callable[[Line], None] | None) -> None:
         self.tallies: dict[tuple[Traffic, str], Tally] = {}  # by labels and status class
         self.cut = 0  # replies broken off
         self.writes = write is not None
-        self._write = write
+        self.write: Callable[[Line], None] = write if write is not None else lambda line: None
+        self._names = names
 
-    def tally(self, traffic: Traffic, status: int) -> Tally:
+    def tally(self, operation: Operation | None, outcome: str, status: int) -> Tally:
+        """``operation`` is None of a request that asks for nothing there is."""
+        repository = repository_of(operation) if operation is not None else None
+        upstream = self._names.configured(repository.upstream) or "" if repository is not None else ""
+        traffic = Traffic(upstream, operation.kind if operation is not None else "none", outcome)
         key = (traffic, f"{status // 100}xx")
         found = self.tallies.get(key)
         if found is None:
-            found = self.tallies[key] = Tally()
+            found = self.tallies[key] = Tally(traffic)
         return found
-
-    def write(self, line: Line) -> None:
-        if self._write is not None:
-            self._write(line)
 
     def requests(self) -> Counter[tuple[str, ...]]:
         """By upstream, kind and outcome."""
@@ -68,6 +91,7 @@ class AccessLog:
         return self._sum(lambda _, status: (status,), lambda tally: tally.requests)
 
     def outcomes(self) -> Counter[tuple[str, ...]]:
+        """Requests by outcome."""
         return self._sum(lambda traffic, _: (traffic.outcome,), lambda tally: tally.requests)
 
     def sent(self) -> Counter[tuple[str, ...]]:

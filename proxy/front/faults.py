@@ -24,6 +24,7 @@ TABLE: dict[type[errors.Fault], Row] = {
     errors.RangeUnsatisfiable: Row(416, "RANGE_INVALID"),
     errors.SeveralRanges: Row(400, "UNSUPPORTED"),
     errors.MethodUnsupported: Row(405, "UNSUPPORTED"),
+    errors.VersionUnsupported: Row(505, "UNSUPPORTED"),
     errors.BodyRefused: Row(413, "SIZE_INVALID"),
     errors.RequestMalformed: Row(400, "UNSUPPORTED"),
     errors.RouteUnknown: Row(404, "UNSUPPORTED"),

@@ -1,25 +1,32 @@
-"""What is sent, as values: status, headers, and bytes or a stretch of a body."""
+"""What is sent, as values: status, headers, and bytes or a part of a body."""
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from proxy.cache.answers import BlobAnswer, ManifestAnswer, Outcome, SizeAnswer
-from proxy.cache.body import Body
+from proxy.cache.body import Body, BytesBody
 from proxy.cache.listings import ReferrersAnswer
 from proxy.core.errors import Fault
 from proxy.core.manifests import OCI_INDEX
 from proxy.core.names import Digest
+from proxy.core.operations import BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
 from proxy.core.paging import Page, next_link
-from proxy.core.ranges import AskedRange, Span
 from proxy.front import faults
-from proxy.front.routes import Asked, BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
+from proxy.front.date import DateHeader
+from proxy.front.routes import Asked
 
 Headers = Sequence[tuple[str, str]]
 
 _VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _JSON = ("Content-Type", "application/json")
+_BLOB_HEADERS = (
+    ("Content-Type", "application/octet-stream"),
+    ("Accept-Ranges", "bytes"),
+    ("Cache-Control", "max-age=31536000"),
+)
 
 CACHE_STATUS = {
     Outcome.HIT: "entrepot; hit",
@@ -58,7 +65,7 @@ def ping() -> Reply:
 
 def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
     headers = [*_named(answer.digest), *_cached(answer.outcome, answer.age, answer.warning)]
-    if _matches(asked.known, answer.digest):
+    if asked.known is not None and _matches(asked.known, answer.digest):
         return Reply(304, headers, b"", answer.outcome.value, None)
     return _whole(200, [("Content-Type", answer.media_type), *headers], answer.raw, answer.outcome.value)
 
@@ -66,26 +73,27 @@ def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
 def blob(asked: BlobPull, answer: BlobAnswer) -> Reply:
     """Raises RangeUnsatisfiable. A pass-through is sent whole whatever range was asked: only so can its digest be
     proven before it ends."""
-    headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
-    if _matches(asked.known, asked.digest):
+    headers = [*_named(asked.digest), *_BLOB_HEADERS, *_cached(answer.outcome)]
+    if asked.known is not None and _matches(asked.known, asked.digest):
         return Reply(304, headers, Stream(answer.body, 0, 0), answer.outcome.value, None)
-    span = None if answer.outcome is Outcome.BYPASS else _span(asked.range, answer.size)
-    if span is None:
+    if asked.range is None or answer.outcome is Outcome.BYPASS or not answer.size:  # no byte has no range
         return Reply(200, headers, Stream(answer.body, 0, answer.size), answer.outcome.value, answer.size)
+    span = asked.range.within(answer.size)
     ranged = ("Content-Range", f"bytes {span.start}-{span.end - 1}/{answer.size}")
     content = Stream(answer.body, span.start, span.end)
     return Reply(206, [*headers, ranged], content, answer.outcome.value, span.length)
 
 
 def small_blob(asked: BlobPull, raw: bytes) -> Reply:
-    """Of a hit whose bytes are in memory, without a range."""
-    headers = [*_named(asked.digest), *_blob_headers(), *_cached(Outcome.HIT)]
-    return _whole(200, headers, raw, Outcome.HIT.value)
+    """Of a hit whose bytes are in memory. Raises RangeUnsatisfiable."""
+    reply = blob(asked, BlobAnswer(BytesBody(raw), len(raw), Outcome.HIT))
+    assert isinstance(reply.content, Stream)
+    return replace(reply, content=raw[reply.content.start : reply.content.end])
 
 
 def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
-    headers = [*_named(asked.digest), *_blob_headers(), *_cached(answer.outcome)]
-    status = 304 if _matches(asked.known, asked.digest) else 200
+    headers = [*_named(asked.digest), *_BLOB_HEADERS, *_cached(answer.outcome)]
+    status = 304 if asked.known is not None and _matches(asked.known, asked.digest) else 200
     return Reply(status, headers, b"", answer.outcome.value, answer.size if status == 200 else None)
 
 
@@ -116,10 +124,9 @@ def fault(kind: Fault) -> Reply:
     return _whole(faults.row(kind).status, headers, faults.body(kind), "error")
 
 
-def head(reply: Reply, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
-    """The header block."""
-    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in (_VERSION, *reply.headers)]
+def head(reply: Reply, date: bytes, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
+    """The header block; ``date`` is a whole line, right behind the status line."""
+    lines = [f"{name}: {value}" for name, value in (_VERSION, *reply.headers)]
     if namespace is not None:
         lines.append(f"OCI-Namespace: {namespace}")
     if reply.length is not None:
@@ -128,7 +135,20 @@ def head(reply: Reply, namespace: str | None, keep_alive: bool, chunked: bool) -
         lines.append("Transfer-Encoding: chunked")
     if not keep_alive:
         lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return b"%b%b%b" % (_STATUS_LINES[reply.status], date, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+
+def redate(encoded: bytes, date: bytes) -> bytes:
+    """The same reply with another date."""
+    start = encoded.index(b"\r\n") + 2
+    return b"%b%b%b" % (encoded[:start], date, encoded[start + DateHeader.LENGTH :])
+
+
+def last_word(kind: Fault, date: bytes) -> bytes:
+    """The whole reply to what is no request; the connection ends with it."""
+    reply = fault(kind)
+    assert isinstance(reply.content, bytes)
+    return head(reply, date, None, keep_alive=False, chunked=False) + reply.content
 
 
 def _whole(status: int, headers: Headers, content: bytes, outcome: str) -> Reply:
@@ -139,14 +159,6 @@ def _named(digest: Digest) -> Headers:
     return ("Docker-Content-Digest", digest), ("ETag", f'"{digest}"')
 
 
-def _blob_headers() -> Headers:
-    return (
-        ("Content-Type", "application/octet-stream"),
-        ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "max-age=31536000"),
-    )
-
-
 def _cached(outcome: Outcome, stale_for: float | None = None, warning: str = "") -> Iterator[tuple[str, str]]:
     yield "Cache-Status", CACHE_STATUS[outcome]
     if stale_for is not None:
@@ -154,15 +166,8 @@ def _cached(outcome: Outcome, stale_for: float | None = None, warning: str = "")
         yield "Warning", f'299 - "{warning or "served stale: upstream does not answer"}"'
 
 
-def _span(asked: AskedRange | None, size: int | None) -> Span | None:
-    """None for the whole; a blob of no bytes is always sent whole, as is one whose size is not known."""
-    return asked.within(size) if asked is not None and size else None
-
-
-def _matches(condition: str | None, digest: Digest) -> bool:
+def _matches(condition: str, digest: Digest) -> bool:
     """If-None-Match (RFC 9110 13.1.2), weakly compared; bare digests are taken too, since clients send them."""
-    if condition is None:
-        return False
     tags = (tag.strip().removeprefix("W/").strip('"') for tag in condition.split(","))
     return any(tag in {digest, "*"} for tag in tags)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from proxy.core.errors import MethodUnsupported, NameInvalid, RequestMalformed, RouteUnknown, UpstreamUnknown
-from proxy.core.names import Digest, Reference, Repository, parse_name, parse_reference
+from proxy.core.names import Digest, Repository, parse_name, parse_reference
+from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, Ping, ReferrersList, TagList
 from proxy.core.paging import parse_limit
-from proxy.core.ranges import AskedRange, parse_range
+from proxy.core.ranges import parse_range
 from proxy.core.upstreams import DOCKER_HUB, UpstreamNames
 
 _CONTENT = re.compile(
@@ -22,58 +23,19 @@ _TAGS = re.compile(r"/v2/(?P<name>.+)/tags/list", re.ASCII | re.DOTALL)
 _LAST_LIMIT = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestPull:
-    repository: Repository
-    reference: Reference
-    known: str | None  # If-None-Match
-
-
-@dataclass(frozen=True, slots=True)
-class BlobPull:
-    repository: Repository
-    digest: Digest
-    range: AskedRange | None
-    known: str | None  # If-None-Match
-
-
-@dataclass(frozen=True, slots=True)
-class TagList:
-    repository: Repository
-    limit: int | None
-    last: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReferrersList:
-    repository: Repository
-    digest: Digest
-    query: str  # what of the client's query goes to upstream
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogList:
-    limit: int | None
-    last: str | None
-
-
-Operation = Ping | ManifestPull | BlobPull | TagList | ReferrersList | CatalogList
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Asked:
+    """The meaning of a request. Known by its identity: what is remembered of it hangs on this object."""
+
+    method: str  # GET or HEAD
     operation: Operation
     path: str  # the client's own, for links back to us
     namespace: str | None  # the ``ns`` of the query, where it names an upstream
 
 
 def parse(method: str, target: str, headers: Mapping[str, str], names: UpstreamNames) -> Asked:
-    """Raises RequestFault and Absent kinds."""
+    """``headers`` by their names in lower case. Raises MethodUnsupported, RequestMalformed, RouteUnknown,
+    UpstreamUnknown, NameInvalid, TagInvalid, DigestInvalid, PageInvalid and SeveralRanges."""
     if method not in {"GET", "HEAD"}:
         raise MethodUnsupported(method)
     raw_path, _, raw_query = target.partition("?")
@@ -86,7 +48,7 @@ def parse(method: str, target: str, headers: Mapping[str, str], names: UpstreamN
         raise RequestMalformed("the target is not percent-encoded UTF-8, or has more than 32 parameters") from None
     operation = _operation(path, query, headers, names)
     namespace = query.get("ns")
-    return Asked(operation, raw_path, namespace if namespace and names.find(namespace) else None)
+    return Asked(method, operation, raw_path, namespace if namespace and names.find(namespace) else None)
 
 
 def _operation(path: str, query: dict[str, str], headers: Mapping[str, str], names: UpstreamNames) -> Operation:
@@ -100,7 +62,7 @@ def _operation(path: str, query: dict[str, str], headers: Mapping[str, str], nam
         repository = _repository(found["name"], query, names)
         match found["kind"]:
             case "manifests":
-                return ManifestPull(repository, parse_reference(found["reference"]), headers.get("If-None-Match"))
+                return ManifestPull(repository, parse_reference(found["reference"]), headers.get("if-none-match"))
             case "blobs":
                 return _blob(repository, Digest.parse(found["reference"]), headers)
             case _:
@@ -110,11 +72,11 @@ def _operation(path: str, query: dict[str, str], headers: Mapping[str, str], nam
 
 
 def _blob(repository: Repository, digest: Digest, headers: Mapping[str, str]) -> BlobPull:
-    asked = parse_range(headers.get("Range"))
-    condition = headers.get("If-Range")
+    asked = parse_range(headers.get("range"))
+    condition = headers.get("if-range")
     if condition is not None and condition.strip() != f'"{digest}"':
         asked = None
-    return BlobPull(repository, digest, asked, headers.get("If-None-Match"))
+    return BlobPull(repository, digest, asked, headers.get("if-none-match"))
 
 
 def _repository(name: str, query: dict[str, str], names: UpstreamNames) -> Repository:

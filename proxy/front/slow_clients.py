@@ -1,22 +1,24 @@
 """Slow readers: one thread with its own epoll serves all of them, so that a thousand cost the event loop nothing.
 
-A reader is handed over when its socket is full, and comes back when its part of the file is out, when it has become
+A reader is handed over when its socket is full, and comes back when its piece of the file is out, when it has become
 fast, or when it failed.
 """
 
-import asyncio
 import os
 import select
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from proxy.cache.body import FilePiece
 from proxy.core.errors import StoreFailed
-from proxy.front.client import ClientGone, Pace, send_file, until_out
+from proxy.front.sender import ClientGone, Pace, hang_up, send_file
+from proxy.tasks.off_loop import landing
 
 _BEAT = 1.0  # seconds between two looks at who takes too little
 _EVENTS = 256
@@ -31,11 +33,10 @@ class SlowClientRules:
 @dataclass(slots=True, eq=False)
 class _Reader:
     sock: int
-    part: FilePiece
-    position: int
+    piece: FilePiece  # what is still to be sent
     pace: Pace
     looked: float  # when its pace was last judged
-    out: "asyncio.Future[int]"
+    out: "Future[int]" = field(default_factory=Future)
     streak: int = 0  # bytes since the socket was last full
 
     def look(self, now: float) -> None:
@@ -58,19 +59,18 @@ class SlowClients:
     def __len__(self) -> int:
         return len(self._readers)
 
-    async def send(self, sock: socket.socket, part: FilePiece, position: int, pace: Pace) -> int:
-        """How far of the part it got: its end, or less for a reader that has become fast. Raises ClientGone,
+    async def send(self, sock: socket.socket, piece: FilePiece, pace: Pace) -> int:
+        """How far of the piece it got: its end, or less for a reader that has become fast. Raises ClientGone,
         StoreFailed."""
-        loop = asyncio.get_running_loop()
-        out = loop.create_future()
-        reader = _Reader(sock.fileno(), part, position, pace, time.monotonic(), out)
+        reader = _Reader(sock.fileno(), piece, pace, time.monotonic())
+        reader.out.set_running_or_notify_cancel()
         self._readers[reader.sock] = reader
         try:
             self._epoll.register(reader.sock, select.EPOLLOUT)
         except OSError:
             del self._readers[reader.sock]
             raise
-        return await until_out(out, sock)
+        return await landing(reader.out, partial(hang_up, sock))
 
     def run(self) -> None:
         """In the thread, until ``stop``."""
@@ -92,19 +92,20 @@ class SlowClients:
         os.close(self._closing)
 
     def _serve(self, reader: _Reader, now: float) -> None:
-        asked = min(self._rules.share, reader.part.end - reader.position)
+        piece = reader.piece
+        asked = min(self._rules.share, piece.end - piece.start)
         try:
-            count = send_file(reader.sock, reader.part.descriptor, reader.position, asked)
+            count = send_file(reader.sock, piece.descriptor, piece.start, asked)
             reader.look(now)
         except BlockingIOError:
             return
         except (ClientGone, StoreFailed) as cause:
             self._finish(reader, cause)
             return
-        reader.position += count
+        reader.piece = piece._replace(start=piece.start + count)
         reader.pace.sent(count)
         reader.streak = reader.streak + count if count == asked else 0
-        if reader.position == reader.part.end or reader.streak >= self._rules.fast:
+        if count == piece.end - piece.start or reader.streak >= self._rules.fast:
             self._finish(reader, None)
 
     def _judge(self, now: float) -> None:
@@ -120,14 +121,10 @@ class SlowClients:
     def _finish(self, reader: _Reader, cause: Exception | None) -> None:
         del self._readers[reader.sock]
         self._epoll.unregister(reader.sock)
-        reader.out.get_loop().call_soon_threadsafe(_settle, reader, cause)
-
-
-def _settle(reader: _Reader, cause: Exception | None) -> None:
-    if cause is None:
-        reader.out.set_result(reader.position)
-    else:
-        reader.out.set_exception(cause)
+        if cause is None:
+            reader.out.set_result(reader.piece.start)
+        else:
+            reader.out.set_exception(cause)
 
 
 @contextmanager

@@ -16,20 +16,28 @@ _PENDING = 10_000  # lines; what comes above is dropped and counted
 _LONGEST = 4096  # characters of a line
 _BATCH_PAUSE = 0.02  # seconds: gathers lines into one write
 
-Entry = tuple[float, str, Mapping[str, Any]]  # seconds since the epoch, level, fields
+Fields = Mapping[str, Any]
+Entry = tuple[float, str, Fields | Callable[[], Fields]]
+"""Seconds since the epoch, level, fields; or what makes them, which is then called in the log's own thread."""
+
 Format = Callable[[Entry], str]
 
 
 def as_json(entry: Entry) -> str:
-    at, level, fields = entry
+    at, level, fields = _made(entry)
     return json.dumps({"time": _stamp(at), "level": level, **fields}, default=str)[:_LONGEST]
 
 
 def as_text(entry: Entry) -> str:
-    at, level, fields = entry
+    at, level, fields = _made(entry)
     message = fields.get("message", "")
     rest = " ".join(f"{key}={_plain(value)}" for key, value in fields.items() if key != "message" and value != "")
     return f"{_stamp(at)} {level.upper():7} {_clean(str(message))} {rest}"[:_LONGEST].rstrip()
+
+
+def _made(entry: Entry) -> tuple[float, str, Fields]:
+    at, level, fields = entry
+    return at, level, fields() if callable(fields) else fields
 
 
 def _stamp(at: float) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.graph import Membership, Node
 from proxy.core.names import Digest, Repository, Tag
+from proxy.core.spans import Span
 
 # ---------------------------------------------------------------- bytes
 
@@ -44,7 +45,7 @@ class Ingest(Protocol):
     def write(self, offset: int, content: bytes | memoryview) -> None:
         """Writes all of ``content`` at ``offset``. Blocks. Raises NoSpace (ENOSPC, EDQUOT, inodes) or StoreFailed."""
 
-    def missing(self, size: int) -> list[tuple[int, int]]:
+    def missing(self, size: int) -> list[Span]:
         """The gaps below ``size``."""
 
     def open(self) -> BlobReader:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.names import Digest
-from proxy.core.spans import Spans
+from proxy.core.spans import Span, Spans
 from proxy.storage.faults import fault_of, faults, reported
 from proxy.storage.health import StorageHealth
 from proxy.storage.quarantine import Quarantine, erase
@@ -94,7 +94,7 @@ class DiskIngest:
         with self._lock:
             self._spans.add(offset, position)
 
-    def missing(self, size: int) -> list[tuple[int, int]]:
+    def missing(self, size: int) -> list[Span]:
         with self._lock:
             return self._spans.missing(size)
 

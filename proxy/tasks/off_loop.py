@@ -24,10 +24,15 @@ async def off_loop(
     and waited for, so that nobody closes what the thread still uses. With ``give_back`` it is not waited for: what it
     brings late is given back, from the thread.
     """
-    coming = pool.submit(work)
-    landing = asyncio.wrap_future(coming)
+    return await landing(pool.submit(work), interrupt, give_back)
+
+
+async def landing(
+    coming: "Future[T]", interrupt: Callable[[], None], give_back: Callable[[T], None] | None = None
+) -> T:
+    """What a thread brings for ``coming``, under the same rule."""
     try:
-        return await landing
+        return await asyncio.wrap_future(coming)
     except asyncio.CancelledError:
         if not coming.cancel():
             interrupt()
@@ -40,13 +45,13 @@ async def off_loop(
 
 async def _out(coming: "Future[T]") -> None:
     """However often the caller is cancelled meanwhile."""
-    landing = asyncio.wrap_future(coming)
-    while not landing.done():
+    landed = asyncio.wrap_future(coming)
+    while not landed.done():
         try:
-            await asyncio.wait([landing])
+            await asyncio.wait([landed])
         except asyncio.CancelledError:
             continue
-    landing.exception()
+    landed.exception()
 
 
 def _give_back(come: "Future[T]", give_back: Callable[[T], None]) -> None:

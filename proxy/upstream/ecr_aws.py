@@ -34,7 +34,7 @@ class Issued(NamedTuple):
         return f"Issued(lifetime={self.lifetime})"
 
 
-class Caller(NamedTuple):
+class StsCaller(NamedTuple):
     """Whom AWS takes us for, and which provider of the chain said so."""
 
     arn: str
@@ -86,11 +86,11 @@ class Aws:
         answer = await self._call("ecr", "get_lifecycle_policy", registryId=account, repositoryName=name)
         return str(answer.get("lifecyclePolicyText"))
 
-    async def caller(self) -> Caller:
+    async def caller(self) -> StsCaller:
         """STS GetCallerIdentity."""
         answer = await self._call("sts", "get_caller_identity")
         credentials = await self._session.get_credentials()
-        return Caller(str(answer.get("Arn")), str(credentials.method))
+        return StsCaller(str(answer.get("Arn")), str(credentials.method))
 
     async def _call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         try:

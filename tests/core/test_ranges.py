@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import RangeUnsatisfiable, SeveralRanges
-from proxy.core.ranges import AskedRange, Span, parse_range
+from proxy.core.ranges import AskedRange, parse_range
+from proxy.core.spans import Span
 
 SIZE = 1000
 

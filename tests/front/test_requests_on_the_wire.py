@@ -60,8 +60,6 @@ REFUSED = {
     "a TLS handshake": bytes.fromhex("16030100c8010000c40303") + bytes(190) + b"\r\n\r\n",
     "WebSocket": b"GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n",
-    "HTTP/2 by upgrade": b"GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-    b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
     "a body on GET": b"GET /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
     "a chunked body on GET": b"GET /v2/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"5\r\nhello\r\n0\r\n\r\n",
@@ -105,6 +103,11 @@ async def test_nothing_behind_a_refused_request_is_answered_as_if_it_were_the_fi
 ORDERLY = {
     "no Host in HTTP/1.0": (b"GET /v2/ HTTP/1.0\r\n\r\n", 200),
     "Expect": (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", 200),
+    "HTTP/2 by upgrade": (
+        b"GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+        200,
+    ),
     "an empty body": (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 200),
     "an encoded slash": (b"GET /v2/a%2fb/manifests/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "dots in the path": (b"GET /v2/../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", 404),

@@ -15,9 +15,10 @@ from proxy.core.errors import (
     UpstreamUnknown,
 )
 from proxy.core.names import Digest, Repository, Tag
+from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList
 from proxy.core.ranges import AskedRange
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.routes import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList, parse
+from proxy.front.routes import parse
 
 D = Digest.of(b"")
 NAMES = UpstreamNames.of(["docker.io", "ghcr.io", "registry.test:5000"], "docker.io")
@@ -50,7 +51,8 @@ def test_three_address_forms_name_the_repository(target: str, repository: Reposi
 
 def test_the_operations() -> None:
     def operation(target: str, **headers: str) -> object:
-        return parse("GET", target, {key.replace("_", "-"): value for key, value in headers.items()}, NAMES).operation
+        names = {key.replace("_", "-").lower(): value for key, value in headers.items()}
+        return parse("GET", target, names, NAMES).operation
 
     assert operation("/v2/") == operation("/v2") == Ping()
     assert operation("/v2/_catalog?n=5&last=x") == CatalogList(5, "x")
@@ -64,7 +66,7 @@ def test_the_operations() -> None:
 
 def test_a_range_counts_only_while_its_condition_holds() -> None:
     def asked(**headers: str) -> AskedRange | None:
-        names = {key.replace("_", "-"): value for key, value in headers.items()}
+        names = {key.replace("_", "-").lower(): value for key, value in headers.items()}
         operation = parse("GET", f"/v2/redis/blobs/{D}", names, NAMES).operation
         assert isinstance(operation, BlobPull)
         return operation.range
@@ -141,7 +143,7 @@ def test_only_get_and_head_pull(method: str) -> None:
 
 def test_several_ranges_are_refused_on_a_blob() -> None:
     with pytest.raises(SeveralRanges):
-        parse("GET", f"/v2/a/blobs/{D}", {"Range": "bytes=0-1,3-4"}, NAMES)
+        parse("GET", f"/v2/a/blobs/{D}", {"range": "bytes=0-1,3-4"}, NAMES)
 
 
 def test_without_a_default_a_bare_path_means_nobody() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.cache.body import FilePiece
 from proxy.core.errors import StoreFailed
-from proxy.front.client import ClientGone, Pace, SenderRules
+from proxy.front.sender import ClientGone, Pace, SenderRules
 from proxy.front.slow_clients import SlowClientRules, SlowClients, slow_clients
 
 MiB = 1 << 20
@@ -58,7 +58,7 @@ async def test_many_readers_each_get_their_part_whole(readers: SlowClients, file
     with ExitStack() as stack:
         pairs = [stack.enter_context(Pair()) for _ in range(20)]
         sends = [
-            asyncio.create_task(readers.send(pair.ours, FilePiece(file, 0, MiB + number), number, Pace(SenderRules())))
+            asyncio.create_task(readers.send(pair.ours, FilePiece(file, number, MiB + number), Pace(SenderRules())))
             for number, pair in enumerate(pairs)
         ]
         received = await asyncio.gather(*(pair.read(MiB) for pair in pairs))
@@ -69,14 +69,14 @@ async def test_many_readers_each_get_their_part_whole(readers: SlowClients, file
 
 async def test_one_that_takes_much_without_a_pause_is_given_back_before_the_end(file: int) -> None:
     with slow_clients(SlowClientRules(share=4096, fast=3 * 4096)) as readers, Pair() as pair:
-        position = await readers.send(pair.ours, FilePiece(file, 0, MiB), 0, Pace(SenderRules()))
+        position = await readers.send(pair.ours, FilePiece(file, 0, MiB), Pace(SenderRules()))
         assert position == 3 * 4096
         assert await pair.read(position) == CONTENT[:position]
 
 
 async def test_one_that_takes_nothing_is_given_up(readers: SlowClients, file: int) -> None:
     with Pair() as pair, pytest.raises(ClientGone, match="took nothing"):
-        await readers.send(pair.ours, FilePiece(file, 0, MiB), 0, Pace(SenderRules(stall=0.01)))
+        await readers.send(pair.ours, FilePiece(file, 0, MiB), Pace(SenderRules(stall=0.01)))
     assert len(readers) == 0
 
 
@@ -98,8 +98,8 @@ def test_one_that_takes_enough_now_and_then_stays() -> None:
 
 async def test_one_that_leaves_is_noticed_and_the_others_go_on(readers: SlowClients, file: int) -> None:
     with Pair() as leaving, Pair() as staying:
-        gone = asyncio.create_task(readers.send(leaving.ours, FilePiece(file, 0, MiB), 0, Pace(SenderRules())))
-        stays = asyncio.create_task(readers.send(staying.ours, FilePiece(file, 0, MiB), 0, Pace(SenderRules())))
+        gone = asyncio.create_task(readers.send(leaving.ours, FilePiece(file, 0, MiB), Pace(SenderRules())))
+        stays = asyncio.create_task(readers.send(staying.ours, FilePiece(file, 0, MiB), Pace(SenderRules())))
         await leaving.read(1)
         leaving.client.close()
         with pytest.raises(ClientGone):
@@ -110,7 +110,7 @@ async def test_one_that_leaves_is_noticed_and_the_others_go_on(readers: SlowClie
 
 async def test_a_cancelled_send_leaves_nothing_to_the_thread(readers: SlowClients, file: int) -> None:
     with Pair() as pair:
-        send = asyncio.create_task(readers.send(pair.ours, FilePiece(file, 0, MiB), 0, Pace(SenderRules())))
+        send = asyncio.create_task(readers.send(pair.ours, FilePiece(file, 0, MiB), Pace(SenderRules())))
         await pair.read(1)
         assert len(readers) == 1
         send.cancel()
@@ -122,4 +122,4 @@ async def test_a_cancelled_send_leaves_nothing_to_the_thread(readers: SlowClient
 async def test_a_file_that_ends_too_early_is_a_failure_of_the_store(readers: SlowClients, file: int) -> None:
     end = len(CONTENT)
     with Pair() as pair, pytest.raises(StoreFailed, match="ended before its time"):
-        await readers.send(pair.ours, FilePiece(file, end - 10, end + 10), end - 10, Pace(SenderRules()))
+        await readers.send(pair.ours, FilePiece(file, end - 10, end + 10), Pace(SenderRules()))

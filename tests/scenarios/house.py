@@ -16,6 +16,7 @@ from proxy.cache.intake import IntakeRules
 from proxy.cache.lifecycle import PushTimes, no_push_times
 from proxy.cache.sources import Source
 from proxy.composition import Collaborators, ServiceRules, compose, start_jobs
+from proxy.core.access import Gate, OpenGate
 from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits
 from proxy.core.errors import UpstreamUnknown
@@ -24,10 +25,10 @@ from proxy.core.freshness import TagRules
 from proxy.core.names import Digest, Repository
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog
-from proxy.front.client import SenderRules
+from proxy.front.connection import Front
 from proxy.front.connections import ClientConnections, ConnectionRules
-from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
+from proxy.front.sender import SenderRules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
@@ -57,6 +58,7 @@ class HouseRules:
     sender: SenderRules = SenderRules(stall=20.0)
     connections: ConnectionRules = ConnectionRules()
     upstream: ExchangeLimits = field(default_factory=ExchangeLimits)
+    gate: Gate = field(default_factory=OpenGate)
     homes: Callable[[str], Sequence[Source]] = lambda _: ()
 
 
@@ -73,7 +75,7 @@ class House:
     access_log: AccessLog
     handler: Handler
     places: ClientConnections
-    fast_path: FastPath
+    front: Front
     port: int
 
     def __init__(self, folder: Path, upstream: FaultUpstream, rules: HouseRules, clock: ManualClock) -> None:
@@ -155,14 +157,14 @@ class House:
 
     async def _live(self, begun: "asyncio.Future[None]") -> None:
         async with AsyncExitStack() as stack:
-            listener, fast_path = await self._compose(stack)
+            listener = await self._compose(stack)
             begun.set_result(None)
             await self._end.wait()
             listener.close()
-            fast_path.close_idle()
-            await fast_path.server.shutdown(0.1)
+            self.front.close_idle()
+            self.front.abort()
 
-    async def _compose(self, stack: AsyncExitStack) -> tuple[asyncio.Server, FastPath]:
+    async def _compose(self, stack: AsyncExitStack) -> asyncio.Server:
         rules = self.rules
         registry = self._registry(Jobs(await stack.enter_async_context(task_group())))
         stack.push_async_callback(registry.close)
@@ -181,14 +183,14 @@ class House:
             self._ask_push_times,
             rules.homes,
         )
-        around = Collaborators(upstreams, UpstreamNames.of({NAME}, None), self.clock)
+        around = Collaborators(upstreams, UpstreamNames.of({NAME}, None), self.clock, gate=rules.gate)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
-        self.places, self.handler, self.fast_path = service.connections, service.handler, service.fast_path
-        listener = await asyncio.get_running_loop().create_server(self.fast_path, "127.0.0.1", 0, backlog=1024)
+        self.places, self.handler, self.front = service.connections, service.handler, service.front
+        listener = await asyncio.get_running_loop().create_server(self.front, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
-        return listener, self.fast_path
+        return listener
 
     async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
         return await self.push_times(repository)

@@ -92,7 +92,7 @@ async def test_a_handler_that_is_cancelled_takes_nothing_with_it(
 
 def _handlers(before: set[asyncio.Task[object]]) -> list[asyncio.Task[object]]:
     new = asyncio.all_tasks() - before - {asyncio.current_task()}
-    return [task for task in new if task is not None and "RequestHandler.start" in repr(task.get_coro())]
+    return [task for task in new if task is not None and "Connection._respond" in repr(task.get_coro())]
 
 
 async def test_a_client_that_leaves_a_hit_gives_the_file_back(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.cache.fills import FillRules
-from proxy.front.client import SenderRules
+from proxy.front.sender import SenderRules
 from tests.cast import FaultUpstream, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under

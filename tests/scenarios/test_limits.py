@@ -155,6 +155,8 @@ async def test_an_idle_connection_is_closed_in_silence(house: House) -> None:
         await client.still_framed()
         house.clock.advance(1)
         assert await client.until_closed() == b""
-    async with await house.pull(f"{manifest_path('v1')}") as client:  # on the whole road
+    async with await house.pull(f"{manifest_path('v1')}") as client:  # by the full path
         assert (await client.reply()).status == 404
+        await house.quiet()
+        house.clock.advance(1)
         assert await client.until_closed() == b""

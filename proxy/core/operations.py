@@ -1,0 +1,63 @@
+"""What a client may ask for: the six operations of a pull (OCI distribution-spec, "Endpoints")."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from proxy.core.names import Digest, Reference, Repository
+from proxy.core.ranges import AskedRange
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Is this a registry?"""
+
+    kind: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPull:
+    kind: ClassVar[str] = "manifest"
+    repository: Repository
+    reference: Reference
+    known: str | None  # If-None-Match
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPull:
+    kind: ClassVar[str] = "blob"
+    repository: Repository
+    digest: Digest
+    range: AskedRange | None
+    known: str | None  # If-None-Match
+
+
+@dataclass(frozen=True, slots=True)
+class TagList:
+    kind: ClassVar[str] = "tags"
+    repository: Repository
+    limit: int | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersList:
+    kind: ClassVar[str] = "referrers"
+    repository: Repository
+    digest: Digest
+    query: str  # what of the client's query goes to upstream
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogList:
+    kind: ClassVar[str] = "catalog"
+    limit: int | None
+    last: str | None
+
+
+Operation = Ping | ManifestPull | BlobPull | TagList | ReferrersList | CatalogList
+"""``kind`` is the label of the metrics."""
+
+
+def repository_of(operation: Operation) -> Repository | None:
+    """None where it is about no repository."""
+    return None if isinstance(operation, Ping | CatalogList) else operation.repository

@@ -1,0 +1,288 @@
+"""One client connection, from its first byte to its last: one protocol for all requests.
+
+A header block that has come whole is understood, and answered at once where its reply is in memory; any other by the
+full path, in a task. Requests are answered in their order: while a reply is under way nothing further is read, and when
+it is out the next one may be answered from memory again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from proxy.core.errors import Overloaded, RequestMalformed
+from proxy.front import replies
+from proxy.front.connections import ClientConnections
+from proxy.front.date import DateHeader
+from proxy.front.handler import Handler
+from proxy.front.request_head import HeadParser
+from proxy.front.requests import Requests, Understood
+
+log = logging.getLogger("entrepot.front")
+
+_END = b"\r\n\r\n"
+_SWEEP_EVERY = 1.0  # seconds
+_LINGER = 1.0  # seconds that a client may still send after its last reply, so that no reset takes that from it
+
+
+FastReply = Callable[[Understood, bytes, str, float], bytes | None]
+
+
+class Front:
+    """The factory of the listener's protocols, and what they share. ``fast_reply`` is the fast path's; where it has
+    none, ``handler`` answers in a task of ``tasks``."""
+
+    def __init__(
+        self,
+        places: ClientConnections,
+        requests: Requests,
+        fast_reply: FastReply,
+        handler: Handler,
+        tasks: asyncio.TaskGroup,
+        date: DateHeader,
+        now: Callable[[], float],
+    ) -> None:
+        self.places = places
+        self.requests = requests
+        self.fast_reply = fast_reply
+        self.handler = handler
+        self.tasks = tasks
+        self.date = date
+        self.now = now
+        self.connections: set[Connection] = set()
+        self.draining = False
+
+    def __call__(self) -> "Connection":
+        return Connection(self)
+
+    def sweep(self, now: float) -> None:
+        """Closes who said nothing, or took nothing, for too long."""
+        for connection in list(self.connections):
+            connection.look(now)
+
+    def close_idle(self) -> None:
+        """No further requests: idle connections end now, busy ones behind their reply."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.rest()
+
+    def abort(self) -> None:
+        """Every connection ends now, whatever is under way."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    async def keep(self) -> None:
+        """What must be done each second, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            self.date.refresh()
+            self.sweep(self.now())
+
+
+class Connection(asyncio.Protocol):
+    __slots__ = (
+        "_address",
+        "_begun",
+        "_busy",
+        "_clogged",
+        "_front",
+        "_idle",
+        "_known",
+        "_last",
+        "_leaving",
+        "_looked",
+        "_parser",
+        "_received",
+        "_served",
+        "_since",
+        "_transport",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._known = front.requests.known
+        self._last = b""  # the block before, if it was not known as it was
+        self._address = ""
+        self._received = b""  # of requests that are not answered yet
+        self._looked = 0  # bytes of it that hold no end of a block
+        self._parser: HeadParser | None = None  # has seen what is there of a block
+        self._begun: float | None = None  # when the block began of which only a part has come
+        self._since = 0.0  # when the last reply went out
+        self._served = False
+        self._idle = False  # nothing of the following, and nothing received
+        self._busy = False  # the full path is answering
+        self._clogged = False  # the client does not take its replies
+        self._leaving = False  # the last reply is out
+
+    # ------------------------------------------------------------ called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by what it does
+        front = self._front
+        if not front.handler.fits(transport):
+            log.error("a connection is refused: it is encrypted, and nothing here writes to such a one")
+            self._leaving = True
+            transport.abort()
+            return
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if isinstance(peer, tuple) else ""
+        if not front.places.enter(self._address):
+            # 503 and not 429, which containerd would retry on us instead of going to its next host.
+            self._leaving = True
+            transport.write(replies.last_word(Overloaded("too many connections"), front.date.line))
+            transport.close()
+            return
+        self._since = front.now()
+        self._idle = True
+        front.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._idle:
+            understood = self._known(data) or self._recall(data)
+            if understood is not None:
+                self._answer(understood, data)
+                return
+        if not self._leaving:
+            self._received += data
+            self._advance()
+
+    def pause_writing(self) -> None:
+        self._clogged, self._idle = True, False
+
+    def resume_writing(self) -> None:
+        self._clogged = False
+        self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leaving, self._idle, self._received = True, False, b""
+        if self in self._front.connections:
+            self._front.connections.remove(self)
+            self._front.places.leave(self._address)
+
+    # ------------------------------------------------------------ answering
+
+    def _recall(self, data: bytes) -> Understood | None:
+        requests = self._front.requests
+        understood = requests.recall(data)
+        if understood is not None and data == self._last:
+            requests.keep(data, understood)
+        self._last = data
+        return understood
+
+    def _advance(self) -> None:
+        """Answers what has come whole, until an answer takes time."""
+        taken = 0
+        while taken < len(self._received) and not (self._busy or self._clogged or self._leaving):
+            try:
+                if self._begun is None:
+                    taken = _past_empty_lines(self._received, taken)
+                end = self._received.find(_END, taken + self._looked) + len(_END)
+                if end < len(_END):
+                    self._look_at_part(taken)
+                    break
+                block = self._received[taken:end]
+                understood = self._front.requests.read(block, self._parser)
+            except RequestMalformed as fault:
+                self._refuse(fault)
+                return
+            taken, self._looked, self._begun, self._parser = end, 0, None, None
+            self._answer(understood, block)
+        self._received = self._received[taken:]
+        waiting, transport = self._busy or self._clogged, self._transport
+        self._idle = not (self._received or waiting or self._leaving)
+        if waiting and self._received and transport.is_reading():
+            transport.pause_reading()
+        elif not waiting and not transport.is_reading() and not transport.is_closing():
+            transport.resume_reading()
+
+    def _look_at_part(self, start: int) -> None:
+        """A block of which only a part has come. Raises RequestMalformed as soon as that can be no beginning of one."""
+        part = self._received[start:]
+        if not part:
+            return
+        if self._begun is None:
+            self._begun = self._front.now()
+            self._parser = HeadParser(self._front.requests.limits)
+        assert self._parser is not None
+        self._looked = max(0, len(part) - len(_END) + 1)
+        self._parser.feed(part)
+
+    def _answer(self, understood: Understood, block: bytes) -> None:
+        front = self._front
+        now = front.now()
+        reply = front.fast_reply(understood, block, self._address, now)
+        if reply is not None:
+            self._transport.write(reply)
+            self._since, self._served = now, True
+        else:
+            self._busy, self._idle = True, False
+            front.tasks.create_task(self._respond(understood, block))
+
+    async def _respond(self, understood: Understood, block: bytes) -> None:
+        front = self._front
+        try:
+            stays = await front.handler(self._transport, self._address, understood, block)
+        except BaseException:
+            self._transport.abort()
+            raise
+        self._busy, self._since, self._served = False, front.now(), True
+        if self._transport.is_closing():
+            return
+        if stays and not front.draining:
+            self._advance()
+        else:
+            self._leave()
+
+    # ------------------------------------------------------------ ending
+
+    def _refuse(self, fault: RequestMalformed) -> None:
+        """What is no request gets OCI JSON and the end of the connection; nothing of it is repeated."""
+        self._front.places.malformed_from(self._address, self._front.now())
+        self._transport.write(replies.last_word(fault, self._front.date.line))
+        self._leave()
+
+    def _leave(self) -> None:
+        """Ends the connection behind its last reply. A socket closed with something unread in it would be reset, and
+        the reply with it: so what still comes is read and thrown away for a while."""
+        self._leaving, self._idle, self._received, self._since = True, False, b"", self._front.now()
+        transport = self._transport
+        if not transport.can_write_eof():
+            transport.close()
+            return
+        transport.write_eof()
+        if not transport.is_reading():
+            transport.resume_reading()
+
+    def look(self, now: float) -> None:
+        """Ends it where its time is up."""
+        rules = self._front.places.rules
+        if self._busy:
+            return
+        patience = rules.idle_timeout if self._served else rules.header_timeout
+        if self._leaving:
+            patience = rules.idle_timeout if self._clogged else _LINGER
+        over = self._since + patience < now
+        if self._begun is not None:
+            over = over or self._begun + rules.header_timeout < now
+        if over and (self._clogged or self._transport.is_closing()):
+            self._transport.abort()
+        elif over:
+            self._transport.close()
+
+    def rest(self) -> None:
+        """Ends it unless a reply is under way."""
+        if not self._busy:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Ends it as it is."""
+        self._transport.abort()
+
+
+def _past_empty_lines(received: bytes, start: int) -> int:
+    """Where the next request begins (RFC 9112 2.2)."""
+    while received.startswith(b"\r\n", start):
+        start += 2
+    return start
