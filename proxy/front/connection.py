@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
         "_received",
         "_served",
         "_since",
+        "_task",
         "_transport",
     )
 
@@ -113,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._served = False
         self._idle = False  # nothing of the following, and nothing received
         self._busy = False  # the full path is answering
+        self._task: asyncio.Task[None] | None = None  # in which it does
         self._clogged = False  # the client does not take its replies
         self._leaving = False  # the last reply is out
 
@@ -157,6 +159,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leaving, self._idle, self._received = True, False, b""
+        if self._busy and self._task is not None:
+            self._task.cancel()  # whatever it waits for: nobody takes the reply
         if self in self._front.connections:
             self._front.connections.remove(self)
             self._front.places.leave(self._address)
@@ -218,13 +222,14 @@ class Connection(asyncio.Protocol):
             self._since, self._served = now, True
         else:
             self._busy, self._idle = True, False
-            front.tasks.create_task(self._respond(understood, block))
+            self._task = front.tasks.create_task(self._respond(understood, block))
 
     async def _respond(self, understood: Understood, block: bytes) -> None:
         front = self._front
         try:
             stays = await front.handler(self._transport, self._address, understood, block)
         except BaseException:
+            self._busy = False
             self._transport.abort()
             raise
         self._busy, self._since, self._served = False, front.now(), True

@@ -57,8 +57,8 @@ class Handler:
             sent = 0
             try:
                 sent = await self._send(transport, understood, reply, keep_alive)
-            except Exception as broken:
-                keep_alive, fault = False, str(broken)
+            except (Exception, asyncio.CancelledError) as broken:  # cancelled where the client left
+                keep_alive, fault = False, str(broken) or "the client closed the connection"
                 self._broken_off(transport, broken)
             finally:
                 if isinstance(reply.content, Stream):
@@ -130,8 +130,8 @@ class Handler:
             return len(reply.content)
         return await self._sender.send_stream(transport, block, reply.content, chunked)
 
-    def _broken_off(self, transport: asyncio.Transport, broken: Exception) -> None:
+    def _broken_off(self, transport: asyncio.Transport, broken: BaseException) -> None:
         self._access_log.cut += 1
         transport.abort()
-        if not isinstance(broken, ClientGone | Fault):
+        if not isinstance(broken, ClientGone | Fault | asyncio.CancelledError):
             log.error("a reply broke off", exc_info=broken)
