@@ -69,9 +69,7 @@ def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
             return opened[0], Recovery.FROM_COPY
         _move_aside(folder)
     if not is_first:
-        log.error(
-            "the catalog cannot be read and has no copy: a new one begins, and what the store holds is looked for"
-        )
+        log.error("the catalog cannot be read and has no copy: a new one begins, and what is stored is looked for")
     connection = _connect(folder / NAME, "rwc")
     try:
         _tune(connection)
