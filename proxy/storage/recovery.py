@@ -62,13 +62,14 @@ def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
     version, which is left as it is; OSError or sqlite3.Error."""
     if opened := _opened(folder):
         return opened
-    _move_aside(folder)
+    is_first = not _move_aside(folder)
     if _restored(folder):
         if opened := _opened(folder):
             log.error("the catalog was lost or damaged: it is back from its copy, and what is newer is looked for")
             return opened[0], Recovery.FROM_COPY
         _move_aside(folder)
-    log.warning("there is no catalog that can be read: a new one begins, and what the store holds is looked for")
+    if not is_first:
+        log.error("the catalog cannot be read and has no copy: a new one begins, and what is stored is looked for")
     connection = _connect(folder / NAME, "rwc")
     try:
         _tune(connection)
@@ -232,18 +233,22 @@ def _restored(folder: Path) -> bool:
     return True
 
 
-def _move_aside(folder: Path) -> None:
-    """The log goes with its database: beside another one SQLite would replay it into that."""
+def _move_aside(folder: Path) -> bool:
+    """False where nothing was there. The log goes with its database: beside another one SQLite would replay it into
+    that."""
+    moved = False
     names = (re.fullmatch(rf"{NAME}\.corrupt-(\d+)(?:-wal|-shm)?", path.name) for path in folder.iterdir())
     kept = sorted({int(found[1]) for found in names if found})
     number = kept[-1] + 1 if kept else 1
     for ending in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             (folder / f"{NAME}{ending}").rename(folder / f"{NAME}.corrupt-{number}{ending}")
+            moved = True
     for old in kept[: max(0, len(kept) + 1 - CORRUPT_KEPT)]:
         for ending in ("", "-wal", "-shm"):
             _unlink(folder / f"{NAME}.corrupt-{old}{ending}")
     sync_folder(folder)
+    return moved
 
 
 def _unlink(path: Path) -> None:
