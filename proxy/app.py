@@ -11,10 +11,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
-from proxy.admin_api import AdminApi
+from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
+from proxy.admin.families import families_of
+from proxy.admin.gate import OpenGate
+from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
+from proxy.admin.listener import AdminApi, admin_app
+from proxy.admin.metrics import Metrics
+from proxy.admin.operations import Operations
+from proxy.admin.reload import Reload, Running, lifecycle_rules
+from proxy.admin.status import status_of
+from proxy.admin.telemetry import Telemetry
 from proxy.cache.engine import CacheRules, Upstreams, start_cache
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
@@ -33,17 +43,15 @@ from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
 from proxy.front.sender import PlainSender
 from proxy.front.slow_clients import slow_clients
-from proxy.ops.admin import Readiness, admin_app
-from proxy.ops.lag import LoopLag
-from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
-from proxy.ops.metrics import Metrics
+from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
-from proxy.reload import Reload, lifecycle_rules
+from proxy.signals import hangups_held, on_hangup
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
 from proxy.tasks.group import task_group
-from proxy.telemetry import Telemetry
+from proxy.tasks.jobs import Jobs
+from proxy.tasks.lag import LoopLag
 
 log = logging.getLogger("entrepot")
 
@@ -81,7 +89,7 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask, number)
-    with _logs(settings) as logs:
+    with hangups_held(), _logs(settings) as logs:
         for name in loaded.ignored_variables:
             log.warning("the environment variable %s matches no setting", name)
         _raise_descriptor_limit(settings.limits.connections)
@@ -97,10 +105,12 @@ async def _run(
     folder = stack.enter_context(cache_folder(settings.cache.path))
     store = DiskStore(folder)
     stack.callback(store.close)
+    held = any(folder.glob("blobs/*/*/*"))
     catalog = SqliteCatalog(folder)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(settings.limits.fills, settings.transfers.per_blob))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
+    files = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="files"))
     slow = stack.enter_context(slow_clients())
     registries = Registries(settings)
     stack.push_async_callback(registries.close)
@@ -117,31 +127,42 @@ async def _run(
         cache, names, PlainSender(senders, slow, SenderRules(settings.limits.write_stall)), access_log, now
     )
     server = Server(handler, places)
-    lag = LoopLag()
-    observed = Telemetry(cache, access_log, places, registries, logs, lag)
-    health = Readiness()
-    status = lambda: observed.status(handler, time.monotonic() - started)  # noqa: E731
-    admin = admin_app(health, Metrics(observed.families()), status, AdminApi(cache.maintenance).operations())
-    _reload_on_hangup(Reload(loaded.source, cache.maintenance), tasks, stack)
+    lag, jobs = LoopLag(), Jobs(tasks)
+    how = catalog.recovered.value if held else "new"
+    reload = Reload(Running(loaded.source, settings), cache.maintenance, files, now)
+    credentials = OwnCredentials(settings, os.environ, files)
+    telemetry = Telemetry(cache, access_log, places, registries, logs, lag, jobs, reload, how,
+                          lambda: time.monotonic() - started, lambda: handler.active)  # fmt: skip
+    health = Health([catalog_troubles(how), job_troubles(jobs.states), credentials.troubles])
+    admin = _admin(telemetry, health)
+    stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     fast_path = FastPath(cache, names, access_log, server, now)
     listening = await _listen(settings, fast_path, admin, stack)
     tasks.create_task(cache.keep_house(now))
     tasks.create_task(fast_path.sweep_silent())
-    tasks.create_task(lag.run())
+    jobs.keep("loop lag", lag.run)
+    jobs.every("credentials", CHECKED_EVERY, credentials.check)
     # What was built lives as long as the process: the collector need not walk through it time and again.
     gc.collect()
     gc.freeze()
-    health.ready = True
+    health.stage = Stage.READY
     announce(listening[1])
     await stop.politely.wait()
-    health.ready = False
+    health.stage = Stage.STOPPING
     await _drain(settings, stop, listening[0], fast_path, handler)
 
 
-def _reload_on_hangup(reload: Reload, tasks: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
-    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+def _admin(telemetry: Telemetry, health: Health) -> web.Application:
+    """The admin listener's routes."""
+    return admin_app(
+        AdminApi(
+            OpenGate(),
+            health,
+            Metrics(families_of(telemetry, health)),
+            partial(status_of, telemetry, health),
+            Operations(telemetry.cache.maintenance, telemetry.reload).offers(),
+        )
+    )
 
 
 async def _listen(

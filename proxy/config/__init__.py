@@ -14,7 +14,8 @@ from proxy.config.auth import (
 )
 from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.lifecycle import LifecycleSettings
-from proxy.config.load import Loaded, load
+from proxy.config.load import Loaded, admin_address, load, load_without_secrets
+from proxy.config.overrides import ADMIN_VARIABLE
 from proxy.config.places import Address, canonical_name
 from proxy.config.quantities import FreeSpace, format_duration, format_size, parse_duration, parse_size
 from proxy.config.schema import effective, json_schema
@@ -31,6 +32,7 @@ from proxy.config.settings import (
 from proxy.config.upstreams import UpstreamSettings
 
 __all__ = [
+    "ADMIN_VARIABLE",
     "Address",
     "AnonymousAuth",
     "Auth",
@@ -53,12 +55,14 @@ __all__ = [
     "TagSettings",
     "TransferSettings",
     "UpstreamSettings",
+    "admin_address",
     "canonical_name",
     "effective",
     "format_duration",
     "format_size",
     "json_schema",
     "load",
+    "load_without_secrets",
     "parse_duration",
     "parse_size",
     "read_credentials",

@@ -13,6 +13,7 @@ from proxy.config.settings import Settings
 
 PREFIX = "ENTREPOT_"
 CONFIG_VARIABLE = "ENTREPOT_CONFIG"
+ADMIN_VARIABLE = "ENTREPOT_ADMIN_URL"  # where commands find the running proxy
 
 
 class _Leaf(NamedTuple):
@@ -47,7 +48,7 @@ def override(tree: dict[str, Any], origins: dict[KeyPath, int | str], environ: M
 
 def ignored_variables(environ: Mapping[str, str], secrets: frozenset[str]) -> tuple[str, ...]:
     """Variables that look like settings and are none; ``secrets`` are the names that the settings refer to."""
-    known = variables().keys() | secrets | {CONFIG_VARIABLE}
+    known = variables().keys() | secrets | {CONFIG_VARIABLE, ADMIN_VARIABLE}
     return tuple(sorted(name for name in environ if name.startswith(PREFIX) and name not in known))
 
 

@@ -95,5 +95,6 @@ def _value(line: str, position: int) -> tuple[str | None, int]:
 
 
 def pull_scope(name: str) -> str:
-    """The scope of a pull, for a challenge that names none (distribution token specification, "Requesting a token")."""
-    return f"repository:{name}:pull"
+    """The scope of a pull, for a challenge that names none (distribution token specification, "Requesting a token");
+    empty for no repository, which asks for a token that says only who we are."""
+    return f"repository:{name}:pull" if name else ""

@@ -26,6 +26,16 @@ class ReferrersPage(NamedTuple):
     next_query: str | None  # the query of upstream's Link rel="next", with no host; None at the end
 
 
+class Pong(NamedTuple):
+    """What a registry says at ``/v2/``: to nobody first, and then to us."""
+
+    status: int  # to nobody
+    scheme: str  # that its challenge asks for, in lower case; empty where there is none
+    date: str  # its Date header; empty where there is none
+    signed_in: bool  # it took what we are authorized with, an anonymous token too
+    why: str = ""  # where it did not, or there was nothing to be had to sign in with
+
+
 class Transfer(Protocol):
     """The body of one blob request, positioned at ``offset``. Its blocking calls belong to one mover thread;
     ``interrupt`` may come from any."""

@@ -50,3 +50,4 @@ class Kind(Enum):
     TAGS = "tags"
     REFERRERS = "referrers"
     TOKEN = "token"
+    PING = "ping"

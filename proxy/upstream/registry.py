@@ -8,14 +8,16 @@ from proxy.core.errors import (
     NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
+    UpstreamFault,
 )
 from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
-from proxy.upstream.authorization import Authorizer
-from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage, Transfer
+from proxy.upstream.authorization import Authorizer, Refusal
+from proxy.upstream.challenge import parse_challenges
+from proxy.upstream.contract import FetchedManifest, Pong, ReferrersPage, TagsPage, Transfer
 from proxy.upstream.exchange import Ask, Exchange, Follow
 from proxy.upstream.links import last_of, next_query
-from proxy.upstream.message import Answer, Kind
+from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.stats import Stats
 from proxy.upstream.streaming import StreamingAnswer
@@ -128,6 +130,36 @@ class HttpRegistry:
             raise ReferrersUnsupported(f"{self.name} has no referrers API")
         filtered = "artifacttype" in (answer.header("OCI-Filters-Applied") or "").lower()
         return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
+
+    async def ping(self) -> Pong:
+        """``/v2/`` without authorization and with it: that the way works, and that we are let in. Raises
+        UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
+        first = await self._pinged(None)
+        challenges = parse_challenges(first.headers("WWW-Authenticate"))
+        scheme = challenges[0].scheme if challenges else ""
+        date = first.header("Date") or ""
+        if first.status != 401:
+            return Pong(first.status, scheme, date, signed_in=False)
+        try:
+            used = await self._authorizer.authorization("")
+            if used is None and await self._authorizer.renew("", Refusal(401, challenges, None), None):
+                used = await self._authorizer.authorization("")
+        except UpstreamFault as fault:
+            return Pong(first.status, scheme, date, signed_in=False, why=str(fault))
+        if used is None:
+            return Pong(first.status, scheme, date, signed_in=False)
+        second = await self._pinged(used)
+        why = "" if second.status < 400 else f"it answers {second.status} with fresh authorization"
+        return Pong(first.status, scheme, date, signed_in=second.status < 400, why=why)
+
+    async def _pinged(self, authorization: str | None) -> Answer:
+        home = self._network.home
+        headers = {"Authorization": authorization} if authorization is not None else {}
+        target = home._replace(path=f"{home.path}/v2/")
+        request = Request("GET", target, headers, HostClass.HOME, self._limits.token_total)
+        answer = await self._network.small(Kind.PING, request)
+        await self._exchange.finish(answer)
+        return answer
 
     async def close(self) -> None:
         await self._authorizer.close()
