@@ -25,6 +25,7 @@ class Site:
         self.folder = folder / "cache"
         self.output = folder / "output"
         self.port = self.admin = 0
+        self._before = 0  # characters of output when it was launched
         self._config = folder / "entrepot.yaml"
         self._process: asyncio.subprocess.Process | None = None
         given = {
@@ -38,8 +39,12 @@ class Site:
 
     async def start(self) -> None:
         """Until it says where it listens. Fails where it ends first."""
-        said = len(self._said())
         await self.launch()
+        await self.announced()
+
+    async def announced(self) -> None:
+        """Until the process that was launched last says where it listens."""
+        said = self._before
         async with asyncio.timeout(_PATIENCE):
             while not (found := _ANNOUNCED.search(self._said(), said)):
                 assert self._process is not None
@@ -48,6 +53,7 @@ class Site:
         self.port, self.admin = int(found[1]), int(found[2])
 
     async def launch(self) -> None:
+        self._before = len(self._said())
         argv = [sys.executable, "-m", "proxy", "serve", "--config", str(self._config)]
         with self.output.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
