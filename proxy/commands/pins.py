@@ -58,8 +58,7 @@ def unpin(pattern: str, config: ConfigFile = None, admin: AdminUrl = None, as_js
 def _ask(proxy: AdminClient, request: PinsRequest) -> PinsResult:
     with answered():
         [result] = proxy.operate(PINS, request)
-        return result
-    raise AssertionError
+    return result
 
 
 def _print_json(result: PinsResult) -> None:
