@@ -1,4 +1,4 @@
-"""The composition: built bottom-up on an exit stack, run under one owner of tasks, stopped top-down."""
+"""The running process: what it is made of by its configuration, how it listens, and how it stops."""
 
 import asyncio
 import gc
@@ -7,41 +7,45 @@ import os
 import resource
 import signal
 import time
+from collections import ChainMap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
-from proxy.admin_api import AdminApi
-from proxy.cache.engine import CacheRules, Upstreams
-from proxy.cache.fills import FillRules
-from proxy.cache.intake import IntakeRules
+from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
+from proxy.admin.families import families_of
+from proxy.admin.gate import NoForeignPages
+from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
+from proxy.admin.listener import AdminApi, admin_app
+from proxy.admin.metrics import Metrics
+from proxy.admin.operations import Operations
+from proxy.admin.reload import Reload, Running
+from proxy.admin.status import status_of
+from proxy.admin.telemetry import Telemetry
+from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock
-from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
+from proxy.composition import Collaborators, Service, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority
-from proxy.core.budget import ByteLimits
-from proxy.core.freshness import TagRules
-from proxy.core.transfer_plan import TransferRules
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import Line
-from proxy.front.connection import Front
-from proxy.front.connections import ConnectionRules
-from proxy.front.sender import SenderRules
-from proxy.ops.admin import Readiness, admin_app
-from proxy.ops.lag import LoopLag
-from proxy.ops.logs import LogHandler, LogWriter, as_json, as_text
-from proxy.ops.metrics import Metrics
+from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
-from proxy.reload import Reload, lifecycle_rules
+from proxy.rules import service_rules
+from proxy.signals import hangups_held, on_hangup
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
-from proxy.telemetry import Telemetry
+from proxy.tasks.lag import LoopLag
 
 log = logging.getLogger("entrepot")
 
 _BACKLOG = 1024
+
+MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,70 +65,107 @@ class Stop:
         self.hurried = False  # a person at the terminal: no load balancer has to notice first
 
     def ask(self, number: int) -> None:
+        """As a signal of that number does."""
         self.hurried = self.hurried or number == signal.SIGINT
         if self.politely.is_set():
             self.at_once.set()
         self.politely.set()
 
 
-async def serve(loaded: Loaded, announce: Callable[[Listening], None]) -> None:
+async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs: MakeJobs = Jobs) -> None:
     """Runs until SIGTERM or SIGINT. Raises FolderRefused, OSError when an address cannot be bound, StoreFailed."""
     settings = loaded.settings
     stop = Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask, number)
-    with _logs(settings) as logs:
+    with hangups_held(), _logs(settings) as logs:
         for warning in loaded.warnings:
-            log.warning("configuration: %s", warning)
+            log.warning("%s", warning)
         _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
-            await _run(loaded, logs, stop, announce, stack)
+            service, listener, health, listening = await _start(loaded, logs, make_jobs, stack)
+            health.stage = Stage.READY
+            announce(listening)
+            await stop.politely.wait()
+            health.stage = Stage.STOPPING
+            await _drain(settings, stop, listener, service)
 
 
-async def _run(
-    loaded: Loaded, logs: LogWriter, stop: Stop, announce: Callable[[Listening], None], stack: AsyncExitStack
-) -> None:
+async def _start(
+    loaded: Loaded, logs: LogWriter, make_jobs: MakeJobs, stack: AsyncExitStack
+) -> tuple[Service, asyncio.Server, Health, Listening]:
     settings = loaded.settings
-    now, started = steady_clock(), time.monotonic()
+    now, began = steady_clock(), time.monotonic()
+    files = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="files"))
     # A group of its own: what the registries do ends after those who ask them.
-    registries = Registries(settings, Jobs(await stack.enter_async_context(task_group())))
+    registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())))
     stack.push_async_callback(registries.close)
+    service = await _compose(settings, registries, logs, now, stack, make_jobs)
+    jobs, lag = service.jobs, LoopLag()
+    credentials = OwnCredentials(settings, os.environ)
+    reload = Reload(Running(loaded.source, settings), service.cache.maintenance, files, now)
+    states = ChainMap(jobs.states, registries.jobs.states)
+    recovered = lambda: service.catalog.recovered.value  # noqa: E731
+    telemetry = Telemetry(
+        service.cache,
+        service.access_log,
+        service.connections,
+        registries,
+        logs,
+        lag,
+        states,
+        reload,
+        recovered,
+        lambda: time.monotonic() - began,
+        lambda: service.handler.active,
+    )
+    storage = lambda: service.storage.trouble  # noqa: E731
+    catalog = catalog_troubles(recovered, lambda: service.cache.compared)
+    health = Health([catalog, job_troubles(states), credentials.troubles, storage])
+    stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
+    listener, listening = await _listen(settings, service, _admin(telemetry, health), stack)
+    start_jobs(service)
+    jobs.keep("loop lag", lag.run)
+    jobs.every("credentials", CHECKED_EVERY, credentials.check)
+    # What was built lives as long as the process: the collector need not walk through it time and again.
+    gc.collect()
+    gc.freeze()
+    return service, listener, health, listening
+
+
+async def _compose(
+    settings: Settings,
+    registries: Registries,
+    logs: LogWriter,
+    now: Callable[[], float],
+    stack: AsyncExitStack,
+    make_jobs: MakeJobs,
+) -> Service:
     upstreams = Upstreams(
         registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    write_line = _access_log(logs) if log.isEnabledFor(logging.INFO) else None
-    around = Collaborators(upstreams, names, now, write_line)
-    service = await compose(stack, settings.cache.path, service_rules(settings), around)
-    lag = LoopLag()
-    telemetry = Telemetry(service.cache, service.access_log, service.connections, registries, logs, lag)
-    readiness = Readiness()
-    status = lambda: telemetry.status(service.handler, time.monotonic() - started)  # noqa: E731
-    operations = AdminApi(service.cache.maintenance).operations()
-    admin = admin_app(readiness, Metrics(telemetry.families()), status, operations)
-    _reload_on_hangup(Reload(loaded.source, service.cache.maintenance), service.jobs, stack)
-    listening = await _listen(settings, service.front, admin, stack)
-    start_jobs(service)
-    service.jobs.keep("loop lag", lag.run)
-    # What was built lives as long as the process: the collector need not walk through it time and again.
-    gc.collect()
-    gc.freeze()
-    readiness.ready = True
-    announce(listening[1])
-    await stop.politely.wait()
-    readiness.ready = False
-    await _drain(settings, stop, listening[0], service)
+    write_line = _access_log(logs) if settings.log.access != "none" else None
+    around = Collaborators(upstreams, names, now, write_line, jobs=make_jobs)
+    return await compose(stack, settings.cache.path, service_rules(settings), around)
 
 
-def _reload_on_hangup(reload: Reload, jobs: Jobs, stack: AsyncExitStack) -> None:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, lambda: jobs.once("reload", reload))
-    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+def _admin(telemetry: Telemetry, health: Health) -> web.Application:
+    """The admin listener's routes."""
+    return admin_app(
+        AdminApi(
+            NoForeignPages(),
+            health,
+            Metrics(families_of(telemetry, health)),
+            partial(status_of, telemetry, health),
+            Operations(telemetry.cache.maintenance, telemetry.reload).offers(),
+        )
+    )
 
 
 async def _listen(
-    settings: Settings, front: Front, admin: web.Application, stack: AsyncExitStack
+    settings: Settings, service: Service, admin: web.Application, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, Listening]:
     runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
     await runner.setup()
@@ -132,7 +173,7 @@ async def _listen(
     site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
     await site.start()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(front, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    listener = await loop.create_server(service.front, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
     return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
 
 
@@ -164,24 +205,6 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def service_rules(settings: Settings) -> ServiceRules:
-    """The rules of the rooms, as the configuration has them. Raises FileRefused, PolicyInvalid. Reads files: blocks."""
-    tags, limits = settings.tags, settings.limits
-    transfers = TransferRules(settings.transfers.per_blob)
-    cache = CacheRules(
-        ByteLimits(settings.cache.max_size),
-        settings.cache.min_free,
-        TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
-        FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=IntakeRules(transfers=transfers)),
-        lifecycle_rules(settings),
-        settings.pins,
-    )
-    connections = ConnectionRules(
-        limits.connections, limits.connections_per_address, limits.header_timeout, limits.idle_timeout
-    )
-    return ServiceRules(cache, SenderRules(limits.write_stall), connections)
-
-
 def _logs(settings: Settings) -> LogWriter:
     writer = LogWriter(2, as_json if settings.log.format == "json" else as_text)
     root = logging.getLogger()
@@ -192,8 +215,7 @@ def _logs(settings: Settings) -> LogWriter:
 
 def _access_log(logs: LogWriter) -> Callable[[Line], None]:
     def write(line: Line) -> None:
-        fields = {"message": "request", **line._asdict()}
-        logs.write((fields.pop("at"), "info", fields))
+        logs.write((line.at, "info", line.fields))
 
     return write
 

@@ -45,7 +45,7 @@ class Registries:
 
     def __init__(self, settings: Settings, jobs: Jobs, timing: Timing | None = None) -> None:
         self._settings = settings
-        self._jobs = jobs
+        self.jobs = jobs
         self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._trusts = Trusts()
@@ -153,7 +153,7 @@ class Registries:
             raise UpstreamUnknown(name)
         settings = self._registry_settings(name, upstream)
         try:
-            network = Network(settings, self._jobs, self._timing, self._trusts.of(settings))
+            network = Network(settings, self.jobs, self._timing, self._trusts.of(settings))
         except OSError as cause:  # ssl.SSLError is one
             raise UpstreamUnreachable(name, f"its ca_file cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:

@@ -1,5 +1,6 @@
 """The cache as its front sees it: one object that answers pulls and lists."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -39,6 +40,7 @@ log = logging.getLogger("entrepot.cache")
 
 _FLUSH_EVERY = 10.0  # seconds: what a crash may forget of last use
 _BACKUP_EVERY = 300.0
+_COMPARED_EVERY = 30.0  # looks at whether the catalog was brought back
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,25 @@ class Cache:
         self.listings = listings
         self.touches = touches
         self.maintenance = maintenance
+        self.compared = ""  # how the catalog had come up when store and catalog were last made to agree
 
     def start_jobs(self, jobs: Jobs) -> None:
-        """The comparison of store and catalog once, and what goes on for ever."""
-        jobs.once("comparison", self.compare)
+        """What goes on behind pulls, for ever."""
+        jobs.keep("comparison", self._keep_compared)
         jobs.keep("touches", self.touches.run)
         jobs.keep("lifecycle", self.maintenance.lifecycle.run)
         jobs.keep("scrub", self.maintenance.scrub.run)
         jobs.every("last use", _FLUSH_EVERY, self.holdings.flush)
         jobs.every("catalog copy", _BACKUP_EVERY, self.holdings.catalog.backup)
+
+    async def _keep_compared(self) -> None:
+        """After the start, and whenever the catalog had to be brought back since."""
+        while True:
+            recovered = self.holdings.catalog.recovered.value
+            if recovered != self.compared:
+                await self.compare()
+                self.compared = recovered
+            await asyncio.sleep(_COMPARED_EVERY)
 
     async def compare(self) -> None:
         """Store and catalog are made to agree, and usage is brought below its limits. Raises StoreFailed."""

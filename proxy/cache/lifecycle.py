@@ -79,7 +79,6 @@ class Lifecycle:
         self.rules = rules
         self.last = LastRun()
         self.runs: Counter[str] = Counter(completed=0, failed=0)
-        self.reloads: Counter[str] = Counter(taken=0, refused=0)
         self.actions: Counter[str] = Counter({action.value: 0 for action in Action})
         self._holdings = holdings
         self._retention = retention

@@ -1,6 +1,6 @@
 """What is never let go: by the configuration, and by ``entrepot pin``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from proxy.core.graph import Node, Place
@@ -57,6 +57,15 @@ class Pins:
     def keep_tag(self, repository: Repository, tag: Tag, digest: Digest) -> bool:
         """Whether the tag goes on to be served here when upstream has deleted it."""
         return any(pattern.covers(str(repository), (tag,), digest) for pattern in self._patterns)
+
+    def covering(self, repository: str, tags: Collection[str], digest: str) -> str | None:
+        """The pattern of the first pin that holds on to this content, None where none does."""
+        found = (each for each in self._patterns if each.covers(repository, tags, digest) or each.digest == digest)
+        return next(map(str, found), None)
+
+    def none(self) -> "Pins":
+        """Pins that hold nothing: for an operator who means pinned content too."""
+        return Pins(self._notes, ())
 
     def names_part(self, digest: Digest) -> bool:
         """A digest that is pinned by itself stays, so no image may go that it is the last to need it."""

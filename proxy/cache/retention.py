@@ -6,6 +6,7 @@ Never lets go what is pinned, what is being read, and what is arriving.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
@@ -48,6 +49,12 @@ class Retention:
         self._arriving = arriving
         self._sleep = sleep
         self._steps: Flights[object, Removal] = Flights(group)
+
+    def unpinned(self) -> "Retention":
+        """The same, but pins hold nothing back."""
+        other = copy(self)
+        other.pins = self.pins.none()
+        return other
 
     async def weigh(self, memberships: Sequence[Membership], removed: Removed) -> tuple[Removal, list[Membership]]:
         """What ``expire`` would do, after what has left in ``removed``, which grows by it. Changes nothing."""

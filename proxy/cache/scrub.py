@@ -38,6 +38,13 @@ class ScrubStats:
     bad: int = 0
 
 
+@dataclass(slots=True)
+class ReadCount:
+    """How far one verification is, within a large content too."""
+
+    bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     content: Content
@@ -84,14 +91,17 @@ class Scrub:
             await self._write(_Mark(mark.began_at, f"{portion}g"))
         await self._write(_Mark(mark.began_at, "~"))
 
-    async def verify(self, rate: float, first: str = "", last: str = "~") -> AsyncGenerator[Checked, None]:
-        """Reads what is held from ``first`` up to before ``last`` at so many bytes per second. Bad content is put into
-        quarantine, so that the next pull fetches it anew. Raises StoreFailed."""
+    async def verify(
+        self, rate: float, first: str = "", last: str = "~", read: ReadCount | None = None
+    ) -> AsyncGenerator[Checked, None]:
+        """Reads what is held from ``first`` up to before ``last`` at so many bytes per second, counted in ``read``
+        meanwhile. Bad content is put into quarantine, so that the next pull fetches it anew. Raises StoreFailed."""
+        count = read or ReadCount()
         for portion in _PORTIONS:
             if not first <= f"{portion}g" or not portion < last:
                 continue
             for content in await self._holdings.catalog.contents.between(max(portion, first), min(f"{portion}g", last)):
-                good = await self._check(content, rate)
+                good = await self._check(content, rate, count)
                 if good is None:
                     continue
                 self.stats.contents += 1
@@ -99,7 +109,7 @@ class Scrub:
                 self.stats.bad += not good
                 yield Checked(content, good)
 
-    async def _check(self, content: Content, rate: float) -> bool | None:
+    async def _check(self, content: Content, rate: float, read: ReadCount) -> bool | None:
         """None for what has left meanwhile."""
         if await self._holdings.catalog.contents.get(content.digest) is None:
             return None
@@ -107,14 +117,14 @@ class Scrub:
         if body is None:
             return False
         try:
-            good = await self._agrees(body, content, rate)
+            good = await self._agrees(body, content, rate, read)
         finally:
             body.close()
         if not good:
             await self._holdings.discard(content)
         return good
 
-    async def _agrees(self, body: HeldBody, content: Content, rate: float) -> bool:
+    async def _agrees(self, body: HeldBody, content: Content, rate: float, read: ReadCount) -> bool:
         hasher = Hasher(content.digest)
         clock = asyncio.get_running_loop().time
         due = clock()
@@ -127,6 +137,7 @@ class Scrub:
                 return False
             if hasher.count == before:
                 return False
+            read.bytes += hasher.count - before
             due += (hasher.count - before) / rate
             await asyncio.sleep(max(0.0, due - clock()))
         return hasher.agrees()

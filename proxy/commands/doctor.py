@@ -1,79 +1,81 @@
 """``entrepot doctor``: what a pull needs, step by step, with the fix where a step fails."""
 
 import asyncio
+import json
+import logging
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from proxy.config import EcrAuth, EcrPublicAuth, Settings
-from proxy.core.errors import UpstreamUnknown
-from proxy.core.upstreams import UpstreamNames
-from proxy.ops.doctor import Examinee, examine
-from proxy.ops.doctor_host import Host
-from proxy.ops.doctor_steps import Step
-from proxy.registries import Registries
-from proxy.tasks.group import task_group
-from proxy.tasks.jobs import Jobs
+from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, running_proxy, stop
+from proxy.config import ConfigInvalid, Settings, load_without_secrets
+from proxy.doctor.steps import Step, Verdict, healthy
 
-_COLOURS = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
+_COLOURS = {Verdict.OK: "green", Verdict.FAILED: "bold red", Verdict.SKIPPED: "yellow"}
 
 
-def look(settings: Settings, images: Sequence[str]) -> list[Step]:
-    """``images`` are references like ``registry/name:tag``; of each upstream at most the last one is used."""
-    return asyncio.run(_look(settings, images))
+def doctor(
+    config: ConfigFile = None,
+    admin: AdminUrl = None,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", help="An image to ask for, as registry/name:tag; may be repeated.")
+    ] = None,
+    upstream: Annotated[
+        list[str] | None, typer.Option("--upstream", help="Look at this upstream only; may be repeated.")
+    ] = None,
+    node: Annotated[
+        Path | None,
+        typer.Option("--node", help="Root of a node, / for this one: do its client files point here?", file_okay=False),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Where nodes reach the proxy; without it where it listens.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look, step by step, at all that a pull needs, and say what to do where a step fails."""
+    from proxy.doctor.examination import Wish, examine  # noqa: PLC0415 - brings the whole upstream floor
+    from proxy.doctor.node import here_of  # noqa: PLC0415
+
+    logging.getLogger().addHandler(logging.NullHandler())  # the steps say all that there is to say
+    settings, client = _settings(config), running_proxy(admin, config)
+    try:
+        here = here_of(address) if address is not None else None
+    except ValueError as cause:
+        stop(WRONG, f"--address: {cause}")
+    absent = Verdict.FAILED if admin else Verdict.SKIPPED
+    wish = Wish(image or (), upstream or (), node, here, absent)
+    try:
+        steps = asyncio.run(examine(settings, client, wish))
+    except ValueError as cause:
+        stop(WRONG, f"--image, --upstream: {cause}")
+    if as_json:
+        print(json.dumps([step._asdict() for step in steps], indent=2))
+    else:
+        _print(steps)
+    if not healthy(steps):
+        raise typer.Exit(FAILED)
 
 
-async def _look(settings: Settings, images: Sequence[str]) -> list[Step]:
-    async with task_group() as tasks:
-        registries = Registries(settings, Jobs(tasks))
-        try:
-            wanted = _by_upstream(settings, images)
-            hosts = [name for name in settings.upstreams if not name.startswith("*.")]
-            hosts += [name for name in wanted if name not in hosts]
-            host = Host(settings.cache.path, settings.cache.max_size)
-            return await examine([_examinee(settings, registries, name, wanted.get(name, "")) for name in hosts], host)
-        except UpstreamUnknown as unknown:
-            raise ValueError(str(unknown)) from None
-        finally:
-            await registries.close()
+def _settings(config: Path | None) -> Settings:
+    """A secret that cannot be read is for the examination to tell, not the end of it."""
+    try:
+        return load_without_secrets(config, os.environ).settings
+    except ConfigInvalid as invalid:
+        stop(WRONG, str(invalid))
 
 
-def _by_upstream(settings: Settings, images: Sequence[str]) -> dict[str, str]:
-    """Raises ValueError for an image of no configured upstream."""
-    names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    wanted = {}
-    for image in images:
-        registry, _, rest = image.partition("/")
-        upstream = names.find(registry)
-        if upstream is None or not rest:
-            raise ValueError(f"{image} does not begin with the name of an upstream")
-        wanted[upstream] = rest
-    return wanted
-
-
-def _examinee(settings: Settings, registries: Registries, name: str, image: str) -> Examinee:
-    upstream = registries.settings_of(name)
-    signed = isinstance(upstream.auth, EcrAuth | EcrPublicAuth)
-    return Examinee(
-        name,
-        upstream.base_url(name),
-        registries.get(name),
-        image,
-        registries.amazon.aws(name) if signed else None,
-        isinstance(upstream.auth, EcrPublicAuth),
-        registries.trust(name),
-    )
-
-
-def table(steps: Sequence[Step]) -> None:
-    """To the terminal."""
+def _print(steps: Sequence[Step]) -> None:
     shown = Table("upstream", "step", "verdict", box=None, pad_edge=False)
     shown.columns[0].overflow = "fold"
     shown.add_column("what was found", overflow="fold")
     for step in steps:
-        colour = _COLOURS[step.verdict.value]
+        colour = _COLOURS[step.verdict]
         shown.add_row(escape(step.subject), step.name, f"[{colour}]{step.verdict.value}[/]", escape(step.detail))
     console = Console()
     console.print(shown)

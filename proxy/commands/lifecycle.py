@@ -6,12 +6,36 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
+from proxy.admin.client import AdminClient
+from proxy.admin.messages import (
+    APPLY,
+    PREVIEW,
+    ApplyRequest,
+    Operation,
+    PreviewRequest,
+    Q,
+    ReviewedImage,
+    ReviewEnd,
+    ReviewPortion,
+    ReviewSummary,
+)
 from proxy.commands import shown
-from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, Event, load_or_stop, operate, stop, working
+from proxy.commands.session import (
+    FAILED,
+    WRONG,
+    AdminUrl,
+    AsJson,
+    ConfigFile,
+    answered,
+    load_or_stop,
+    running_proxy,
+    stop,
+    working,
+)
 from proxy.config import FileRefused, Loaded
 from proxy.core.errors import Fault
 from proxy.core.lifecycle import (
@@ -72,22 +96,26 @@ def evaluate(
 @app.command()
 def preview(
     config: ConfigFile = None,
+    admin: AdminUrl = None,
     policy: OtherPolicy = None,
     repository: Pattern = "*",
     extensions: Extensions = False,
     as_json: AsJson = False,
 ) -> None:
     """What would go from the running cache now, by which rule, and how much that frees. Changes nothing."""
-    request: dict[str, Any] = {"repository": repository, "extensions": extensions}
-    if policy is not None:
-        request["policy"] = _text(policy)
-    _carry_out(load_or_stop(config), "lifecycle/preview", request, as_json)
+    text = _text(policy) if policy is not None else None
+    request = PreviewRequest(policy=text, extensions=extensions, repository=repository)
+    sink = _JsonReview() if as_json else _Review("would be freed")
+    _follow(running_proxy(admin, config), PREVIEW, request, sink)
 
 
 @app.command()
-def apply(config: ConfigFile = None, repository: Pattern = "*", as_json: AsJson = False) -> None:
+def apply(
+    config: ConfigFile = None, admin: AdminUrl = None, repository: Pattern = "*", as_json: AsJson = False
+) -> None:
     """Let go now what the configured policies say."""
-    _carry_out(load_or_stop(config), "lifecycle/apply", {"repository": repository}, as_json)
+    sink = _JsonReview() if as_json else _Review("freed")
+    _follow(running_proxy(admin, config), APPLY, ApplyRequest(repository=repository), sink)
 
 
 @app.command("import")
@@ -131,39 +159,74 @@ async def _from_ecr(loaded: Loaded, wanted: str) -> str:
             await registries.close()
 
 
-def _carry_out(loaded: Loaded, name: str, request: dict[str, Any], as_json: bool) -> None:
-    with working("looking at the images"):
-        events = list(operate(loaded, name, request))
-    summary: dict[str, Any] = events.pop()["summary"]
-    results = [(event["repositoryName"], result) for event in events for result in event["previewResults"]]
-    if as_json:
-        named = [{"repositoryName": repository, **result} for repository, result in results]
-        print(json.dumps({"previewResults": named, "summary": summary}, indent=2))
-        return
-    _say(summary, results, "would be freed" if name.endswith("preview") else "freed")
+class _Review:
+    """What a running operation says, printed as it comes."""
+
+    def __init__(self, titled: str) -> None:
+        self._freed = titled
+        self._table = shown.RunningTable(shown.REVIEW_TITLES)
+
+    def portion(self, portion: ReviewPortion) -> None:
+        for image in portion.preview_results:
+            self._table.add(shown.review_row(portion.repository_name, image))
+
+    def end(self, summary: ReviewSummary) -> None:
+        if not summary.policies:
+            print("no lifecycle policies are configured: nothing goes but for space")
+            return
+        self._table.end()
+        print(
+            f"{summary.expired} of {summary.images} images in {summary.repositories} repositories, "
+            f"{shown.size(summary.freed_bytes)} {self._freed}"
+            + (f"; {summary.stays} stay, pinned or in use" if summary.stays else "")
+        )
 
 
-def _say(summary: dict[str, Any], results: list[tuple[str, dict[str, Any]]], freed: str) -> None:
-    if not summary["policies"]:
-        print("no lifecycle policies are configured: nothing goes but for space")
-        return
-    if results:
-        shown.decisions(results)
-    print(
-        f"{summary['expired']} of {summary['images']} images in {summary['repositories']} repositories, "
-        f"{shown.size(summary['freedBytes'])} {freed}"
-        + (f"; {summary['stays']} stay, pinned or in use" if summary["stays"] else "")
-    )
+class _JsonReview:
+    """The same as one JSON document, of which no more is held than a line."""
+
+    def __init__(self) -> None:
+        self._began = False
+
+    def portion(self, portion: ReviewPortion) -> None:
+        for image in portion.preview_results:
+            named = {"repositoryName": portion.repository_name, **image.model_dump(by_alias=True, exclude_unset=True)}
+            print(f"{self._before()}    {json.dumps(named)}", end="")
+
+    def end(self, summary: ReviewSummary) -> None:
+        opening = "\n  ],\n" if self._began else '{\n  "previewResults": [],\n'
+        print(f'{opening}  "summary": {summary.model_dump_json(by_alias=True)}\n}}')
+
+    def _before(self) -> str:
+        if self._began:
+            return ",\n"
+        self._began = True
+        return '{\n  "previewResults": [\n'
+
+
+def _follow(
+    proxy: AdminClient, operation: Operation[Q, ReviewPortion | ReviewEnd], request: Q, sink: _Review | _JsonReview
+) -> None:
+    with answered():
+        lines = proxy.operate(operation, request)
+        with working("looking at the images"):
+            line = next(lines, None)
+        while line is not None:
+            if isinstance(line, ReviewEnd):
+                sink.end(line.summary)
+            else:
+                sink.portion(line)
+            line = next(lines, None)
 
 
 def _print_decisions(decided: Iterable[Decision], total: int) -> None:
-    rows = []
+    table = shown.RunningTable(shown.REVIEW_TITLES)
     for decision in decided:
-        [result] = cast(list[Event], preview_json([decision])["previewResults"])
-        rows.append((decision.image.repository or "-", {**result, "imageSizeInBytes": decision.image.size}))
-    if rows:
-        shown.decisions(rows)
-    print(f"{len(rows)} of {total} images")
+        [result] = cast(list[dict[str, object]], preview_json([decision])["previewResults"])
+        image = ReviewedImage.model_validate({**result, "imageSizeInBytes": decision.image.size})
+        table.add(shown.review_row(decision.image.repository or "-", image))
+    table.end()
+    print(f"{table.count} of {total} images")
 
 
 def _text(path: Path) -> str:

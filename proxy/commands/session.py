@@ -1,32 +1,38 @@
-"""What the commands share: the configuration, the running proxy's admin listener, and how a command ends.
+"""What the commands share: the configuration, the running proxy, and how a command ends.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a person.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from proxy.config import ConfigInvalid, Loaded, load
+from proxy.admin.client import AdminClient, AdminFailed, AdminRefused
+from proxy.config import ADMIN_VARIABLE, ConfigInvalid, Loaded, admin_address, load
 
-FAILED, WRONG = 1, 2
-_PATIENCE = 60.0  # seconds without a line from an order that is being carried out, which has one every ten
+FAILED, WRONG, STOPPED = 1, 2, 130
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file (YAML).")]
+AdminUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--admin",
+        envvar=ADMIN_VARIABLE,
+        metavar="URL",
+        help="Admin listener of the running proxy. Without it the configuration says where it is.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-
-Event = dict[str, Any]
 
 
 def load_or_stop(config: Path | None) -> Loaded:
+    """The configuration; ends the command with all its faults where it has any."""
     try:
         return load(config, os.environ)
     except ConfigInvalid as invalid:
@@ -34,55 +40,34 @@ def load_or_stop(config: Path | None) -> Loaded:
 
 
 def stop(code: int, words: str) -> NoReturn:
+    """Ends the command, with words on standard error."""
     print(words, file=sys.stderr)
     raise typer.Exit(code)
 
 
-def admin_json(loaded: Loaded, path: str) -> Any:
-    """JSON of the running proxy's admin listener; exits with words where there is none."""
-    with _talk(loaded, 10) as connection:
-        connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
-
-
-def operate(loaded: Loaded, name: str, request: Event) -> Iterator[Event]:
-    """What the running proxy says while it carries the order out; exits with words where it does not."""
-    with _talk(loaded, _PATIENCE) as connection:
-        body = json.dumps(request)
-        connection.request("POST", f"/api/v1/{name}", body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        if answer.status != 200:
-            stop(WRONG if answer.status == 400 else FAILED, _refusal(answer))
-        finished = False
-        for line in answer:
-            event = json.loads(line)
-            if "error" in event:
-                stop(FAILED, str(event["error"]))
-            if event:
-                finished = True
-                yield event
-        if not finished:
-            stop(FAILED, "the running entrepot gave no answer")
-
-
-def _refusal(answer: HTTPResponse) -> str:
-    text = answer.read().decode(errors="replace")
+def running_proxy(admin: str | None, config: Path | None) -> AdminClient:
+    """Found by option, then environment, then configuration, of which nothing but the address need be good. Asks
+    nothing yet."""
     try:
-        return str(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"the running entrepot answered {answer.status}; is it of the same version?"
+        return AdminClient(admin if admin else str(admin_address(config, os.environ)))
+    except ConfigInvalid as invalid:
+        stop(WRONG, str(invalid))
+    except ValueError as wrong:
+        stop(WRONG, f"--admin: {wrong}")
 
 
 @contextmanager
-def _talk(loaded: Loaded, timeout: float) -> Iterator[HTTPConnection]:
-    address = loaded.settings.admin
-    connection = HTTPConnection(address.host, address.port, timeout=timeout)
+def answered() -> Iterator[None]:
+    """Ends the command with words where the running proxy does not do what is asked of it inside, or a person stops
+    it."""
     try:
-        yield connection
-    except (OSError, HTTPException, ValueError) as cause:
-        stop(FAILED, f"no entrepot answers on {address} ({cause}); is it running with this configuration?")
-    finally:
-        connection.close()
+        yield
+    except AdminRefused as refused:
+        stop(WRONG, str(refused))
+    except AdminFailed as failed:
+        stop(FAILED, str(failed))
+    except KeyboardInterrupt:
+        stop(STOPPED, "stopped; what was done until now stays done")
 
 
 @contextmanager

@@ -1,28 +1,57 @@
-"""Tables for people: of what goes, and why."""
+"""How things are written for people: sizes, times, tables."""
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from proxy.admin.messages import ReviewedImage
 from proxy.config import format_size
 
-Event = dict[str, Any]
-
 _DIGEST = 19  # "sha256:" and twelve digits
+_MEASURED = 100  # rows that a table's widths are taken from
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+REVIEW_TITLES = ("REPOSITORY", "IMAGE", "TAGS", "PUSHED", "RULE", "ACTION", "SIZE")
+
+
+class RunningTable:
+    """Printed while its rows come: of however many, only the first are held."""
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        self.count = 0
+        self._waiting = [tuple(titles)]
+        self._widths: list[int] | None = None
+
+    def add(self, row: Sequence[str]) -> None:
+        self.count += 1
+        self._waiting.append(tuple(map(printable, row)))
+        if self._widths is not None or len(self._waiting) > _MEASURED:
+            self._print()
+
+    def end(self) -> None:
+        """Prints what is held; nothing where there was no row."""
+        if self.count:
+            self._print()
+
+    def _print(self) -> None:
+        if self._widths is None:
+            self._widths = [max(map(len, column)) for column in zip(*self._waiting, strict=True)]
+        for row in self._waiting:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)).rstrip())
+        self._waiting.clear()
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """On a terminal as wide as that, elsewhere as wide as it needs."""
-    console = Console(markup=False, highlight=False)
-    shown = Table(*titles, box=None, pad_edge=False)
+    """All rows at once."""
+    shown = RunningTable(titles)
     for row in rows:
-        shown.add_row(*row)
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(shown)
+        shown.add(row)
+    shown.end()
+
+
+def printable(text: str) -> str:
+    """Without anything that a terminal takes for an order."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 def short(digest: str) -> str:
@@ -30,36 +59,54 @@ def short(digest: str) -> str:
 
 
 def day(seconds: float) -> str:
+    """A moment, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def size(count: int) -> str:
+def lasting(seconds: float) -> str:
+    """A length of time in its two largest units: ``3 h 12 min``."""
+    rest = max(0, int(seconds))
+    parts: list[str] = []
+    for length, unit in _UNITS:
+        if rest >= length or (unit == "s" and not parts):
+            parts.append(f"{rest // length} {unit}")
+            rest %= length
+        elif parts:
+            break
+    return " ".join(parts[:2])
+
+
+def ago(moment: float) -> str:
+    """How long a moment is past by this machine's clock, and when it was."""
+    return f"{lasting(time.time() - moment)} ago ({day(moment)} UTC)"
+
+
+def size(count: float) -> str:
     for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if count >= unit:
             return f"{count / unit:.1f}{name}"
-    return format_size(count)
+    return format_size(int(count))
 
 
-def decisions(results: Iterable[tuple[str, Event]]) -> None:
-    """Rows of ECR's preview form, by repository."""
-    table(
-        ["REPOSITORY", "IMAGE", "TAGS", "PUSHED", "RULE", "ACTION", "SIZE"],
-        (
-            (
-                repository,
-                short(result["imageDigest"]),
-                " ".join(result["imageTags"]) or "-",
-                day(result["imagePushedAt"]),
-                str(result["appliedRulePriority"]),
-                _action(result),
-                size(result.get("imageSizeInBytes", 0)),
-            )
-            for repository, result in results
-        ),
+def counted(count: int, noun: str) -> str:
+    """``1 image``, ``1,200 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def review_row(repository: str, image: ReviewedImage) -> Sequence[str]:
+    """Under ``REVIEW_TITLES``."""
+    return (
+        repository,
+        short(image.image_digest),
+        " ".join(image.image_tags) or "-",
+        day(image.image_pushed_at),
+        str(image.applied_rule_priority),
+        _action(image),
+        size(image.image_size_in_bytes),
     )
 
 
-def _action(result: Event) -> str:
-    if result["action"]["type"] == "TRANSITION":
+def _action(image: ReviewedImage) -> str:
+    if image.action.type == "TRANSITION":
         return "transition (no effect in a cache)"
-    return "stays (pinned or in use)" if result.get("stays") else "expire"
+    return "stays (pinned or in use)" if image.stays else "expire"

@@ -7,7 +7,8 @@ from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAut
 from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.files import FileRefused
-from proxy.config.load import Loaded, load, load_off_loop
+from proxy.config.load import Loaded, admin_address, load, load_off_loop, load_without_secrets
+from proxy.config.overrides import ADMIN_VARIABLE
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
@@ -16,6 +17,7 @@ from proxy.config.settings import Settings
 from proxy.config.upstreams import UpstreamSettings
 
 __all__ = [
+    "ADMIN_VARIABLE",
     "Address",
     "BasicAuth",
     "ConfigFault",
@@ -29,11 +31,13 @@ __all__ = [
     "SecretSource",
     "Settings",
     "UpstreamSettings",
+    "admin_address",
     "effective",
     "format_size",
     "json_schema",
     "load",
     "load_off_loop",
+    "load_without_secrets",
     "parse_size",
     "read_credentials",
     "read_login",

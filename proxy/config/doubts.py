@@ -5,13 +5,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 from proxy.config.auth import BasicAuth
-from proxy.config.overrides import CONFIG_VARIABLE, PREFIX, variables
+from proxy.config.overrides import ADMIN_VARIABLE, CONFIG_VARIABLE, PREFIX, variables
 from proxy.config.secrets import LoginSource
 from proxy.config.settings import Settings
 from proxy.config.upstreams import UpstreamSettings
 from proxy.core.egress import EgressInvalid, proxy_of_environment
-
-ADMIN_VARIABLE = "ENTREPOT_ADMIN_URL"
 
 # Kubernetes, "Service: environment variables": what every pod beside a Service named entrepot is given.
 _OF_A_SERVICE = re.compile(r"ENTREPOT_(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9_]+)?", re.ASCII)

@@ -13,8 +13,9 @@ from proxy.config.doubts import doubts
 from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
 from proxy.config.files import FileRefused, read_file, read_file_off_loop
 from proxy.config.overrides import CONFIG_VARIABLE, override
+from proxy.config.places import Address
 from proxy.config.schema import known_keys
-from proxy.config.secrets import Surroundings
+from proxy.config.secrets import SecretCheck, Surroundings, check_secret
 from proxy.config.section import KeyPath
 from proxy.config.settings import Settings
 
@@ -27,17 +28,23 @@ class Loaded(NamedTuple):
     warnings: tuple[str, ...]  # sentences: what is allowed and yet likely a mistake
 
 
+_ADMIN_KEYS = frozenset({"anonymous", "listen", "admin_public", "admin"})
+
+
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """The settings of the file, or of the one that ENTREPOT_CONFIG names, or the defaults.
 
     Raises ConfigInvalid. Reads files: blocks.
     """
     path = _source(path, environ)
-    try:
-        content = read_file(path, SIZE_LIMIT) if path is not None else None
-    except FileRefused as refused:
-        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
-    return _checked(path, content, environ)
+    return _checked(path, _content(path), environ, check_secret)
+
+
+def load_without_secrets(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """As ``load``, where secrets need not be readable: for whoever looks at a configuration, and does not sign in by it
+    unless it can."""
+    path = _source(path, environ)
+    return _checked(path, _content(path), environ, lambda source, environ: None)
 
 
 async def load_off_loop(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -47,28 +54,66 @@ async def load_off_loop(path: Path | None, environ: Mapping[str, str]) -> Loaded
         content = await read_file_off_loop(path, SIZE_LIMIT) if path is not None else None
     except FileRefused as refused:
         raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
-    return await asyncio.to_thread(_checked, path, content, environ)
+    return await asyncio.to_thread(_checked, path, content, environ, check_secret)
+
+
+def admin_address(path: Path | None, environ: Mapping[str, str]) -> Address:
+    """Where the proxy of this configuration is asked how it is. All other settings may be faulty.
+
+    Raises ConfigInvalid. Reads a file: blocks.
+    """
+    path = _source(path, environ)
+    written = _written(_content(path), environ)
+    faults = written.faults
+    tree = {key: value for key, value in written.document.tree.items() if key in _ADMIN_KEYS}
+    try:
+        if not written.document.faults:
+            return Settings.model_validate({**tree, "cache": {"path": "/"}}).admin
+    except pydantic.ValidationError as error:
+        faults += faults_of(error, tree, written.origins, known_keys())
+    raise ConfigInvalid(str(path) if path is not None else "environment", faults)
 
 
 def _source(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     return Path(environ[CONFIG_VARIABLE]) if path is None and environ.get(CONFIG_VARIABLE) else path
 
 
-def _checked(path: Path | None, content: bytes | None, environ: Mapping[str, str]) -> Loaded:
+def _content(path: Path | None) -> bytes | None:
+    try:
+        return read_file(path, SIZE_LIMIT) if path is not None else None
+    except FileRefused as refused:
+        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
+
+
+class _Written(NamedTuple):
+    """A configuration as it stands in file and environment, not judged yet."""
+
+    document: Document
+    origins: dict[KeyPath, int | str]
+    faults: list[ConfigFault]
+    warnings: list[str]
+
+
+def _written(content: bytes | None, environ: Mapping[str, str]) -> _Written:
     document = parse_document(content) if content is not None else Document({}, {}, [])
-    tree, faults = document.tree, list(document.faults)
     origins: dict[KeyPath, int | str] = dict(document.lines)
-    overridden = override(tree, origins, environ)
-    faults += overridden.faults
+    overridden = override(document.tree, origins, environ)
+    return _Written(document, origins, [*document.faults, *overridden.faults], overridden.warnings)
+
+
+def _checked(path: Path | None, content: bytes | None, environ: Mapping[str, str], secret: SecretCheck) -> Loaded:
+    document, origins, faults, warnings = _written(content, environ)
+    tree = document.tree
     _place_cache(tree, environ)
     folder = path.absolute().parent if path is not None else Path.cwd()
     try:
-        settings = Settings.model_validate(tree, context=Surroundings(folder=folder, environ=environ))
+        context = Surroundings(folder=folder, environ=environ, secret=secret)
+        settings = Settings.model_validate(tree, context=context)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, origins, known_keys())
     if faults:
         raise ConfigInvalid(str(path) if path is not None else "environment", faults)
-    return Loaded(settings, path, (*overridden.warnings, *doubts(settings, environ)))
+    return Loaded(settings, path, (*warnings, *doubts(settings, environ)))
 
 
 def _place_cache(tree: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from proxy.config.settings import Settings
 
 PREFIX = "ENTREPOT_"
 CONFIG_VARIABLE = "ENTREPOT_CONFIG"
+ADMIN_VARIABLE = "ENTREPOT_ADMIN_URL"  # where commands find the running proxy
 
 
 class _Leaf(NamedTuple):

@@ -5,7 +5,7 @@ A secret is read anew at each use, so a rotated file needs no restart, and leave
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypedDict
 
@@ -17,13 +17,6 @@ from proxy.core.credentials import Credentials
 from proxy.core.docker_config import LARGEST, DockerConfigInvalid, parse_docker_config
 
 _SECRET_LIMIT = 64 * 1024
-
-
-class Surroundings(TypedDict):
-    """What validation may look at beside the values themselves."""
-
-    folder: Path  # relative files are meant from here
-    environ: Mapping[str, str]
 
 
 class SecretSource(NamedTuple):
@@ -76,8 +69,20 @@ def _secret(source: SecretSource, content: bytes | None, environ: Mapping[str, s
     return SecretStr(secret)
 
 
+SecretCheck = Callable[[SecretSource, Mapping[str, str]], object]
+"""Raises FileRefused where a secret must be readable and is not."""
+
+
+class Surroundings(TypedDict):
+    """What validation may look at beside the values themselves."""
+
+    folder: Path  # relative files are meant from here
+    environ: Mapping[str, str]
+    secret: SecretCheck
+
+
 def _surroundings(info: ValidationInfo) -> Surroundings:
-    return info.context or Surroundings(folder=Path.cwd(), environ=os.environ)
+    return info.context or Surroundings(folder=Path.cwd(), environ=os.environ, secret=check_secret)
 
 
 def _resolved(written: object, info: ValidationInfo) -> Path:
@@ -89,13 +94,14 @@ def _resolved(written: object, info: ValidationInfo) -> Path:
         raise ValueError("the home folder is not known: write the whole path") from None
 
 
-def _readable_secret(file: Path) -> Path:
-    check_secret(SecretSource(file, None), {})
+def _readable_secret(file: Path, info: ValidationInfo) -> Path:
+    _surroundings(info)["secret"](SecretSource(file, None), {})
     return file
 
 
 def _set_variable(variable: str, info: ValidationInfo) -> str:
-    check_secret(SecretSource(None, variable), _surroundings(info)["environ"])
+    surroundings = _surroundings(info)
+    surroundings["secret"](SecretSource(None, variable), surroundings["environ"])
     return variable
 
 

@@ -308,6 +308,7 @@ class Recovery(Enum):
     MIGRATED = "migrated"  # from an older version, with everything
     MENDED = "mended"  # built anew from its own rows, without those that could not be read
     FROM_COPY = "from_copy"  # what is newer than the copy has to be found by a scan
+    NEW = "new"  # there was none before
     EMPTY = "empty"  # all has to be found by a scan, and membership asked again
 
 

@@ -77,7 +77,7 @@ def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
     except BaseException:
         connection.close()
         raise
-    return connection, Recovery.EMPTY
+    return connection, Recovery.NEW if is_first else Recovery.EMPTY
 
 
 def mend_catalog(folder: Path, damaged: sqlite3.Connection) -> tuple[sqlite3.Connection, Recovery]:

@@ -32,7 +32,7 @@ class Said(NamedTuple):
 class Person:
     """Types commands to the running proxy. ``env`` is what the shell adds to a plain one."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path | None) -> None:
         self._config = config
 
     async def __call__(self, *words: str, **env: str) -> Said:
@@ -60,7 +60,8 @@ class Person:
 
     async def _start(self, words: tuple[str, ...], env: dict[str, str], errors: int) -> asyncio.subprocess.Process:
         plain = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-        command = [*PROXY, *words, "--config", str(self._config)]
+        config = [] if self._config is None else ["--config", str(self._config)]
+        command = [*PROXY, *words, *config]
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=errors, env={**plain, **env}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.cli import config_check
+from proxy.commands.configuration import check as config_check
 from proxy.config import load
 from tests.config.cast import Write
 

@@ -168,7 +168,7 @@ def test_commands_say_so_where_nothing_runs(tmp_path: Path) -> None:
 
 
 def _expiring(proxy: Entrepot) -> int:
-    """By the policies in force: the command would not get past the faulty configuration."""
+    """By the policies in force."""
     url = f"http://127.0.0.1:{proxy.admin}/api/v1/lifecycle/preview"
     with urllib.request.urlopen(urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})) as answer:
         return int(json.loads(answer.read().splitlines()[-1])["summary"]["expired"])

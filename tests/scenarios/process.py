@@ -19,6 +19,11 @@ class Site:
         self._entrepot = Entrepot(folder, {"upstreams": {NAME: {"url": url}}, **(settings or {})})
         self.folder = self._entrepot.cache
         self.output = self._entrepot.log
+        self.config = self._entrepot.config
+
+    @property
+    def pid(self) -> int:
+        return self._entrepot.process.pid
 
     @property
     def port(self) -> int:

@@ -18,7 +18,7 @@ import yaml
 from proxy import app
 from proxy.config import load
 from proxy.core.names import Digest
-from proxy.ops.logs import LogHandler, LogWriter, as_json
+from proxy.logs import LogHandler, LogWriter, as_json
 from proxy.registries import Registries
 from proxy.upstream.settings import Timing
 from tests.cast import Act, FaultUpstream, Line, roles

@@ -5,7 +5,7 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.ops.doctor_steps import Step, Verdict
+from proxy.doctor.steps import Step, Verdict
 
 DESCRIPTORS_NEEDED = 4096  # two for each client, one for each upstream connection and open blob
 SUBJECT = "host"
@@ -52,6 +52,22 @@ def _descriptors() -> Step:
         fix = "set LimitNOFILE=65536 in the systemd unit, or ulimits.nofile of the container"
         return Step(SUBJECT, "file descriptors", Verdict.FAILED, detail, fix)
     return Step(SUBJECT, "file descriptors", Verdict.OK, detail)
+
+
+def held_below(path: Path) -> int:
+    """Bytes that the files of a cache folder take; 0 where there is none. Blocks: it looks at every file."""
+    total, folders = 0, [path]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        total += entry.stat(follow_symlinks=False).st_size
+        except OSError:  # it went meanwhile, or is not ours to see
+            continue
+    return total
 
 
 def _existing(path: Path) -> Path:

@@ -1,0 +1,100 @@
+"""The running proxy as a command sees it. Blocking: a command has nothing else to do meanwhile."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from proxy.admin.messages import L, Operation, Q
+from proxy.admin.report import Status
+
+_PATIENCE = 60.0  # seconds without a line from an operation that is being carried out, which has one every ten
+_PROMPT = 10.0  # seconds for an answer that needs no work
+
+
+class AdminFailed(Exception):
+    """No answer, or not the one that was asked for; ``str()`` is a sentence for a person."""
+
+
+class AdminUnreachable(AdminFailed):
+    """Nothing answers there."""
+
+
+class AdminRefused(AdminFailed):
+    """The request is wrong, and will be wrong again."""
+
+
+class AdminClient:
+    """``url`` is the admin listener's, ``http://127.0.0.1:5001``; a scheme may be left out."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ValueError for what is no address."""
+        self.url = url if "://" in url else f"http://{url}"
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url} is not the address of an admin listener: http://HOST:PORT")
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port
+        self._path = parts.path.rstrip("/")
+
+    def status(self) -> Status:
+        """Raises AdminUnreachable or AdminFailed."""
+        with self._talk(_PROMPT) as connection:
+            connection.request("GET", f"{self._path}/api/v1/status")
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise AdminFailed(_refusal(answer))
+            try:
+                return Status.model_validate_json(answer.read())
+            except ValidationError:
+                raise AdminFailed(f"{self.url} tells no status that can be read; is it of the same version?") from None
+
+    def operate(self, operation: Operation[Q, L], request: Q) -> Iterator[L]:
+        """What the running proxy says while it carries the operation out. Raises AdminUnreachable, AdminRefused or
+        AdminFailed, the last two on the way too."""
+        with self._talk(_PATIENCE) as connection:
+            body = request.model_dump_json(exclude_defaults=True)
+            path = f"{self._path}/api/v1/{operation.name}"
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise (AdminRefused if answer.status == 400 else AdminFailed)(_refusal(answer))
+            said = False
+            for line in answer:
+                found = json.loads(line)
+                if "error" in found:
+                    raise AdminFailed(str(found["error"]))
+                if found:
+                    said = True
+                    yield self._read(operation, found)
+            if not said:
+                raise AdminFailed("the running entrepot gave no answer")
+
+    def _read(self, operation: Operation[Q, L], found: dict[str, Any]) -> L:
+        try:
+            return operation.lines.validate_python(found)
+        except ValidationError:
+            raise AdminFailed(f"{self.url} answers in words unknown here; is it of the same version?") from None
+
+    @contextmanager
+    def _talk(self, timeout: float) -> Iterator[HTTPConnection]:
+        connect = HTTPSConnection if self._secure else HTTPConnection
+        connection = connect(self._host, self._port, timeout=timeout)
+        try:
+            yield connection
+        except (OSError, HTTPException, ValueError) as cause:
+            raise AdminUnreachable(f"no entrepot answers on {self.url} ({cause}); is it running?") from None
+        finally:
+            connection.close()
+
+
+def _refusal(answer: HTTPResponse) -> str:
+    text = answer.read().decode(errors="replace")
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the running entrepot answered {answer.status}; is it of the same version?"

@@ -1,0 +1,90 @@
+"""The admin listener: health, readiness, metrics, status and operations. Never on the address of pulls."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from proxy.admin.answering import SILENCE, Offer, answer_operation
+from proxy.admin.gate import AdminCaller, AdminDenied, AdminGate
+from proxy.admin.health import Health, Stage
+from proxy.admin.metrics import Metrics
+from proxy.admin.report import Status
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class AdminApi:
+    """What the listener shows and does. ``silence``: seconds between two lines of an operation at most."""
+
+    gate: AdminGate
+    health: Health
+    metrics: Metrics
+    status: Callable[[], Status]
+    offers: Sequence[Offer[Any, Any]]
+    silence: float = SILENCE
+
+
+def admin_app(api: AdminApi) -> web.Application:
+    """Its routes. All but health pass the gate; what that refuses is 403."""
+
+    async def scrape(_: web.Request) -> web.Response:
+        return web.Response(body=api.metrics.render(), headers={"Content-Type": api.metrics.content_type})
+
+    async def status(_: web.Request) -> web.Response:
+        return web.Response(body=api.status().model_dump_json().encode(), content_type="application/json")
+
+    def operate(offer: Offer[Any, Any]) -> Answer:
+        return lambda request: answer_operation(request, offer, api.silence)
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/healthz", _alive),
+            web.get("/readyz", _readiness(api.health)),
+            web.get("/metrics", _admitted(api.gate, "metrics", scrape)),
+            web.get("/api/v1/status", _admitted(api.gate, "status", status)),
+            *(
+                web.post(f"/api/v1/{each.operation.name}", _admitted(api.gate, each.operation.name, operate(each)))
+                for each in api.offers
+            ),
+        ]
+    )
+    return app
+
+
+async def _alive(_: web.Request) -> web.Response:
+    return web.json_response({"status": "alive"})
+
+
+def _readiness(health: Health) -> Answer:
+    async def ready(_: web.Request) -> web.Response:
+        if health.stage is not Stage.READY:
+            return web.json_response({"status": "not ready", "why": health.stage.value}, status=503)
+        degraded = health.degraded()
+        if not degraded:
+            return web.json_response({"status": "ready"})
+        why = "; ".join(f"{what}: {words}" for what, words in degraded.items())
+        return web.json_response({"status": "degraded", "why": why})
+
+    return ready
+
+
+def _admitted(gate: AdminGate, operation: str, answer: Answer) -> Answer:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        headers = request.headers
+        caller = AdminCaller(
+            request.remote or "",
+            headers.get("Host", ""),
+            headers.get("Origin", ""),
+            headers.get("Sec-Fetch-Site", ""),
+        )
+        try:
+            gate.admit(caller, operation)
+        except AdminDenied as denied:
+            return web.json_response({"error": str(denied)}, status=403)
+        return await answer(request)
+
+    return handle

@@ -1,0 +1,130 @@
+"""A changed configuration, taken without a restart: lifecycle policies, their interval, and pins. What else has changed
+is named, and waits for the next start. A configuration that is wrong is refused whole."""
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from proxy.admin.messages import ReloadResult
+from proxy.cache.lifecycle import LifecycleRules
+from proxy.cache.maintenance import Maintenance
+from proxy.config import ConfigInvalid, FileRefused, Settings, effective, load
+from proxy.core.lifecycle import PolicyInvalid
+from proxy.core.policies import Assignment
+from proxy.tasks.off_loop import off_loop
+
+log = logging.getLogger("entrepot.reload")
+
+_TAKEN = frozenset({"lifecycle", "lifecycle_interval", "pins"})
+"""First words of the settings that hold at once; all others wait for a start."""
+
+
+def lifecycle_rules(settings: Settings) -> LifecycleRules:
+    """Raises FileRefused or PolicyInvalid. Reads files: blocks."""
+    assignments = tuple(Assignment(entry.repositories, entry.read_policy()) for entry in settings.lifecycle)
+    return LifecycleRules(assignments, settings.lifecycle_interval)
+
+
+class _Read(NamedTuple):
+    """A configuration as it was read: its settings by their written paths, and what can hold at once."""
+
+    written: dict[str, Any]
+    rules: LifecycleRules
+    pins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the process was started with: ``source`` is the file, None where there was none."""
+
+    source: Path | None
+    settings: Settings
+
+
+class Reload:
+    """One at a time. Each reads the configuration when its turn comes, so the last one asked for has the last word."""
+
+    def __init__(self, running: Running, maintenance: Maintenance, pool: Executor, now: Callable[[], float]) -> None:
+        self.counts: Counter[str] = Counter(taken=0, refused=0)
+        self.last: ReloadResult | None = None
+        self._source = running.source
+        self._maintenance = maintenance
+        self._pool = pool
+        self._now = now
+        self._turn = asyncio.Lock()
+        self._started_with = flat(effective(running.settings))
+        self._in_force = self._started_with
+
+    async def __call__(self) -> ReloadResult:
+        """A faulty configuration changes nothing: what held before goes on to hold."""
+        async with self._turn:
+            try:
+                read = await off_loop(self._pool, self._read)
+            except (ConfigInvalid, FileRefused, PolicyInvalid, OSError) as refused:
+                self.counts["refused"] += 1
+                self.last = ReloadResult(at=self._now(), refused=str(refused))
+                log.error("the configuration is refused, all stays as it was: %s", refused)
+                return self.last
+            self.last = self._take(read)
+        log.info("%s", self.last.told)
+        return self.last
+
+    async def on_hangup(self) -> None:
+        """A job: the result goes to log and status."""
+        await self()
+
+    def _take(self, read: _Read) -> ReloadResult:
+        lifecycle, pins = self._maintenance.lifecycle, self._maintenance.retention.pins
+        changed = set(differing(self._in_force, read.written))
+        if lifecycle.rules.assignments != read.rules.assignments and not any(map(_is_policy, changed)):
+            changed.add("lifecycle")  # a policy file has other contents under the same name
+        lifecycle.configure(read.rules)
+        pins.configure(read.pins)
+        self._in_force = read.written
+        self.counts["taken"] += 1
+        return ReloadResult(
+            at=self._now(),
+            changed=tuple(sorted(changed)),
+            applied=tuple(sorted(filter(_holds_at_once, changed))),
+            needs_restart=tuple(key for key in differing(self._started_with, read.written) if not _holds_at_once(key)),
+            policies=len(read.rules.assignments),
+            pins=len(read.pins),
+        )
+
+    def _read(self) -> _Read:
+        settings = load(self._source, os.environ).settings
+        return _Read(flat(effective(settings)), lifecycle_rules(settings), settings.pins)
+
+
+def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings by their path, written with dots; lists are whole."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{above}.{key}" if above else str(key)
+        if isinstance(value, dict) and value:
+            found.update(flat(value, path))
+        else:
+            found[path] = value
+    return found
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
+    """Paths that one of them has alone or with another value."""
+    absent = object()
+    return tuple(
+        sorted(key for key in before.keys() | after.keys() if before.get(key, absent) != after.get(key, absent))
+    )
+
+
+def _holds_at_once(key: str) -> bool:
+    return key.partition(".")[0] in _TAKEN
+
+
+def _is_policy(key: str) -> bool:
+    return key.partition(".")[0] == "lifecycle"

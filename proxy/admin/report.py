@@ -1,0 +1,85 @@
+"""The status of a running proxy: what the admin listener tells at ``/api/v1/status``, and commands and pages show.
+
+Sizes are bytes, times seconds, counts since the start. A report of another version may lack what is newer.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from proxy.admin.messages import ReloadResult
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class CacheReport(Part):
+    committed_bytes: int
+    reserved_bytes: int
+    soft_limit_bytes: int
+    hard_limit_bytes: int
+
+
+class CatalogReport(Part):
+    recovered: str = "intact"  # how it came up: ``intact``, from its copy, or empty
+
+
+class JobReport(Part):
+    failures: int
+    in_a_row: int
+    trouble: str  # the last failure in words, empty once it works again
+
+
+class LifecycleReport(Part):
+    began_at: float | None = None  # of the last run, since the epoch; None where there was none yet
+    seconds: float = 0.0
+    repositories: int = 0
+    images: int = 0
+    expired: int = 0
+    freed_bytes: int = 0
+    reloads_refused: int = 0
+
+
+class ScrubReport(Part):
+    contents: int
+    size: int
+    bad: int
+
+
+class UpstreamReport(Part):
+    requests: int
+    bytes: int
+    rate_limit_remaining: int | None = None
+
+
+class TokenReport(Part):
+    calls: int
+    failures: int
+    expires_in: float | None = None
+    trouble: str = ""
+
+
+class Status(Part):
+    """``degraded`` is what is wrong, by what it concerns; empty when all is well. ``fills`` and ``outcomes`` are counts
+    by result; ``immutable_tags_moved`` where each now points upstream."""
+
+    version: str
+    uptime_seconds: float
+    state: Literal["starting", "ready", "stopping"] = "ready"
+    degraded: dict[str, str] = {}
+    cache: CacheReport
+    catalog: CatalogReport = CatalogReport()
+    jobs: dict[str, JobReport] = {}
+    fills: dict[str, int]
+    evicted_bytes: int
+    lifecycle: LifecycleReport
+    scrub: ScrubReport
+    pins: int
+    connections: int
+    requests_active: int
+    outcomes: dict[str, int]
+    upstreams: dict[str, UpstreamReport]
+    aws_tokens: dict[str, TokenReport]
+    immutable_tags_moved: dict[str, str]
+    reload: ReloadResult | None = None

@@ -1,0 +1,31 @@
+"""The rooms that are looked at: their numbers become metrics and status."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from proxy.admin.reload import Reload
+from proxy.cache.engine import Cache
+from proxy.front.access_log import AccessLog
+from proxy.front.connections import ClientConnections
+from proxy.logs import LogWriter
+from proxy.registries import Registries
+from proxy.tasks.jobs import JobState
+from proxy.tasks.lag import LoopLag
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """``recovered``: how the catalog came up. ``uptime`` is in seconds; ``requests_active`` counts clients' requests
+    under way."""
+
+    cache: Cache
+    access_log: AccessLog
+    connections: ClientConnections
+    registries: Registries
+    logs: LogWriter
+    lag: LoopLag
+    jobs: Mapping[str, JobState]
+    reload: Reload
+    recovered: Callable[[], str]
+    uptime: Callable[[], float]
+    requests_active: Callable[[], int]

@@ -1,0 +1,89 @@
+"""``entrepot status``: how the running proxy does, on one screen, trouble first."""
+
+from collections.abc import Iterator
+
+from proxy.admin.report import Status
+from proxy.commands import shown
+from proxy.commands.session import AdminUrl, AsJson, ConfigFile, answered, running_proxy
+
+_SERVED = ("hit", "stale")  # outcomes that needed nothing of upstream
+
+
+def status(config: ConfigFile = None, admin: AdminUrl = None, as_json: AsJson = False) -> None:
+    """How the running proxy does."""
+    with answered():
+        found = running_proxy(admin, config).status()
+    if as_json:
+        print(found.model_dump_json(indent=2))
+        return
+    print(f"entrepot {found.version} is {_state(found)}, up {shown.lasting(found.uptime_seconds)}")
+    for line in _troubles(found):
+        print(f"  ! {shown.printable(line)}")
+    print()
+    for name, text in _facts(found):
+        print(f"{name:<12}{shown.printable(text)}")
+    if found.upstreams:
+        print()
+        shown.table(["UPSTREAM", "REQUESTS", "RECEIVED", "QUOTA LEFT"], _upstreams(found))
+
+
+def _state(found: Status) -> str:
+    return "degraded" if found.degraded and found.state == "ready" else found.state
+
+
+def _troubles(found: Status) -> Iterator[str]:
+    yield from (f"{what}: {words}" for what, words in found.degraded.items())
+    yield from (f"AWS token of {name}: {token.trouble}" for name, token in found.aws_tokens.items() if token.trouble)
+    if found.reload is not None and found.reload.refused:
+        yield f"the last reload was refused, {shown.ago(found.reload.at)}: {found.reload.refused}"
+    if found.scrub.bad:
+        yield f"{shown.counted(found.scrub.bad, 'content')} went bad on the disk and lie in quarantine"
+    yield from (
+        f"the immutable tag {tag} points to {shown.short(there)} upstream"
+        for tag, there in found.immutable_tags_moved.items()
+    )
+
+
+def _facts(found: Status) -> Iterator[tuple[str, str]]:
+    cache = found.cache
+    share = 100 * cache.committed_bytes / max(1, cache.soft_limit_bytes)
+    arriving = f", {shown.size(cache.reserved_bytes)} set aside for what arrives" if cache.reserved_bytes else ""
+    yield (
+        "cache",
+        f"{shown.size(cache.committed_bytes)} of {shown.size(cache.soft_limit_bytes)}, {share:.0f} %{arriving}",
+    )
+    yield "pulls", f"{found.requests_active} under way on {shown.counted(found.connections, 'connection')}"
+    total = sum(found.outcomes.values())
+    if total:
+        served = sum(found.outcomes.get(outcome, 0) for outcome in _SERVED)
+        each = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(found.outcomes.items()) if count)
+        yield "answered", f"{shown.counted(total, 'request')}, {100 * served / total:.0f} % from what is held ({each})"
+    fills = {name: count for name, count in found.fills.items() if count or name == "arriving"}
+    yield "fills", ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in fills.items())
+    yield "let go", f"{shown.size(found.evicted_bytes)} for space; {_lifecycle(found)}"
+    scrub = found.scrub
+    yield "checked", f"{shown.counted(scrub.contents, 'content')}, {shown.size(scrub.size)}, {scrub.bad} bad"
+    yield "pins", str(found.pins)
+    failing = sum(1 for job in found.jobs.values() if job.trouble)
+    yield "jobs", f"{len(found.jobs)}, {failing} failing"
+    if found.reload is not None and not found.reload.refused:
+        yield "reload", f"{shown.ago(found.reload.at)}: {found.reload.told}"
+    for name, token in found.aws_tokens.items():
+        good = f"good for {shown.lasting(token.expires_in)}" if token.expires_in is not None else "not fetched yet"
+        yield "AWS token", f"{name}: {good}"
+
+
+def _lifecycle(found: Status) -> str:
+    last = found.lifecycle
+    if last.began_at is None:
+        return "the lifecycle policies have not been applied yet"
+    return (
+        f"by policy {last.expired:,} of {shown.counted(last.images, 'image')}, {shown.size(last.freed_bytes)}, "
+        f"{shown.ago(last.began_at)}"
+    )
+
+
+def _upstreams(found: Status) -> Iterator[tuple[str, str, str, str]]:
+    for name, upstream in found.upstreams.items():
+        left = "-" if upstream.rate_limit_remaining is None else str(upstream.rate_limit_remaining)
+        yield name, f"{upstream.requests:,}", shown.size(upstream.bytes), left

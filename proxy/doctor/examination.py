@@ -1,0 +1,116 @@
+"""One visit to the doctor, as a person asks for it: the machine, the running proxy, the upstreams, a node's files."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from proxy.admin.client import AdminClient
+from proxy.config import BasicAuth, EcrAuth, EcrPublicAuth, Settings, UpstreamSettings
+from proxy.core.errors import UpstreamUnknown
+from proxy.core.upstreams import UpstreamNames
+from proxy.doctor.advice import SignIn
+from proxy.doctor.host import Host, held_below, host_steps
+from proxy.doctor.node import Node, node_steps
+from proxy.doctor.running import look_at_proxy
+from proxy.doctor.steps import Step, Verdict
+from proxy.doctor.upstream import Examinee, examine_upstreams
+from proxy.registries import Registries
+from proxy.tasks.group import task_group
+from proxy.tasks.jobs import Jobs
+
+
+class Wish(NamedTuple):
+    """``images`` are references like ``registry/name:tag``. ``upstreams`` are the only ones to look at, all of them
+    where empty. ``root`` is a node's file system, None to leave its files out; ``here`` is where its clients reach the
+    proxy, None for where the configuration listens. ``absent`` is the verdict on a proxy that does not run."""
+
+    images: Sequence[str] = ()
+    upstreams: Sequence[str] = ()
+    root: Path | None = None
+    here: tuple[str, int] | None = None
+    absent: Verdict = Verdict.SKIPPED
+
+
+async def examine(settings: Settings, client: AdminClient, wish: Wish) -> list[Step]:
+    """Raises ValueError for an image or a name of no upstream."""
+    async with task_group() as group:
+        return await _examined(settings, Registries(settings, Jobs(group)), client, wish)
+
+
+async def _examined(settings: Settings, registries: Registries, client: AdminClient, wish: Wish) -> list[Step]:
+    try:
+        examinees = _examinees(settings, registries, wish)
+        running = await asyncio.to_thread(look_at_proxy, client, wish.absent)
+        upstreams = await examine_upstreams(examinees)
+        held = running.status.cache.committed_bytes if running.status is not None else None
+        of_machine = await asyncio.to_thread(_machine, settings, held)
+        of_node = await asyncio.to_thread(_node, settings, wish)
+        return [*of_machine, *running.steps, *upstreams, *of_node]
+    except UpstreamUnknown as unknown:
+        raise ValueError(str(unknown)) from None
+    finally:
+        await registries.close()
+
+
+def _machine(settings: Settings, held: int | None) -> list[Step]:
+    path = settings.cache.path
+    return host_steps(Host(path, settings.cache.max_size, held_below(path) if held is None else held))
+
+
+def _node(settings: Settings, wish: Wish) -> list[Step]:
+    if wish.root is None:
+        return []
+    here = wish.here or (settings.listen.host, settings.listen.port)
+    names = [name for name in wish.upstreams or settings.upstreams if not name.startswith("*.")]
+    return node_steps(Node(wish.root, here, names, settings.default_upstream))
+
+
+def _examinees(settings: Settings, registries: Registries, wish: Wish) -> list[Examinee]:
+    wanted = _by_upstream(settings, wish.images)
+    if wish.upstreams:
+        if stray := [name for name in wanted if name not in wish.upstreams]:
+            raise ValueError(f"an image of {stray[0]} is given, which is not one of the upstreams asked for")
+        names = list(wish.upstreams)
+    else:
+        names = [name for name in settings.upstreams if not name.startswith("*.")]
+        names += [name for name in wanted if name not in names]
+    return [_examinee(registries, name, wanted.get(name, ())) for name in names]
+
+
+def _by_upstream(settings: Settings, images: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
+    wanted: dict[str, list[str]] = {}
+    for image in images:
+        registry, _, rest = image.partition("/")
+        upstream = names.find(registry)
+        if upstream is None or not rest:
+            raise ValueError(f"{image} does not begin with the name of an upstream")
+        wanted.setdefault(upstream, []).append(rest)
+    return wanted
+
+
+def _examinee(registries: Registries, name: str, images: Sequence[str]) -> Examinee:
+    upstream = registries.settings_of(name)
+    signed = isinstance(upstream.auth, EcrAuth | EcrPublicAuth)
+    return Examinee(
+        name,
+        upstream.base_url(name),
+        registries.get(name),
+        tuple(images),
+        _sign_in(upstream),
+        registries.amazon.aws(name) if signed else None,
+        registries.trust(name),
+    )
+
+
+def _sign_in(upstream: UpstreamSettings) -> SignIn:
+    match upstream.auth:
+        case BasicAuth():
+            return SignIn.BASIC
+        case EcrAuth():
+            return SignIn.ECR
+        case EcrPublicAuth():
+            return SignIn.ECR_PUBLIC
+        case _:
+            return SignIn.ANONYMOUS

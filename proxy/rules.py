@@ -1,0 +1,35 @@
+"""From the configuration's settings to the rules of the rooms."""
+
+from proxy.admin.reload import lifecycle_rules
+from proxy.cache.engine import CacheRules
+from proxy.cache.fills import FillRules
+from proxy.cache.intake import IntakeRules
+from proxy.composition import ServiceRules
+from proxy.config import Settings
+from proxy.core.budget import ByteLimits
+from proxy.core.freshness import TagRules
+from proxy.core.transfer_plan import TransferRules
+from proxy.front.connections import ConnectionRules
+from proxy.front.sender import SenderRules
+
+
+def service_rules(settings: Settings) -> ServiceRules:
+    """All of them. Raises FileRefused, PolicyInvalid. Reads files: blocks."""
+    limits = settings.limits
+    connections = ConnectionRules(
+        limits.connections, limits.connections_per_address, limits.header_timeout, limits.idle_timeout
+    )
+    return ServiceRules(_cache_rules(settings), SenderRules(limits.write_stall), connections)
+
+
+def _cache_rules(settings: Settings) -> CacheRules:
+    tags, limits, transfers = settings.tags, settings.limits, settings.transfers
+    intake = IntakeRules(patience=transfers.patience, transfers=TransferRules(transfers.per_blob))
+    return CacheRules(
+        ByteLimits(settings.cache.max_size),
+        settings.cache.min_free,
+        TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
+        FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=intake),
+        lifecycle_rules(settings),
+        settings.pins,
+    )

@@ -1,0 +1,25 @@
+"""Our own secrets, before a client meets one that cannot be read."""
+
+from pathlib import Path
+
+import yaml
+
+from proxy.admin.credentials import OwnCredentials
+from proxy.config import load
+
+
+async def test_a_secret_that_went_is_told_until_it_is_back(tmp_path: Path) -> None:
+    secret, config = tmp_path / "secret", tmp_path / "entrepot.yaml"
+    secret.write_text("s3cret")
+    auth = {"type": "basic", "username": "me", "password_file": str(secret)}
+    config.write_text(yaml.safe_dump({"upstreams": {"registry.test": {"auth": auth}, "other.test": {}}}))
+    credentials = OwnCredentials(load(config, {"HOME": str(tmp_path)}).settings, {})
+    await credentials.check()
+    assert credentials.troubles() == {}
+    secret.unlink()
+    await credentials.check()
+    [(what, why)] = credentials.troubles().items()
+    assert (what, str(secret) in why) == ("credentials of registry.test", True)
+    secret.write_text("s3cret")
+    await credentials.check()
+    assert credentials.troubles() == {}
