@@ -3,27 +3,26 @@
 ``shown`` counts what of its manners was met, by name, so that a scene can tell that it has shown what it is about.
 """
 
-import asyncio
 import itertools
 import json
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any, ClassVar, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from proxy.core.names import Digest
-from tests.cast import Act, FaultUpstream, Line, Seen, roles
+from tests.cast import Act, FaultUpstream, Line, Seen
 from tests.cast.guard import basic
-from tests.zoo.manners import HTML, Basic, Bearer, Manners, Ranges
+from tests.zoo.bodies import Bodies
+from tests.zoo.manners import HTML, Basic, Bearer, Manners
 from tests.zoo.pages import pages
-from tests.zoo.ranges import bounded
+from tests.zoo.storage import StorageHost
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-STORAGE_HOST, TOKEN_HOST = "127.0.0.2", "127.0.0.3"
+TOKEN_HOST = "127.0.0.3"
 
 
 class ScriptedRegistry:
@@ -34,18 +33,16 @@ class ScriptedRegistry:
     def __init__(self) -> None:
         bearer = self.manners.auth if isinstance(self.manners.auth, Bearer) else None
         self.up = FaultUpstream(base=self.manners.base)
-        self.storage = FaultUpstream(host=STORAGE_HOST) if self.manners.storage else None
         self.token_server = FaultUpstream(host=TOKEN_HOST) if bearer and bearer.elsewhere else self.up
         self.shown: Counter[str] = Counter()
+        self.bodies = Bodies(self.shown, closes=self.manners.closes)
+        storage = self.manners.storage
+        self.storage = StorageHost(storage, self.bodies, self.shown) if storage is not None else None
         self.private: set[str] = set()  # names that anonymous clients may not see
-        self.bodies: deque[Act] = deque()  # instead of the next bodies of blobs that would be sent
-        self.gate: asyncio.Event | None = None  # before each answer with content
         self.password: str | None = None  # that is good now, where it is not the configured one
         self.head_manifest = self.manners.head_manifest
         self.tags: dict[str, list[str]] = {}
-        self._sending: list[Seen] = []
         self._good: set[str] = set()  # tokens
-        self._signed: dict[str, str] = {}  # signature -> path
         self._numbers = itertools.count(1)
         self._life = AsyncExitStack()
 
@@ -57,8 +54,6 @@ class ScriptedRegistry:
         self.open()
         if isinstance(self.manners.auth, Bearer):
             self.token_server.always(self.manners.auth.path, self._token)
-        if self.storage is not None:
-            self.storage.always("other", self._stored)
         return self
 
     async def __aexit__(self, *raised: object) -> None:
@@ -72,8 +67,8 @@ class ScriptedRegistry:
     def be_steady(self) -> None:
         """Whatever a scene has told it."""
         self.open()
-        self.bodies.clear()
-        self.gate = self.password = None
+        self.bodies.instead.clear()
+        self.bodies.gate = self.password = None
         self.head_manifest = self.manners.head_manifest
         self.up.forget_plays()
 
@@ -98,7 +93,8 @@ class ScriptedRegistry:
 
     @property
     def hosts(self) -> list[FaultUpstream]:
-        return list(dict.fromkeys(host for host in (self.up, self.storage, self.token_server) if host is not None))
+        storage = [self.storage.up] if self.storage is not None else []
+        return list(dict.fromkeys([self.up, self.token_server, *storage]))
 
     # ------------------------------------------------------------ as Entrepot is told of it
 
@@ -129,7 +125,7 @@ class ScriptedRegistry:
     def put_blob(self, name: str, content: bytes) -> Digest:
         digest = self.up.blob(name, content)
         if self.storage is not None:
-            self.storage.page(f"/{digest.encoded}/data", content)
+            self.storage.put(digest, content)
         return digest
 
     def put_manifest(self, name: str, tag: str | None, raw: bytes, media_type: str = OCI_MANIFEST) -> Digest:
@@ -158,7 +154,7 @@ class ScriptedRegistry:
 
     def transfers(self, digest: Digest) -> list[Seen]:
         """Requests that brought bytes of a blob."""
-        return [seen for seen in self._sending if digest.encoded in seen.target and seen.sent]
+        return self.bodies.of(digest)
 
     # ------------------------------------------------------------ what kinds of registry replace
 
@@ -229,7 +225,7 @@ class ScriptedRegistry:
             self.shown["HEAD of a manifest refused"] += 1
             await self.answer(line, self.head_manifest, b"", {})
             return
-        await self._opened()
+        await self.bodies.opened()
         headers = {**line.content.headers, **self.manifest_headers()}
         if self.manners.manifest_type != "exact":
             self.shown["type not stated"] += 1
@@ -247,66 +243,18 @@ class ScriptedRegistry:
             await self.error(line, self.manners.head_blob, "UNAUTHORIZED", "authentication required")
         elif line.content.status != 200:
             await self.error(line, 404, "BLOB_UNKNOWN", "blob unknown to registry")
-        elif await self._range_refused(line, self.manners.ranges):
-            return
-        elif self.manners.storage is None:
-            await self._body(line, self.manners.headers)
+        elif refused := self.bodies.refusal(line, self.manners.ranges):
+            await self.error(line, refused, "UNSUPPORTED", "Range is not supported")
+        elif self.storage is None:
+            await self.bodies.send(line, self.manners.headers, self.manners.ranges)
         else:
-            await self._redirect(line)
+            await self._redirect(line, self.storage)
 
-    async def _redirect(self, line: Line) -> None:
-        assert self.storage is not None and self.manners.storage is not None
+    async def _redirect(self, line: Line, storage: StorageHost) -> None:
+        assert self.manners.storage is not None
         self.shown["redirected"] += 1
         digest = Digest.parse(urlsplit(line.seen.target).path.rpartition("/")[2])
-        signature, path = f"once-{next(self._numbers)}", f"/{digest.encoded}/data"
-        self._signed[signature] = path
-        location = f"{self.storage.url}{path}?X-Amz-Expires=600&X-Amz-SignedHeaders=host&X-Amz-Signature={signature}"
-        await self.answer(line, self.manners.storage.status, b"", {"Location": location})
-
-    async def _stored(self, line: Line) -> None:
-        storage = self.manners.storage
-        assert storage is not None
-        target = urlsplit(line.seen.target)
-        signature = parse_qs(target.query).get("X-Amz-Signature", [""])[0]
-        if "authorization" in line.seen.headers:
-            self.shown["storage was shown a credential"] += 1
-            await line.answer(400, _xml("InvalidArgument"), {"Content-Type": "application/xml"})
-        elif self._signed.pop(signature, None) != target.path:
-            self.shown["signature used twice"] += 1
-            await line.answer(403, _xml("AccessDenied"), {"Content-Type": "application/xml"})
-        elif line.seen.method == "HEAD":
-            self.shown["storage was asked by HEAD"] += 1
-            await line.answer(storage.head)
-        elif not await self._range_refused(line, storage.ranges):
-            await self._body(line, storage.headers)
-
-    async def _body(self, line: Line, headers: Mapping[str, str]) -> None:
-        if line.seen.method == "GET":
-            self._sending.append(line.seen)
-            await self._opened()
-        close = {"Connection": "close"} if self.manners.closes else {}
-        line.content = replace(line.content, headers={**line.content.headers, **headers, **close})
-        await (self.bodies.popleft() if self.bodies and line.seen.method == "GET" else roles.steady)(line)
-        if self.manners.closes and line.open:
-            line.finish()
-
-    async def _range_refused(self, line: Line, ranges: Ranges) -> bool:
-        if not line.range:
-            return False
-        if ranges is not Ranges.SERVED:
-            self.shown[f"range {ranges.value}"] += 1
-        first, last = bounded(line.range)
-        if ranges is Ranges.IGNORED or (ranges is Ranges.OPEN_END_IGNORED and last is None):
-            line.range = ""
-        if ranges is Ranges.REFUSED_400:
-            await self.error(line, 400, "UNSUPPORTED", "Range is not supported")
-        elif ranges is Ranges.REFUSED_403:
-            await line.answer(403, _xml("SignatureDoesNotMatch"), {"Content-Type": "application/xml"})
-        elif ranges is Ranges.SINGLE_BYTE_REFUSED and first == last:
-            await line.answer(416)
-        else:
-            return False
-        return True
+        await self.answer(line, self.manners.storage.status, b"", {"Location": storage.signed_url(digest)})
 
     async def _tags(self, line: Line) -> None:
         name = _name(line)
@@ -378,11 +326,6 @@ class ScriptedRegistry:
             case None:
                 return True
 
-    async def _opened(self) -> None:
-        if self.gate is not None:
-            self.shown["waited for the gate"] += 1
-            await self.gate.wait()
-
 
 EMPTY_INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
 
@@ -390,7 +333,3 @@ EMPTY_INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests
 def _name(line: Line) -> str:
     path = urlsplit(line.seen.target).path
     return path.partition("/v2/")[2].rsplit("/", 2)[0]
-
-
-def _xml(code: str) -> bytes:
-    return f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code></Error>'.encode()

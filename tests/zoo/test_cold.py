@@ -38,7 +38,7 @@ def shows_its_manners(registry: ScriptedRegistry) -> None:
     if manners.storage is not None:
         assert registry.storage is not None
         assert shown["redirected"]
-        assert registry.storage.ledger
+        assert registry.storage.up.ledger
         assert not shown["storage was shown a credential"]
         assert not shown["signature used twice"]
     assert bool(shown["no digest header"]) is not manners.digest_on_get

@@ -18,7 +18,7 @@ CUTS = {"nothing": 0, "first byte": 1, "half": LAYER // 2, "all but one": LAYER 
 @pytest.mark.parametrize("at", CUTS.values(), ids=CUTS.keys())
 async def test_a_blob_that_breaks_off_is_resumed(pulls: Pulls, registry: ScriptedRegistry, at: int) -> None:
     image = put_image(registry, f"cut-{at}")
-    registry.bodies.append(roles.ends_early(at))
+    registry.bodies.instead.append(roles.ends_early(at))
     reply = await pulls.blob(registry, image, image.layer)
     assert (reply.status, reply.body) == (200, image.blobs[image.layer]), (reply.status, len(reply.body))
     assert len(registry.transfers(image.layer)) == (2 if at else 1)
@@ -53,7 +53,7 @@ async def test_a_resume_that_is_refused_once_is_asked_of_the_registry_anew(
 ) -> None:
     image = put_image(registry, f"refused-{status}")
     refusal = roles.answers(status, b"<Error><Code>Refused</Code></Error>", {"Content-Type": "application/xml"})
-    registry.bodies.extend([roles.ends_early(LAYER // 2), refusal])
+    registry.bodies.instead.extend([roles.ends_early(LAYER // 2), refusal])
     reply = await pulls.blob(registry, image, image.layer)
     assert (reply.status, reply.body) == (200, image.blobs[image.layer]), (reply.status, len(reply.body))
     assert len(registry.asked("blob", "GET")) >= 3

@@ -14,12 +14,12 @@ async def test_a_slow_blob_is_fetched_once_for_all_who_wait(pulls: Pulls, regist
     image = put_image(registry, "slow")
     await pulls.by_tag(registry, image)
     path = blob_path(registry, image.name, image.layer)
-    registry.gate = asyncio.Event()
+    registry.bodies.gate = asyncio.Event()
     first = await pulls.asking(path)
     await waits(registry)
     others = [await pulls.asking(path) for _ in range(3)]
     await pulls.requests_under_way(4)
-    registry.gate.set()
+    registry.bodies.gate.set()
     replies = [await client.reply() for client in (first, *others)]
     for client in (first, *others):
         client.leave()
@@ -32,11 +32,11 @@ async def test_a_slow_blob_is_fetched_once_for_all_who_wait(pulls: Pulls, regist
 async def test_a_slow_manifest_is_fetched_once_for_all_who_wait(pulls: Pulls, registry: ScriptedRegistry) -> None:
     image = put_image(registry, "slow-manifest")
     path = manifest_path(registry, image.name, image.tag)
-    registry.gate = asyncio.Event()
+    registry.bodies.gate = asyncio.Event()
     clients = [await pulls.asking(path) for _ in range(4)]
     await waits(registry)
     await pulls.requests_under_way(4)
-    registry.gate.set()
+    registry.bodies.gate.set()
     replies = [await client.reply() for client in clients]
     for client in clients:
         client.leave()
