@@ -38,6 +38,7 @@ class Line:
         self.content = content
         self.writer = writer
         self.open = True  # another request may follow
+        self.range = seen.headers.get("range", "")  # what ``ranged`` goes by
 
     async def raw(self, octets: bytes) -> None:
         self.writer.write(octets)
@@ -58,7 +59,7 @@ class Line:
 
     def ranged(self) -> Content:
         """The content, cut to the Range that was asked for where it is there."""
-        content, asked = self.content, self.seen.headers.get("range", "")
+        content, asked = self.content, self.range
         first, _, last = asked.removeprefix("bytes=").partition("-")
         if content.status != 200 or not first.isdigit():
             return content

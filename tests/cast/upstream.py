@@ -30,7 +30,11 @@ _KINDS = {"manifests": "manifest", "blobs": "blob", "tags": "tags", "referrers":
 
 
 class FaultUpstream:
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+    """``host`` is a loopback address; ``base`` a path below which all its paths are, which scenes leave out."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", base: str = "") -> None:
+        self.host = host
+        self.base = base
         self.ledger: list[Seen] = []
         self.connections = 0
         self._tls = tls
@@ -43,13 +47,17 @@ class FaultUpstream:
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._connected, self.host, 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.vanish()
+
+    async def vanish(self) -> None:
+        """Every connection ends, and whoever tries again is refused one."""
         assert self._server is not None
         self._server.close()
         for handler in self._handlers:
@@ -58,7 +66,7 @@ class FaultUpstream:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}{self.base}"
 
     def blob(self, name: str, content: bytes, algorithm: str = "sha256") -> Digest:
         digest = Digest.of(content, algorithm)
@@ -101,6 +109,10 @@ class FaultUpstream:
         """Every request of that kind or path from now on, unless ``plays`` says otherwise."""
         self._always[what] = act
 
+    def forget_plays(self) -> None:
+        """What ``plays`` said and nobody has asked for."""
+        self._plays.clear()
+
     def requests(self, kind: str | None = None) -> list[Seen]:
         return [seen for seen in self.ledger if kind in (None, seen.kind)]
 
@@ -131,7 +143,9 @@ class FaultUpstream:
             headers = {
                 name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
             }
-            path = target.partition("?")[0]
+            if length := int(headers.get("content-length", "0")):
+                await reader.readexactly(length)
+            path = target.partition("?")[0].removeprefix(self.base)
             seen = Seen(_kind(path), method, target, headers, connection)
             self.ledger.append(seen)
             line = Line(seen, self._content.get(path) or _missing(seen.kind), writer)
@@ -154,7 +168,7 @@ class FaultUpstream:
 
     async def _challenged(self, line: Line) -> None:
         assert self._guard is not None
-        match = _ROUTE.match(line.seen.target)
+        match = _ROUTE.match(line.seen.target.removeprefix(self.base))
         challenge = self._guard.challenge(f"{self.url}/token", match["name"] if match else "")
         await line.answer(401, _error("UNAUTHORIZED"), {"WWW-Authenticate": challenge})
 
