@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from proxy.config import load
 from proxy.core.names import Digest
 from proxy.logs import LogHandler, LogWriter, as_json
 from proxy.registries import Registries
+from proxy.tasks.jobs import Jobs
 from proxy.upstream.settings import Timing
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.cast.aws import REGION, AwsDoor, basic, password_of
@@ -85,7 +86,17 @@ async def _exchange(port: int, path: str, headers: Mapping[str, str] | None = No
 
 @asynccontextmanager
 async def running(folder: Path, document: Mapping[str, Any], clock: Clock) -> AsyncIterator[App]:
-    """``document`` is the configuration as users write it, without addresses and cache."""
+    """``started``, and it never meets an error of its own."""
+    async with started(folder, document, clock) as app:
+        yield app
+    assert "Traceback" not in app.log.read_text(), app.log.read_text()
+
+
+@asynccontextmanager
+async def started(
+    folder: Path, document: Mapping[str, Any], clock: Clock, jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
+) -> AsyncIterator[App]:
+    """``document`` is the configuration as users write it, without addresses."""
     folder.mkdir(exist_ok=True)
     config, log = folder / "entrepot.yaml", folder / "entrepot.log"
     places = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drain": {"delay": "0s", "timeout": "5s"}}
@@ -93,7 +104,7 @@ async def running(folder: Path, document: Mapping[str, Any], clock: Clock) -> As
     config.write_text(yaml.safe_dump({**places, "cache": cache, **document}))
     with log.open("ab") as output, _under_watch(LogWriter(output.fileno(), as_json), clock) as stop:
         begun: asyncio.Future[app.Listening] = asyncio.get_running_loop().create_future()
-        life = asyncio.create_task(app.serve(load(config, {}), begun.set_result))
+        life = asyncio.create_task(app.serve(load(config, {}), begun.set_result, jobs))
         ready = asyncio.Event()
         begun.add_done_callback(lambda _: ready.set())
         life.add_done_callback(lambda _: ready.set())
@@ -106,7 +117,6 @@ async def running(folder: Path, document: Mapping[str, Any], clock: Clock) -> As
         finally:
             stop.ask(signal.SIGINT)
             await life
-    assert "Traceback" not in log.read_text(), log.read_text()
 
 
 @contextmanager

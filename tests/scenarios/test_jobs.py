@@ -1,0 +1,169 @@
+"""A bug in each of the background jobs: pulls go on, it is counted and told, and the job comes back."""
+
+import ast
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from proxy.tasks.jobs import Jobs, JobState, Work
+from tests.cast import FaultUpstream
+from tests.scenarios.ecr.stage import DAY, App, Clock, started
+from tests.scenarios.house import APP, NAME, blob_path, manifest_path
+from tests.source import rooms
+
+FAILURES = 2
+WAYS = ("once", "every", "keep")  # to start a job
+KIB = 1 << 10
+RAW = b'{"schemaVersion":2,"config":{},"layers":[]}'
+
+Prompt = Callable[[App], Awaitable[None]]
+
+
+async def nothing(_: App) -> None:
+    """It comes back by itself."""
+
+
+async def a_day_passes(app: App) -> None:
+    app.clock.ahead += 2 * DAY
+
+
+async def a_person_asks_for_a_reload(_: App) -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+PROMPTS: Mapping[str, Prompt] = {
+    "catalog copy": nothing,
+    "comparison": nothing,
+    "eviction": nothing,  # the next pull finds the cache too full
+    "last use": nothing,
+    "lifecycle": nothing,
+    "loop lag": nothing,
+    "reload": a_person_asks_for_a_reload,
+    "scrub": nothing,
+    "silent clients": nothing,
+    "tag audit": a_day_passes,
+    "touches": nothing,
+}
+"""Every job by name, and what has to happen, besides pulls, for its next run."""
+
+
+class Planted:
+    """The jobs of a process, of which one has a bug: its work fails ``FAILURES`` times before it is what it is. It does
+    not wait for long between two runs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fired = 0
+        self.came_back = asyncio.Event()
+        self._jobs: Jobs | None = None
+
+    def made_for(self, group: asyncio.TaskGroup) -> Jobs:
+        """In the place of the real ones, which it hands everything to."""
+        self._jobs = Jobs(group, self._sleep)
+        return cast(Jobs, self)
+
+    @property
+    def real(self) -> Jobs:
+        assert self._jobs is not None
+        return self._jobs
+
+    @property
+    def group(self) -> asyncio.TaskGroup:
+        return self.real.group
+
+    @property
+    def states(self) -> dict[str, JobState]:
+        return self.real.states
+
+    def once(self, name: str, work: Work) -> "asyncio.Task[None]":
+        return self.real.once(name, self._sown(name, work))
+
+    def every(self, name: str, period: float, work: Work) -> "asyncio.Task[None]":
+        return self.real.every(name, period, self._sown(name, work))
+
+    def keep(self, name: str, work: Work) -> "asyncio.Task[None]":
+        return self.real.keep(name, self._sown(name, work))
+
+    def _sown(self, name: str, work: Work) -> Work:
+        async def planted() -> None:
+            if self.fired < FAILURES:
+                self.fired += 1
+                raise ZeroDivisionError("planted")
+            self.came_back.set()
+            await work()
+
+        return planted if name == self.name else work
+
+    async def _sleep(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        await asyncio.sleep(0.01 if task.get_name() == self.name else seconds)
+
+
+def document(url: str, folder: Path) -> dict[str, Any]:
+    return {
+        "cache": {"path": str(folder / "cache"), "max_size": "1MiB", "min_free": 0},
+        "upstreams": {NAME: {"url": url}},
+        "tags": {"immutable": [f"{NAME}/{APP}:v*"]},
+    }
+
+
+async def pulls_go_on(app: App, upstream: FaultUpstream, number: int) -> None:
+    """A miss, and a tag that is held but for the first time."""
+    digest = upstream.blob(APP, content := number.to_bytes(4, "big") * (5 * KIB))
+    missed, held = await app.get(blob_path(digest)), await app.get(manifest_path("v1"))
+    assert (missed.status, missed.body) == (200, content)
+    assert (held.status, held.body) == (200, RAW)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+async def test_a_bug_in_a_job_costs_no_pull_is_counted_and_told_and_the_job_comes_back(
+    name: str, tmp_path: Path, upstream: FaultUpstream
+) -> None:
+    upstream.manifest(APP, "v1", RAW)
+    bug = Planted(name)
+    async with started(tmp_path / "app", document(upstream.url, tmp_path), Clock(), bug.made_for) as app:
+        async with asyncio.timeout(30):
+            number = 0
+            while not bug.came_back.is_set():
+                await pulls_go_on(app, upstream, number := number + 1)
+                await PROMPTS[name](app)
+                await asyncio.sleep(0.01)
+        await pulls_go_on(app, upstream, 0)
+        assert bug.fired == FAILURES
+        assert failures(await app.metrics()) == {each: FAILURES * (each == name) for each in bug.states}
+    told = app.log.read_text()
+    assert told.count("ZeroDivisionError: planted") == told.count("Traceback") == FAILURES
+
+
+async def test_what_never_failed_is_there_to_be_looked_at(tmp_path: Path, upstream: FaultUpstream) -> None:
+    async with started(tmp_path / "app", document(upstream.url, tmp_path), Clock()) as app:
+        counted = failures(await app.metrics())
+    assert counted == dict.fromkeys(set(PROMPTS) - {"eviction", "reload", "tag audit"}, 0), "those are only at need"
+
+
+def test_every_job_has_its_bug() -> None:
+    assert set(named()) == set(PROMPTS)
+
+
+def named() -> Iterator[str]:
+    """The jobs in the source."""
+    for room in rooms():
+        for node in ast.walk(room.tree):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="once" | "every" | "keep"), args=[ast.Constant(value=str(name)), *_]
+                ):
+                    yield name
+
+
+def failures(metrics: str) -> dict[str, int]:
+    """By job."""
+    label = 'entrepot_job_failures_total{job="'
+    lines = [line.removeprefix(label) for line in metrics.splitlines() if line.startswith(label)]
+    return {name: int(float(value)) for name, value in (line.split('"} ') for line in lines)}
