@@ -11,7 +11,7 @@ from proxy.core.errors import UpstreamUnknown
 from proxy.core.upstreams import UpstreamNames
 from proxy.doctor.advice import SignIn
 from proxy.doctor.host import Host, held_below, host_steps
-from proxy.doctor.node import Node, node_steps
+from proxy.doctor.node import NodeFiles, node_steps
 from proxy.doctor.running import look_at_proxy
 from proxy.doctor.steps import Step, Verdict
 from proxy.doctor.upstream import Examinee, examine_upstreams
@@ -63,7 +63,7 @@ def _node(settings: Settings, wish: Wish) -> list[Step]:
         return []
     here = wish.here or (settings.listen.host, settings.listen.port)
     names = [name for name in wish.upstreams or settings.upstreams if not name.startswith("*.")]
-    return node_steps(Node(wish.root, here, names, settings.default_upstream))
+    return node_steps(NodeFiles(wish.root, here, names, settings.default_upstream))
 
 
 def _examinees(settings: Settings, registries: Registries, wish: Wish) -> list[Examinee]:

@@ -20,7 +20,7 @@ _DAEMON = "etc/docker/daemon.json"
 _REGISTRIES = "etc/containers/registries.conf"
 
 
-class Node(NamedTuple):
+class NodeFiles(NamedTuple):
     """``root`` is where the node's file system is, ``/`` for this machine. ``here`` is where its clients reach the
     proxy, as host and port; ``upstreams`` are the registries that it stands for, ``default`` the one of bare paths."""
 
@@ -30,7 +30,7 @@ class Node(NamedTuple):
     default: str | None
 
 
-def node_steps(node: Node) -> list[Step]:
+def node_steps(node: NodeFiles) -> list[Step]:
     """A step for each client, containerd's for each registry. Reads files: blocks."""
     return [*_containerd(node), _docker(node), _podman(node)]
 
@@ -43,7 +43,7 @@ def here_of(written: str) -> tuple[str, int]:
     return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _containerd(node: Node) -> Iterator[Step]:
+def _containerd(node: NodeFiles) -> Iterator[Step]:
     folder = node.root / _CERTS
     if not folder.is_dir():
         yield Step(SUBJECT, "containerd", Verdict.SKIPPED, f"{folder} is not there")
@@ -80,7 +80,7 @@ def _pulling(hosts: object) -> list[str]:
     ]
 
 
-def _docker(node: Node) -> Step:
+def _docker(node: NodeFiles) -> Step:
     path, name = node.root / _DAEMON, "docker"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def _docker(node: Node) -> Step:
     return step
 
 
-def _podman(node: Node) -> Step:
+def _podman(node: NodeFiles) -> Step:
     path, name = node.root / _REGISTRIES, "podman and CRI-O"
     found: list[str] = []
     files = [path, *sorted((path.parent / "registries.conf.d").glob("*.conf"))]
@@ -126,7 +126,7 @@ def _tables(found: object) -> Iterator[Mapping[str, Any]]:
     return (each for each in found if isinstance(each, Mapping)) if isinstance(found, list) else iter(())
 
 
-def _pointing(node: Node, name: str, path: Path, places: Iterable[str], wanted: str) -> Step:
+def _pointing(node: NodeFiles, name: str, path: Path, places: Iterable[str], wanted: str) -> Step:
     found = list(places)
     if any(_is_here(place, node.here) for place in found):
         return Step(SUBJECT, name, Verdict.OK, f"{path} points here, {_written(node.here)}")

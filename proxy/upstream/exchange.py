@@ -14,7 +14,7 @@ from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
 from proxy.upstream.headers import retry_after
-from proxy.upstream.health import Health, RetryBudget
+from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
@@ -58,7 +58,7 @@ class Exchange:
         self._network = network
         self._authorizer = authorizer
         self._upstream = network.settings.name
-        self._health = Health()
+        self._health = Breaker()
         self._budget = RetryBudget()
 
     async def ask(self, ask: Ask, send: Send[A]) -> A:

@@ -55,7 +55,7 @@ class Stats:
             self.bytes_in += count
 
 
-class Health:
+class Breaker:
     """Remembers outages and 429 of one upstream, so that while it is down its callers hear so at once."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.doctor.node import Node, here_of, node_steps
+from proxy.doctor.node import NodeFiles, here_of, node_steps
 from proxy.doctor.steps import Step, Verdict
 
 HERE = "10.0.0.5:5000"
@@ -21,7 +21,7 @@ def write(root: Path, path: str, text: str) -> None:
 
 
 def looked_at(root: Path, *upstreams: str, default: str | None = "docker.io", here: str = HERE) -> dict[str, Step]:
-    return {step.name: step for step in node_steps(Node(root, here_of(here), upstreams, default))}
+    return {step.name: step for step in node_steps(NodeFiles(root, here_of(here), upstreams, default))}
 
 
 def test_a_node_without_any_client_has_no_trouble(root: Path) -> None:

@@ -13,7 +13,7 @@ from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.upstream.fault_table import Rejection, error_code, fault_of
 from proxy.upstream.headers import ContentRange, last_of, next_query, parse_content_range, retry_after
-from proxy.upstream.health import Health, RetryBudget
+from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Kind
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
 from proxy.upstream.transfer import Throughput
@@ -110,7 +110,7 @@ def test_a_fault_raised_afresh_is_the_same_but_not_the_same_object() -> None:
 
 
 def test_the_breaker_opens_after_five_outages_and_lets_one_probe_through_every_five_seconds() -> None:
-    health, outage = Health(), errors.UpstreamFailed("up", "it answered 500")
+    health, outage = Breaker(), errors.UpstreamFailed("up", "it answered 500")
     for _ in range(4):
         health.failed(outage, 100.0)
         assert health.closed_off(100.0) is None
@@ -126,7 +126,7 @@ def test_the_breaker_opens_after_five_outages_and_lets_one_probe_through_every_f
 
 
 def test_an_answer_between_outages_keeps_the_breaker_shut() -> None:
-    health = Health()
+    health = Breaker()
     for _ in range(20):
         health.failed(errors.UpstreamTimeout("up", "late"), 0.0)
         health.answered()
@@ -134,7 +134,7 @@ def test_an_answer_between_outages_keeps_the_breaker_shut() -> None:
 
 
 def test_429_closes_off_until_its_time_and_says_how_long() -> None:
-    health = Health()
+    health = Breaker()
     health.limited("up", 30.0, 100.0)
     closed = health.closed_off(110.0)
     assert isinstance(closed, errors.RateLimited)
@@ -143,7 +143,7 @@ def test_429_closes_off_until_its_time_and_says_how_long() -> None:
 
 
 def test_429_without_advice_doubles_to_a_minute() -> None:
-    health, now, spells = Health(), 0.0, []
+    health, now, spells = Breaker(), 0.0, []
     for _ in range(9):
         spell = health.limited("up", None, now).retry_after
         spells.append(spell)

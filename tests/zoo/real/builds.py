@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.suite import go
-from tests.e2e.process import run
+from tests.process import run
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "entrepot-tests" / "bin"
 CRANE = ("github.com/google/go-containerregistry/cmd/crane", "v0.22.1")

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from tests.e2e.entrepot import Answer, Entrepot, get, proxying
-from tests.e2e.process import Process, listens, running
 from tests.ports import free_port
+from tests.process import Answer, Entrepot, Process, get, listens, proxying, running
 from tests.zoo.real.builds import CRANE, DISTRIBUTION_3, built
 from tests.zoo.real.push import Pushed, push_image
 
@@ -69,7 +68,7 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     upstreams, more = {NAME: {"url": f"http://127.0.0.1:{port}"}}, {"tags": {"ttl": "0s"}}
     with (
         running(argv, folder / "registry.log", lambda: listens(port)) as registry,
-        proxying(folder / "entrepot", upstreams, more=more) as entrepot,
+        proxying(folder / "entrepot", upstreams, **more) as entrepot,
     ):
         yield Rig(registry, port, entrepot)
 
