@@ -21,14 +21,13 @@ from proxy.cache.pins import Pins
 from proxy.cache.reconcile import reconcile
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
-from proxy.cache.sources import Source, Sources
+from proxy.cache.sources import Source, Sources, no_homes
 from proxy.cache.space import Shares, Space
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.touches import Touches
-from proxy.core.budget import Budget, ByteLimits
+from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule
 from proxy.core.errors import StoreFailed
-from proxy.core.free_space import FreeSpaceRule
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.storage.contract import BlobStore, Catalog
@@ -61,7 +60,7 @@ class Upstreams(NamedTuple):
     touch_period: Callable[[str], float | None]  # seconds, None for never
     share: Shares = lambda _: None
     push_times: PushTimes = no_push_times
-    homes: Callable[[str], Sequence[Source]] = lambda _: ()  # other homes of its bytes, asked before it
+    homes: Callable[[str], Sequence[Source]] = no_homes  # other homes of its bytes, asked before it
 
 
 class Cache:
@@ -139,7 +138,7 @@ async def start_cache(
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
     arrivals = Arrivals(holdings, space)
-    sources = Sources(lambda name: (*upstreams.homes(name), registry(name)), rules.fills.distrust, now)
+    sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
     fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, now)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)

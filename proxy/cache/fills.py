@@ -107,8 +107,12 @@ class Fills:
         return len(self.arriving)
 
     def under_way(self, repository: Repository, digest: Digest) -> Opened | None:
-        """A fill of whatever repository, or what passes through to this one."""
-        return self.arriving.get(digest) or self.pass_throughs.joinable(repository, digest)
+        """A fill of whatever repository, or what passes through to this one and can be read from the front."""
+        fill = self.arriving.get(digest)
+        if fill is not None:
+            return fill
+        passing = self.pass_throughs.under_way.get((repository, digest))
+        return passing if passing is not None and passing.admits(0) else None
 
     def follow(self, opened: Opened) -> FillBody | PassThroughBody | None:
         """Of a repository that may have it, from the front. None when it is over, or no longer there from the front."""

@@ -24,19 +24,19 @@ _PATIENCE = 2.0  # seconds that a full window waits for its slowest reader
 
 
 class PassThroughs:
-    """Those under way."""
+    """``under_way`` has the latest of each blob; what was read of it may be gone from its window."""
 
     def __init__(self, sources: Sources, pool: Executor, group: asyncio.TaskGroup) -> None:
         self._sources = sources
         self._pool = pool
         self._group = group
-        self._under_way: WeakValueDictionary[tuple[Repository, Digest], PassThrough] = WeakValueDictionary()
+        self.under_way: WeakValueDictionary[tuple[Repository, Digest], PassThrough] = WeakValueDictionary()
         self._openings: Flights[tuple[Repository, Digest], PassThrough] = Flights(group)
 
     def begin(self, repository: Repository, hasher: Hasher, transfer: Transfer) -> "PassThrough":
         """``hasher`` has seen every byte before the transfer's first one that is new to it."""
         key = (repository, hasher.digest)
-        self._under_way[key] = begun = PassThrough(repository, transfer, hasher, self._sources, self._pool, self._group)
+        self.under_way[key] = begun = PassThrough(repository, transfer, hasher, self._sources, self._pool, self._group)
         return begun
 
     async def join(self, repository: Repository, hasher: Hasher, position: int) -> "PassThroughBody":
@@ -44,15 +44,10 @@ class PassThroughs:
         behind one that begins where ``hasher`` ends. Raises what opening it raises."""
         key = (repository, hasher.digest)
         while True:
-            found = self._under_way.get(key)
+            found = self.under_way.get(key)
             if found is not None and (body := self.follow(found, position)) is not None:
                 return body
             await self._openings.join(key, lambda: self._reopen(repository, hasher.copy()))
-
-    def joinable(self, repository: Repository, digest: Digest) -> "PassThrough | None":
-        """One that can still be read from the front."""
-        found = self._under_way.get((repository, digest))
-        return found if found is not None and found.admits(0) else None
 
     def follow(self, found: "PassThrough", position: int) -> "PassThroughBody | None":
         """None where what stands at ``position`` is gone from the window."""

@@ -30,23 +30,34 @@ class Source(Protocol):
         NameUnknown, and faults of this home."""
 
 
-class Sources:
-    """``of(upstream)`` gives the homes for repositories of an upstream in the order in which they are asked; the last
-    one is the registry itself. An origin that sent wrong bytes for a digest is not asked for it for ``distrust``
-    seconds."""
+def no_homes(_: str) -> Sequence[Source]:
+    """Of an upstream whose bytes are nowhere else."""
+    return ()
 
-    def __init__(self, of: Callable[[str], Sequence[Source]], distrust: float, now: Callable[[], float]) -> None:
-        self._of = of
+
+class Sources:
+    """``homes(upstream)`` are asked in their order, and behind them ``registry(upstream)`` itself. An origin that sent
+    wrong bytes for a digest is not asked for it for ``distrust`` seconds."""
+
+    def __init__(
+        self,
+        homes: Callable[[str], Sequence[Source]],
+        registry: Callable[[str], Source],
+        distrust: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._homes = homes
+        self._registry = registry
         self._distrusted: TTLCache[tuple[str, Digest], bool] = TTLCache(_REMEMBERED, distrust, timer=now)
 
     def only_upstream(self, upstream: str) -> bool:
         """Whether what comes can only be the registry's own."""
-        return len(self._of(upstream)) == 1
+        return not self._homes(upstream)
 
     async def open(self, repository: Repository, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         """Raises BlobUnknown, NameUnknown, and upstream's faults; WrongBytes where upstream itself is distrusted."""
-        *others, upstream = self._of(repository.upstream)
-        for source in others:
+        upstream = self._registry(repository.upstream)
+        for source in self._homes(repository.upstream):
             if (source.name, digest) not in self._distrusted:
                 try:
                     return await source.blob(repository.name, digest, offset, end)

@@ -6,8 +6,7 @@ from functools import partial
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
-from proxy.core.budget import ByteLimits, Reservation
-from proxy.core.free_space import FreeSpaceRule
+from proxy.core.budget import ByteLimits, FreeSpaceRule, Reservation
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
 

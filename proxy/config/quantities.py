@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
-from proxy.core.free_space import FreeSpaceRule
+from proxy.core.budget import FreeSpaceRule
 
 KiB, MiB, GiB = 1024, 1024**2, 1024**3
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

@@ -29,7 +29,7 @@ from proxy.config.secrets import FilePath
 from proxy.config.section import Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
-from proxy.core.free_space import FreeSpaceRule
+from proxy.core.budget import FreeSpaceRule
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 

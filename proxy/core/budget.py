@@ -4,9 +4,11 @@ Invariant: committed + reserved never exceeds the hard limit by a grant of this 
 begins; a share below it is where eviction ends, so that it does not begin again with the next blob.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _HARD_SHARE = 1.05
 _EVICTED_SHARE = 0.90
@@ -101,3 +103,14 @@ class Reservation:
     def release(self) -> None:
         self._budget.reserved -= self._size
         self._size = 0
+
+
+class FreeSpaceRule(NamedTuple):
+    """Room that stays free on the disk of the cache: the larger of a size and a share."""
+
+    size: int  # bytes
+    percent: float  # of the whole disk, 0 to 100
+
+    def floor(self, total: int) -> int:
+        """The bytes to keep free on a disk of ``total`` bytes; a part of a byte counts as one."""
+        return max(self.size, math.ceil(total * self.percent / 100))

@@ -12,6 +12,7 @@ class Ping:
     """Is this a registry?"""
 
     kind: ClassVar[str] = "ping"
+    repository: ClassVar[None] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,10 @@ class ReferrersList:
 @dataclass(frozen=True, slots=True)
 class CatalogList:
     kind: ClassVar[str] = "catalog"
+    repository: ClassVar[None] = None
     limit: int | None
     last: str | None
 
 
 Operation = Ping | ManifestPull | BlobPull | TagList | ReferrersList | CatalogList
-"""``kind`` is the label of the metrics."""
-
-
-def repository_of(operation: Operation) -> Repository | None:
-    """None where it is about no repository."""
-    return None if isinstance(operation, Ping | CatalogList) else operation.repository
+"""``kind`` is the label of the metrics; ``repository`` is None where it is about none."""

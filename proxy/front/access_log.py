@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from proxy.core.operations import Operation, repository_of
+from proxy.core.operations import Operation
 from proxy.core.upstreams import UpstreamNames
 
 _REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
@@ -73,7 +73,7 @@ class AccessLog:
 
     def tally(self, operation: Operation | None, outcome: str, status: int) -> Tally:
         """``operation`` is None of a request that asks for nothing there is."""
-        repository = repository_of(operation) if operation is not None else None
+        repository = operation.repository if operation is not None else None
         upstream = self._names.configured(repository.upstream) or "" if repository is not None else ""
         traffic = Traffic(upstream, operation.kind if operation is not None else "none", outcome)
         key = (traffic, f"{status // 100}xx")

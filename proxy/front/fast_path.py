@@ -16,9 +16,8 @@ from proxy.core.operations import BlobPull, ManifestPull, Ping
 from proxy.front import replies
 from proxy.front.access_log import AccessLog, Line, Tally
 from proxy.front.date import DateHeader
-from proxy.front.recent import Recent
 from proxy.front.replies import Reply
-from proxy.front.requests import Understood
+from proxy.front.requests import Recent, Understood
 from proxy.front.routes import Asked
 
 _KEPT_BYTES = 32 << 20  # of replies

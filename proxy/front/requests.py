@@ -5,17 +5,20 @@ other by what is left of it without the headers that have no meaning here. Only 
 """
 
 import re
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from proxy.core.access import ANONYMOUS, Caller
 from proxy.core.errors import Fault
 from proxy.core.operations import Operation
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.recent import Recent
 from proxy.front.request_head import HeadLimits, HeadParser, RequestHead
 from proxy.front.routes import Asked, parse
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 _LONGEST_KEPT = 4096  # bytes of a block
 _KEPT_BYTES = 8 << 20  # at each step
@@ -29,6 +32,43 @@ _WITHOUT_MEANING: Final = re.compile(
 """Whole header lines, each well-formed by itself (RFC 9112 section 5), so that a block is well-formed with them where
 it is without. Nothing that frames a message or carries a condition may ever stand here; Authorization may as long as
 every caller is anonymous."""
+
+
+class Recent(Generic[K, V]):
+    """A memory that forgets the oldest first. ``limit`` and the sizes given to ``put`` are in bytes. Entries go one by
+    one in the order they came: uses are not noted, so that ``get`` costs what a dictionary's costs, without a frame of
+    its own."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._sizes: dict[K, int] = {}
+        self._total = 0
+        self.get: Callable[[K], V | None] = self._values.get
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def total(self) -> int:
+        """Bytes of all that is kept."""
+        return self._total
+
+    def put(self, key: K, value: V, size: int) -> list[V]:
+        """Returns what was forgotten for it, its own former value included; itself where it is larger than the
+        limit."""
+        forgotten = []
+        if key in self._values:
+            forgotten.append(self._values.pop(key))
+            self._total -= self._sizes.pop(key)
+        self._values[key] = value
+        self._sizes[key] = size
+        self._total += size
+        while self._total > self._limit:
+            oldest, value = self._values.popitem(last=False)
+            self._total -= self._sizes.pop(oldest)
+            forgotten.append(value)
+        return forgotten
 
 
 class Understood(NamedTuple):

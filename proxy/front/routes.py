@@ -72,7 +72,8 @@ def _operation(path: str, query: dict[str, str], headers: Mapping[str, str], nam
 
 
 def _blob(repository: Repository, digest: Digest, headers: Mapping[str, str]) -> BlobPull:
-    asked = parse_range(headers.get("range"))
+    written = headers.get("range")
+    asked = parse_range(written) if written is not None else None
     condition = headers.get("if-range")
     if condition is not None and condition.strip() != f'"{digest}"':
         asked = None

@@ -12,7 +12,7 @@ from proxy.config.quantities import (
     parse_free_space,
     parse_size,
 )
-from proxy.core.free_space import FreeSpaceRule
+from proxy.core.budget import FreeSpaceRule
 
 
 @given(st.integers(0, 3650 * 86_400_000))

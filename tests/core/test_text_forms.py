@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.authorities import Authority, format_authority, parse_authority
+from proxy.core.budget import FreeSpaceRule
 from proxy.core.foreign_json import DEEPEST, JsonRefused, parse_json, parse_json_object
-from proxy.core.free_space import FreeSpaceRule
 from proxy.core.moments import parse_iso, parse_moment
 
 

@@ -1,6 +1,6 @@
 """A memory that forgets the oldest, one by one."""
 
-from proxy.front.recent import Recent
+from proxy.front.requests import Recent
 
 
 def test_the_oldest_are_forgotten_one_by_one_and_the_bound_holds() -> None:

@@ -18,9 +18,8 @@ from proxy.cache.sources import Source
 from proxy.composition import Collaborators, ServiceRules, compose, start_jobs
 from proxy.core.access import Gate, OpenGate
 from proxy.core.backoff import Backoff
-from proxy.core.budget import ByteLimits
+from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.errors import UpstreamUnknown
-from proxy.core.free_space import FreeSpaceRule
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest, Repository
 from proxy.core.upstreams import UpstreamNames

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cache.fills import FillRules
-from proxy.core.free_space import FreeSpaceRule
+from proxy.core.budget import FreeSpaceRule
 from tests.cast import FaultUpstream, Line, ManualClock, roles
 from tests.cast.line import Act
 from tests.scenarios.client import Cut

@@ -20,8 +20,7 @@ from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
 from proxy.cache.space import Space
 from proxy.cache.threads import StoreThreads
-from proxy.core.budget import Budget, ByteLimits, Reservation
-from proxy.core.free_space import FreeSpaceRule
+from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule, Reservation
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.catalog import SqliteCatalog
