@@ -7,6 +7,7 @@ flight (opening). Each hand-over is one step without an await.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from cachetools import LRUCache
 
@@ -117,12 +118,10 @@ class Blobs:
         if self._fills.under_way(repository, digest) is not None:
             return None  # since the last look, which others were waited for behind
         self._access.refuse_absent(repository, digest)
-        first = digest not in self._openings
-        if first:
-            self._opener[digest] = repository
-        same = self._opener.get(digest) == repository
+        opener = self._opener.setdefault(digest, repository)
+        first, same = digest not in self._openings, opener == repository
         try:
-            opened = await self._openings.join(digest, lambda: self._open(repository, digest))
+            opened = await self._openings.join(digest, partial(self._open, repository, digest))
         except Exception:
             if same:
                 raise

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from proxy.cache.arrivals import Arrival, Arrivals
 from proxy.cache.fill import Fill, FillBody
@@ -141,7 +142,7 @@ class Fills:
         self.arriving[digest] = run.fill
         run.fill.task = self._group.create_task(self._run(run))
         # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
-        run.fill.task.add_done_callback(lambda _: self._ended(run))
+        run.fill.task.add_done_callback(partial(self._ended, run))
         return run.fill
 
     async def _take_place(self) -> None:
@@ -192,7 +193,7 @@ class Fills:
         finally:
             self._forget(run.fill)
 
-    def _ended(self, run: _Run) -> None:
+    def _ended(self, run: _Run, _: "asyncio.Task[None]") -> None:
         """However it ended, and even if it never began."""
         self._forget(run.fill)
         if not run.fill.settled:

@@ -77,7 +77,11 @@ def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
     except BaseException:
         connection.close()
         raise
-    return connection, Recovery.NEW if is_first else Recovery.EMPTY
+    return connection, Recovery.NEW if is_first and not _holds_something(folder) else Recovery.EMPTY
+
+
+def _holds_something(folder: Path) -> bool:
+    return any(folder.glob("blobs/*/*/*"))
 
 
 def mend_catalog(folder: Path, damaged: sqlite3.Connection) -> tuple[sqlite3.Connection, Recovery]:

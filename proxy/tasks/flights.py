@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from proxy.core.errors import afresh
@@ -46,7 +47,7 @@ class Flights(Generic[K, V]):
         if flight is None:  # no await between look and launch, so no lock
             flight = self._group.create_task(_fly(run))
             # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
-            flight.add_done_callback(lambda _: self._aloft.pop(key))
+            flight.add_done_callback(partial(self._aloft.pop, key))
             self._aloft[key] = flight
         return flight
 

@@ -8,7 +8,7 @@ from proxy.core.errors import (
     NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
-    UpstreamRefused,
+    UpstreamFault,
     WrongBytes,
 )
 from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
@@ -145,8 +145,8 @@ class HttpRegistry:
             return PingResult(bare.status, bare.challenges, bare.date, None)
         try:
             outcome = await self._exchange.converse(_PING, self._network.buffered.send)
-        except UpstreamRefused as refused:
-            return PingResult(bare.status, bare.challenges, bare.date, False, str(refused))
+        except UpstreamFault as fault:
+            return PingResult(bare.status, bare.challenges, bare.date, False, str(fault))
         identified = await self._authorizer.identified()
         if not isinstance(outcome, Rejection):
             await self._exchange.finish(outcome)

@@ -51,7 +51,7 @@ async def test_the_status_for_people_is_one_screen(person: Person) -> None:
     assert said.status == 0
     assert len(said.out.splitlines()) <= 24
     assert f"entrepot {__version__} is ready" in said.out
-    assert "of 1.0GiB" in said.out
+    assert "of 2.0GiB" in said.out
     assert NAME in said.out
 
 

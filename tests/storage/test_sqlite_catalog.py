@@ -72,7 +72,7 @@ DAMAGES = [garbage, truncated, emptied, a_table_short, a_folder, a_symlink, Path
 
 
 async def test_what_was_written_is_there_at_the_next_start(tmp_path: Path) -> None:
-    assert await state(tmp_path) == (Recovery.EMPTY, 0)
+    assert await state(tmp_path) == (Recovery.NEW, 0)
     await fill(tmp_path, 0, 5)
     assert await state(tmp_path) == (Recovery.INTACT, 5)
 
@@ -89,6 +89,8 @@ async def test_a_damaged_catalog_comes_back_from_its_copy(tmp_path: Path, damage
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_without_a_sound_copy_it_begins_empty(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    (tmp_path / "blobs" / "sha256" / "ab").mkdir(parents=True)
+    (tmp_path / "blobs" / "sha256" / "ab" / "abc").touch()
     await fill(tmp_path, 0, 300)
     await copy(tmp_path)
     damage(tmp_path / "catalog")
