@@ -39,7 +39,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look, step by step, at all that a pull needs, and say what to do where a step fails."""
-    from proxy.doctor.examination import Wish, examine  # noqa: PLC0415 - brings the whole upstream floor
+    from proxy.doctor.examination import Scope, examine  # noqa: PLC0415 - brings the whole upstream floor
     from proxy.doctor.node import here_of  # noqa: PLC0415
 
     logging.getLogger().addHandler(logging.NullHandler())  # the steps say all that there is to say
@@ -49,9 +49,9 @@ def doctor(
     except ValueError as cause:
         stop(WRONG, f"--address: {cause}")
     absent = Verdict.FAILED if admin else Verdict.SKIPPED
-    wish = Wish(image or (), upstream or (), node, here, absent)
+    scope = Scope(image or (), upstream or (), node, here, absent)
     try:
-        steps = asyncio.run(examine(settings, client, wish))
+        steps = asyncio.run(examine(settings, client, scope))
     except ValueError as cause:
         stop(WRONG, f"--image, --upstream: {cause}")
     if as_json:

@@ -20,7 +20,7 @@ from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 
 
-class Wish(NamedTuple):
+class Scope(NamedTuple):
     """``images`` are references like ``registry/name:tag``. ``upstreams`` are the only ones to look at, all of them
     where empty. ``root`` is a node's file system, None to leave its files out; ``here`` is where its clients reach the
     proxy, None for where the configuration listens. ``absent`` is the verdict on a proxy that does not run."""
@@ -32,20 +32,20 @@ class Wish(NamedTuple):
     absent: Verdict = Verdict.SKIPPED
 
 
-async def examine(settings: Settings, client: AdminClient, wish: Wish) -> list[Step]:
+async def examine(settings: Settings, client: AdminClient, scope: Scope) -> list[Step]:
     """Raises ValueError for an image or a name of no upstream."""
     async with task_group() as group:
-        return await _examined(settings, Registries(settings, Jobs(group)), client, wish)
+        return await _examined(settings, Registries(settings, Jobs(group)), client, scope)
 
 
-async def _examined(settings: Settings, registries: Registries, client: AdminClient, wish: Wish) -> list[Step]:
+async def _examined(settings: Settings, registries: Registries, client: AdminClient, scope: Scope) -> list[Step]:
     try:
-        examinees = _examinees(settings, registries, wish)
-        running = await asyncio.to_thread(look_at_proxy, client, wish.absent)
+        examinees = _examinees(settings, registries, scope)
+        running = await asyncio.to_thread(look_at_proxy, client, scope.absent)
         upstreams = await examine_upstreams(examinees)
         held = running.status.cache.committed_bytes if running.status is not None else None
         of_machine = await asyncio.to_thread(_machine, settings, held)
-        of_node = await asyncio.to_thread(_node, settings, wish)
+        of_node = await asyncio.to_thread(_node, settings, scope)
         return [*of_machine, *running.steps, *upstreams, *of_node]
     except UpstreamUnknown as unknown:
         raise ValueError(str(unknown)) from None
@@ -58,20 +58,20 @@ def _machine(settings: Settings, held: int | None) -> list[Step]:
     return host_steps(Host(path, settings.cache.max_size, held_below(path) if held is None else held))
 
 
-def _node(settings: Settings, wish: Wish) -> list[Step]:
-    if wish.root is None:
+def _node(settings: Settings, scope: Scope) -> list[Step]:
+    if scope.root is None:
         return []
-    here = wish.here or (settings.listen.host, settings.listen.port)
-    names = [name for name in wish.upstreams or settings.upstreams if not name.startswith("*.")]
-    return node_steps(NodeFiles(wish.root, here, names, settings.default_upstream))
+    here = scope.here or (settings.listen.host, settings.listen.port)
+    names = [name for name in scope.upstreams or settings.upstreams if not name.startswith("*.")]
+    return node_steps(NodeFiles(scope.root, here, names, settings.default_upstream))
 
 
-def _examinees(settings: Settings, registries: Registries, wish: Wish) -> list[Examinee]:
-    wanted = _by_upstream(settings, wish.images)
-    if wish.upstreams:
-        if stray := [name for name in wanted if name not in wish.upstreams]:
+def _examinees(settings: Settings, registries: Registries, scope: Scope) -> list[Examinee]:
+    wanted = _by_upstream(settings, scope.images)
+    if scope.upstreams:
+        if stray := [name for name in wanted if name not in scope.upstreams]:
             raise ValueError(f"an image of {stray[0]} is given, which is not one of the upstreams asked for")
-        names = list(wish.upstreams)
+        names = list(scope.upstreams)
     else:
         names = [name for name in settings.upstreams if not name.startswith("*.")]
         names += [name for name in wanted if name not in names]

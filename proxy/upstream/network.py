@@ -1,4 +1,4 @@
-"""Everything one upstream's requests share: settings, time, the owner of tasks, both clients, the counters."""
+"""Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
 
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
