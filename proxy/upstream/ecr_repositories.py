@@ -57,7 +57,7 @@ class EcrRepositories:
     def _look_up(self, repository: tuple[str, str]) -> None:
         if len(self._lookups) < AT_ONCE:
             learn = partial(self._learn, repository)
-            self._lookups.launch(repository, partial(self._jobs.once, "tag mutability", learn))
+            self._lookups.launch(repository, lambda: self._jobs.once("tag mutability", learn))
 
     async def _learn(self, repository: tuple[str, str]) -> None:
         try:
