@@ -112,7 +112,8 @@ class Cache:
         await self.space.shrink()
 
     async def settle(self) -> None:
-        """What was only in memory is on disk."""
+        """What was only in memory is on disk: what was served is kept."""
+        await self.fills.settle()
         with suppress(StoreFailed):
             await self.holdings.flush()
             await self.holdings.catalog.backup()

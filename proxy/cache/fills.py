@@ -24,6 +24,7 @@ from proxy.tasks.off_loop import off_loop
 
 _STEP = 64 << 20  # bytes reserved at a time for a blob whose size upstream does not say
 _WORTH_FINISHING = 256 << 20
+_SETTLED = 10.0  # seconds that a stop waits for the disk
 
 log = logging.getLogger("entrepot.fill")
 
@@ -144,6 +145,12 @@ class Fills:
         # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
         run.fill.task.add_done_callback(partial(self._ended, run))
         return run.fill
+
+    async def settle(self) -> None:
+        """What clients have been sent to its end is committed, or ``_SETTLED`` seconds are over."""
+        whole = [fill.task for fill in self.arriving.values() if fill.proven and fill.task is not None]
+        if whole:
+            await asyncio.wait(whole, timeout=_SETTLED)
 
     async def _take_place(self) -> None:
         if self._places.locked() and self._queued >= self._rules.queue:

@@ -129,3 +129,14 @@ async def test_clients_that_leave_before_the_first_answer_cost_one_fill(
     await house.quiet()
     assert (await house.get(blob_path(digest))).body == blob
     assert len(upstream.requests("blob")) == 1
+
+
+async def test_what_was_sent_to_its_end_is_kept_by_a_stop_right_behind_it(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    for _ in range(8):
+        digest = upstream.blob(APP, blob := some_bytes(2 * MiB))
+        assert (await house.get(blob_path(digest))).body == blob
+        await house.stop()
+        assert digest in stored(house.folder)
+        await house.start()
