@@ -134,9 +134,13 @@ async def test_clients_that_leave_before_the_first_answer_cost_one_fill(
 async def test_what_was_sent_to_its_end_is_kept_by_a_stop_right_behind_it(
     house: House, upstream: FaultUpstream, some_bytes: Bytes
 ) -> None:
-    for _ in range(8):
-        digest = upstream.blob(APP, blob := some_bytes(2 * MiB))
-        assert (await house.get(blob_path(digest))).body == blob
+    for _ in range(4):
+        digests = [upstream.blob(APP, some_bytes(2 * MiB)) for _ in range(12)]
+        replies = await asyncio.gather(*(house.get(blob_path(digest)) for digest in digests))
+        assert {(reply.status, len(reply.body)) for reply in replies} == {(200, 2 * MiB)}
         await house.stop()
-        assert digest in stored(house.folder)
+        assert set(digests) <= set(stored(house.folder))
         await house.start()
+        asked = len(upstream.ledger)
+        assert {(await house.get(blob_path(digest))).headers["cache-status"] for digest in digests} == {"entrepot; hit"}
+        assert len(upstream.ledger) == asked, "who may have it is known too"
