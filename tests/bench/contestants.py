@@ -55,7 +55,7 @@ def entrepot(setup: Setup) -> Iterator[Server]:
         "cache": {"path": str(setup.folder / "cache"), "max_size": "200GiB", "min_free": 0},
         "default_upstream": "registry.test",
         "limits": {"connections": _DESCRIPTORS, "connections_per_address": _DESCRIPTORS},
-        "log": {"level": "warning"},
+        "log": {"level": "warning", "access": "none"},
         **setup.more,
     }
     begun = time.monotonic()
