@@ -16,6 +16,7 @@ from proxy.config import (
     EcrPublicAuth,
     FileRefused,
     Settings,
+    TimeoutSettings,
     UpstreamSettings,
     read_credentials,
 )
@@ -163,7 +164,7 @@ class Registries:
         return registry
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
-        limits = ExchangeLimits(manifest=self._settings.limits.manifest_size)
+        limits = exchange_limits(upstream.timeouts, self._settings.limits.manifest_size)
         ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
         url = upstream.base_url(name)
         return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits)
@@ -183,6 +184,18 @@ class Registries:
                 return self.amazon.public(name, None, network)
             case _:
                 return ChallengeAuthorizer(network)
+
+
+def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:
+    """What an upstream with these settings may take; ``manifest`` in bytes."""
+    return ExchangeLimits(
+        connect=timeouts.connect,
+        first_byte=timeouts.first_byte,
+        stall=timeouts.stall,
+        total=timeouts.total,
+        token_total=timeouts.total,
+        manifest=manifest,
+    )
 
 
 def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:

@@ -14,6 +14,7 @@ from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
 from proxy.config.secrets import SecretSource, read_login, read_secret
 from proxy.config.settings import Settings
+from proxy.config.timeouts import TimeoutSettings
 from proxy.config.upstreams import UpstreamSettings
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Loaded",
     "SecretSource",
     "Settings",
+    "TimeoutSettings",
     "UpstreamSettings",
     "admin_address",
     "effective",

@@ -4,6 +4,7 @@ One session for each host class, since the address policy is decided where the f
 connector's socket factory, which sees literal addresses and resolved names alike.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable
@@ -42,23 +43,23 @@ class BufferedClient:
         name, limits = self._settings.name, self._settings.limits
         if self._closed:
             raise UpstreamUnreachable(name, "its client is closing")
-        timeout = aiohttp.ClientTimeout(
-            total=request.total, sock_connect=limits.connect, sock_read=min(limits.first_byte, limits.stall)
-        )
+        # The library knows one pause between two reads; before the headers ours is another than in the body.
+        timeout = aiohttp.ClientTimeout(total=request.total, sock_connect=limits.connect)
         try:
-            response = await self._session(request.host_class).request(
-                request.method,
-                URL(request.target.url, encoded=True),
-                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers},
-                allow_redirects=False,
-                timeout=timeout,
-            )
+            async with asyncio.timeout(limits.connect + limits.first_byte):
+                response = await self._session(request.host_class).request(
+                    request.method,
+                    URL(request.target.url, encoded=True),
+                    headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers},
+                    allow_redirects=False,
+                    timeout=timeout,
+                )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
             blamed = _fault(name, request.target, fault)
             self._stats.failed(request.kind, blamed)
             raise blamed from fault
         self._stats.answered(request.kind, response.status, response.headers.get("ratelimit-remaining"))
-        return BufferedAnswer(name, request.target, response)
+        return BufferedAnswer(name, request.target, response, limits.stall)
 
     async def close(self) -> None:
         self._closed = True
@@ -86,10 +87,11 @@ class BufferedClient:
 class BufferedAnswer:
     """``message.Answer`` over aiohttp's response."""
 
-    def __init__(self, upstream: str, target: Target, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, upstream: str, target: Target, response: aiohttp.ClientResponse, stall: float) -> None:
         self._upstream = upstream
         self._target = target
         self._response = response
+        self._stall = stall  # seconds
         self.status = response.status
 
     def header(self, name: str) -> str | None:
@@ -102,7 +104,8 @@ class BufferedAnswer:
         content = bytearray()
         try:
             while len(content) <= limit:
-                piece = await self._response.content.readany()
+                async with asyncio.timeout(self._stall):
+                    piece = await self._response.content.readany()
                 if not piece:
                     break
                 content += piece

@@ -21,12 +21,12 @@ class ExchangeLimits:
     """Seconds and bytes."""
 
     connect: float = 5.0
-    first_byte: float = 30.0
-    stall: float = 30.0  # nothing arrived
+    first_byte: float = 60.0  # of an answer
+    stall: float = 60.0  # nothing arrived
     slow_window: float = 60.0  # of waiting, over which at least ``slowest`` must arrive
     slowest: float = 32 * KIB  # bytes per second
-    total: float = 60.0  # of one small exchange: manifest, tags, referrers
-    token_total: float = 15.0
+    total: float = 120.0  # of one small exchange: manifest, tags, referrers
+    token_total: float = 120.0
     manifest: int = 4 * MIB
     listing: int = 4 * MIB  # a page of tags or referrers
     token: int = 64 * KIB
