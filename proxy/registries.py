@@ -14,11 +14,14 @@ from proxy.config import (
     DockerCredentials,
     EcrAuth,
     EcrPublicAuth,
+    EgressSettings,
     FileRefused,
+    LoginSource,
     Settings,
     TimeoutSettings,
     UpstreamSettings,
     read_credentials,
+    read_login,
 )
 from proxy.core.budget import ByteLimits
 from proxy.core.credentials import Credentials, IdentityToken
@@ -29,6 +32,7 @@ from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Authorizer, CredentialSource
+from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -50,6 +54,7 @@ class Registries:
         self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._trusts = Trusts()
+        self._ways: dict[EgressSettings, WaysOut] = {}
         self._made: dict[str, HttpRegistry] = {}
         self._of_patterns = 0
         self.amazon = Amazon(self._configured, jobs, self._timing)
@@ -69,6 +74,14 @@ class Registries:
         if upstream is None:
             raise UpstreamUnknown(name)
         return upstream
+
+    def ways(self, name: str) -> WaysOut:
+        """The ways out of an upstream, and of all that have the same. Raises UpstreamUnknown."""
+        egress = self.settings_of(name).egress
+        if egress not in self._ways:
+            login = _proxy_login(egress.login) if egress.login is not None else None
+            self._ways[egress] = WaysOut(egress.rules, os.environ, login)
+        return self._ways[egress]
 
     def trust(self, name: str) -> ssl.SSLContext:
         """What an upstream's certificate is checked against. Raises UpstreamUnknown, OSError or ssl.SSLError."""
@@ -154,9 +167,9 @@ class Registries:
             raise UpstreamUnknown(name)
         settings = self._registry_settings(name, upstream)
         try:
-            network = Network(settings, self.jobs, self._timing, self._trusts.of(settings))
+            network = Network(settings, self.jobs, self._timing, self._trusts.of(settings), self.ways(name))
         except OSError as cause:  # ssl.SSLError is one
-            raise UpstreamUnreachable(name, f"its ca_file cannot be used: {cause.strerror or cause}") from cause
+            raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:
             raise UpstreamUnreachable(name, f"its url cannot be used: {refused}") from refused
         registry = self._made[name] = HttpRegistry(network, self._authorizer(name, upstream, network))
@@ -167,7 +180,8 @@ class Registries:
         limits = exchange_limits(upstream.timeouts, self._settings.limits.manifest_size)
         ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
         url = upstream.base_url(name)
-        return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits)
+        egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
+        return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits, egress_ca_file)
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
@@ -196,6 +210,18 @@ def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:
         token_total=timeouts.total,
         manifest=manifest,
     )
+
+
+def _proxy_login(source: LoginSource) -> ProxyLogin:
+    """Read at each use, as all secrets are."""
+
+    async def login() -> Credentials:
+        try:
+            return await read_login(source, os.environ)
+        except FileRefused as refused:
+            raise WayClosed(f"user and password for the proxy cannot be read: {refused}") from None
+
+    return login
 
 
 def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:

@@ -64,6 +64,7 @@ LIBRARIES = {
     "rich": {"commands"},
     "sqlite3": {"storage"},
     "typer": {"cli", "commands"},
+    "urllib3": {"upstream.tunnel"},
     "uvloop": {"cli"},
     "yaml": {"config.document", "commands.configuration"},
     "yarl": {"upstream.buffered"},

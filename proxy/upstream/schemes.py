@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from proxy.core.credentials import Credentials
+from proxy.core.credentials import Credentials, basic
 from proxy.core.errors import UpstreamBroken
 from proxy.upstream.authorization import CredentialSource, Refusal, no_credentials
 from proxy.upstream.challenge import Challenge, pull_scope, realm_allowed, realm_may_be_asked
 from proxy.upstream.network import Network
 from proxy.upstream.target import TargetRefused, parse_target
-from proxy.upstream.token_server import TokenServer, basic
+from proxy.upstream.token_server import TokenServer
 from proxy.upstream.tokens import TokenBook, TokenKey
 
 MOST_REPOSITORIES = 10_000

@@ -1,10 +1,9 @@
 """One question to a token server (distribution token specification, "Requesting a token"). No redirect is followed:
 the credentials are for this server."""
 
-import base64
 from urllib.parse import quote
 
-from proxy.core.credentials import Credentials
+from proxy.core.credentials import Credentials, basic
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.challenge import listed_origin
 from proxy.upstream.headers import retry_after
@@ -12,12 +11,6 @@ from proxy.upstream.message import HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Origin, Target, parse_target
 from proxy.upstream.tokens import Token, TokenKey, parse_token
-
-
-def basic(credentials: Credentials) -> str:
-    """RFC 7617."""
-    pair = f"{credentials.username}:{credentials.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
 
 
 class TokenServer:
