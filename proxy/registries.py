@@ -57,7 +57,7 @@ class Registries:
         self._ways: dict[EgressSettings, WaysOut] = {}
         self._made: dict[str, HttpRegistry] = {}
         self._of_patterns = 0
-        self.amazon = Amazon(self._configured, jobs, self._timing)
+        self.amazon = Amazon(self._configured, self.ways, jobs, self._timing)
         for name in settings.upstreams:
             if not name.startswith("*."):
                 self._make_early(name)
@@ -80,7 +80,8 @@ class Registries:
         egress = self.settings_of(name).egress
         if egress not in self._ways:
             login = _proxy_login(egress.login) if egress.login is not None else None
-            self._ways[egress] = WaysOut(egress.rules, os.environ, login)
+            ca_file = str(egress.ca_file) if egress.ca_file is not None else None
+            self._ways[egress] = WaysOut(egress.rules, os.environ, login, ca_file)
         return self._ways[egress]
 
     def trust(self, name: str) -> ssl.SSLContext:

@@ -50,7 +50,7 @@ TOP = {
 """The same for each file above the floors."""
 
 LIBRARIES = {
-    "aiobotocore": {"upstream.ecr_aws"},
+    "aiobotocore": {"upstream.ecr_aws", "upstream.ecr_ways"},
     "aiofiles": {"config"},
     "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},

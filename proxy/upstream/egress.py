@@ -61,14 +61,16 @@ def refused_by(proxy: Proxy, status: int) -> ProxyFailed:
 
 class WaysOut:
     """Of one upstream. ``environ`` is read at each use; without ``egress`` and in an empty one all ways are straight.
-    ``login`` is for the proxy of ``egress``."""
+    ``login`` is for the proxy of ``egress``; ``ca_file`` is trusted on the way through any."""
 
     def __init__(
         self,
         egress: Egress = STRAIGHT,
         environ: Mapping[str, str] = MappingProxyType({}),
         login: ProxyLogin | None = None,
+        ca_file: str | None = None,
     ) -> None:
+        self.ca_file = ca_file
         self._egress = egress
         self._environ = environ
         self._login = login
@@ -87,6 +89,9 @@ class WaysOut:
         except EgressInvalid as invalid:
             raise WayClosed(str(invalid)) from None
         return parse_proxy(url) if url is not None else None
+
+
+DIRECT = WaysOut()
 
 
 def parse_proxy(url: str) -> Proxy:

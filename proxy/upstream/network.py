@@ -3,7 +3,7 @@
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
 from proxy.upstream.buffered import BufferedClient
-from proxy.upstream.egress import WaysOut
+from proxy.upstream.egress import DIRECT, WaysOut
 from proxy.upstream.health import Stats
 from proxy.upstream.passage import Passages
 from proxy.upstream.settings import RegistrySettings, Timing, Trust, trust_of
@@ -23,9 +23,9 @@ class Network:
         jobs: Jobs,
         timing: Timing | None = None,
         trust: Trust | None = None,
-        ways: WaysOut | None = None,
+        ways: WaysOut = DIRECT,
     ) -> None:
-        passages = Passages(settings.name, AddressPolicy(), trust or trust_of(settings), ways or WaysOut())
+        passages = Passages(settings.name, AddressPolicy(), trust or trust_of(settings), ways)
         self.settings = settings
         self.jobs = jobs
         self.timing = timing or Timing()
