@@ -24,7 +24,7 @@ from proxy.config import (
     read_login,
 )
 from proxy.core.budget import ByteLimits
-from proxy.core.credentials import Credentials, IdentityToken
+from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import Fault, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag
@@ -228,7 +228,7 @@ def _proxy_login(source: LoginSource) -> ProxyLogin:
 def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
     """Read at each use, so that a rotated secret needs no restart."""
 
-    async def credentials() -> Credentials:
+    async def credentials(name: str) -> Credentials:
         try:
             return await read_credentials(auth, os.environ)
         except FileRefused as refused:
@@ -238,13 +238,10 @@ def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
 
 
 def _docker(upstream: str, found: DockerCredentials) -> CredentialSource:
-    async def credentials() -> Credentials | None:
+    async def credentials(name: str) -> Login | None:
         try:
-            login = await found.login()
+            return await found.login(name)
         except FileRefused as refused:
             raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
-        if isinstance(login, IdentityToken):
-            raise UpstreamRefused(upstream, "its login is an identity token, which is not sent yet: use a password")
-        return login
 
     return credentials

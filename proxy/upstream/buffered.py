@@ -66,6 +66,7 @@ class BufferedClient:
             request.method,
             URL(request.target.url, encoded=True),
             headers={**_OURS, **request.headers, **(shown if in_the_open else {})},
+            data=request.body or None,
             allow_redirects=False,
             timeout=timeout,
             proxy=str(proxy.origin) if proxy is not None else None,

@@ -62,9 +62,9 @@ def at(up: FaultUpstream | str, *images: str, credentials: CredentialSource = no
     return lambda jobs: Examinee(NAME, url, registry_at(url, jobs, credentials), images, **more)
 
 
-def as_user(name: str, password: str) -> CredentialSource:
-    async def credentials() -> Credentials:
-        return Credentials(name, password)
+def as_user(user: str, password: str) -> CredentialSource:
+    async def credentials(name: str) -> Credentials:
+        return Credentials(user, password)
 
     return credentials
 
