@@ -15,6 +15,7 @@ from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.ecr_repositories import EcrRepositories, PushTimes
 from proxy.upstream.ecr_tokens import EcrTokenBook
+from proxy.upstream.egress import WaysOut
 from proxy.upstream.network import Network
 from proxy.upstream.settings import Timing
 from proxy.upstream.token_server import TokenServer
@@ -22,12 +23,16 @@ from proxy.upstream.token_server import TokenServer
 Configured = Callable[[str], UpstreamSettings | None]
 """The settings that an upstream's name has; None for what is not configured."""
 
+Ways = Callable[[str], WaysOut]
+"""The ways out of an upstream. Raises UpstreamUnknown."""
+
 
 class Amazon:
     """All ECR upstreams share one book of tokens, by identity and region. Names are those of upstreams."""
 
-    def __init__(self, configured: Configured, jobs: Jobs, timing: Timing) -> None:
+    def __init__(self, configured: Configured, ways: Ways, jobs: Jobs, timing: Timing) -> None:
         self._configured = configured
+        self._ways = ways
         self._jobs = jobs
         self._now = timing.now
         self._tokens = EcrTokenBook(jobs, timing)
@@ -39,13 +44,13 @@ class Amazon:
         host = parse_ecr_host(name) or parse_ecr_host(network.home.origin.host)
         if host is None and (auth.region is None or looks_like_ecr(name)):
             raise UpstreamUnknown(name)
-        return EcrAuthorizer(name, self._tokens.private(_identity(auth, host)))
+        return EcrAuthorizer(name, self._tokens.private(_identity(auth, host, self._ways(name))))
 
     def public(self, name: str, auth: EcrPublicAuth | None, network: Network) -> EcrPublicAuthorizer:
         """Anonymous without ``auth``."""
         credentials: CredentialSource = no_credentials
         if auth is not None:
-            credentials = ecr_public_credentials(name, self._tokens.public(_identity(auth, None)))
+            credentials = ecr_public_credentials(name, self._tokens.public(_identity(auth, None, self._ways(name))))
         origin = str(network.home.origin)
         return EcrPublicAuthorizer(origin, credentials, TokenServer(network).fetch, network.timing, network.jobs)
 
@@ -54,7 +59,7 @@ class Amazon:
         upstream = self._configured(name)
         if upstream is None or not isinstance(upstream.auth, EcrAuth | EcrPublicAuth):
             return None
-        return self._tokens.aws(_identity(upstream.auth, _host(name, upstream)))
+        return self._tokens.aws(_identity(upstream.auth, _host(name, upstream), self._ways(name)))
 
     def immutable(self, repository: Repository, tag: Tag) -> bool:
         """Whether its ECR repository does not let the tag be overwritten; False while that is not known."""
@@ -62,7 +67,7 @@ class Amazon:
         host = _host(repository.upstream, upstream) if upstream is not None else None
         if upstream is None or host is None or not isinstance(upstream.auth, EcrAuth):
             return False
-        identity = _identity(upstream.auth, host)
+        identity = _identity(upstream.auth, host, self._ways(repository.upstream))
         if identity not in self._repositories:
             describe = self._tokens.aws(identity).describe_repository
             self._repositories[identity] = EcrRepositories(describe, self._jobs, self._now)
@@ -96,7 +101,7 @@ def _host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
     return parse_ecr_host(name) or parse_ecr_host(urlsplit(upstream.base_url(name)).hostname or "")
 
 
-def _identity(auth: EcrAuth | EcrPublicAuth, host: EcrHost | None) -> AwsIdentity:
+def _identity(auth: EcrAuth | EcrPublicAuth, host: EcrHost | None, ways: WaysOut) -> AwsIdentity:
     region = auth.region or (host.region if host is not None else "us-east-1")
     return AwsIdentity(
         region,
@@ -106,4 +111,5 @@ def _identity(auth: EcrAuth | EcrPublicAuth, host: EcrHost | None) -> AwsIdentit
         auth.endpoint_url or "",
         host.fips if host is not None else False,
         host.dual_stack if host is not None else False,
+        ways,
     )

@@ -14,13 +14,17 @@ from proxy.config import (
     DockerCredentials,
     EcrAuth,
     EcrPublicAuth,
+    EgressSettings,
     FileRefused,
+    LoginSource,
     Settings,
+    TimeoutSettings,
     UpstreamSettings,
     read_credentials,
+    read_login,
 )
 from proxy.core.budget import ByteLimits
-from proxy.core.credentials import Credentials, IdentityToken
+from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import Fault, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag
@@ -28,6 +32,7 @@ from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Authorizer, CredentialSource
+from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -49,9 +54,10 @@ class Registries:
         self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._trusts = Trusts()
+        self._ways: dict[EgressSettings, WaysOut] = {}
         self._made: dict[str, HttpRegistry] = {}
         self._of_patterns = 0
-        self.amazon = Amazon(self._configured, jobs, self._timing)
+        self.amazon = Amazon(self._configured, self.ways, jobs, self._timing)
         for name in settings.upstreams:
             if not name.startswith("*."):
                 self._make_early(name)
@@ -68,6 +74,15 @@ class Registries:
         if upstream is None:
             raise UpstreamUnknown(name)
         return upstream
+
+    def ways(self, name: str) -> WaysOut:
+        """The ways out of an upstream, and of all that have the same. Raises UpstreamUnknown."""
+        egress = self.settings_of(name).egress
+        if egress not in self._ways:
+            login = _proxy_login(egress.login) if egress.login is not None else None
+            ca_file = str(egress.ca_file) if egress.ca_file is not None else None
+            self._ways[egress] = WaysOut(egress.rules, os.environ, login, ca_file)
+        return self._ways[egress]
 
     def trust(self, name: str) -> ssl.SSLContext:
         """What an upstream's certificate is checked against. Raises UpstreamUnknown, OSError or ssl.SSLError."""
@@ -153,9 +168,9 @@ class Registries:
             raise UpstreamUnknown(name)
         settings = self._registry_settings(name, upstream)
         try:
-            network = Network(settings, self.jobs, self._timing, self._trusts.of(settings))
+            network = Network(settings, self.jobs, self._timing, self._trusts.of(settings), self.ways(name))
         except OSError as cause:  # ssl.SSLError is one
-            raise UpstreamUnreachable(name, f"its ca_file cannot be used: {cause.strerror or cause}") from cause
+            raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:
             raise UpstreamUnreachable(name, f"its url cannot be used: {refused}") from refused
         registry = self._made[name] = HttpRegistry(network, self._authorizer(name, upstream, network))
@@ -163,10 +178,11 @@ class Registries:
         return registry
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
-        limits = ExchangeLimits(manifest=self._settings.limits.manifest_size)
+        limits = exchange_limits(upstream.timeouts, self._settings.limits.manifest_size)
         ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
         url = upstream.base_url(name)
-        return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits)
+        egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
+        return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits, egress_ca_file)
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
@@ -185,10 +201,34 @@ class Registries:
                 return ChallengeAuthorizer(network)
 
 
+def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:
+    """What an upstream with these settings may take; ``manifest`` in bytes."""
+    return ExchangeLimits(
+        connect=timeouts.connect,
+        first_byte=timeouts.first_byte,
+        stall=timeouts.stall,
+        total=timeouts.total,
+        token_total=timeouts.total,
+        manifest=manifest,
+    )
+
+
+def _proxy_login(source: LoginSource) -> ProxyLogin:
+    """Read at each use, as all secrets are."""
+
+    async def login() -> Credentials:
+        try:
+            return await read_login(source, os.environ)
+        except FileRefused as refused:
+            raise WayClosed(f"user and password for the proxy cannot be read: {refused}") from None
+
+    return login
+
+
 def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
     """Read at each use, so that a rotated secret needs no restart."""
 
-    async def credentials() -> Credentials:
+    async def credentials(name: str) -> Credentials:
         try:
             return await read_credentials(auth, os.environ)
         except FileRefused as refused:
@@ -198,13 +238,10 @@ def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
 
 
 def _docker(upstream: str, found: DockerCredentials) -> CredentialSource:
-    async def credentials() -> Credentials | None:
+    async def credentials(name: str) -> Login | None:
         try:
-            login = await found.login()
+            return await found.login(name)
         except FileRefused as refused:
             raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
-        if isinstance(login, IdentityToken):
-            raise UpstreamRefused(upstream, "its login is an identity token, which is not sent yet: use a password")
-        return login
 
     return credentials

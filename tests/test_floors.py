@@ -50,7 +50,7 @@ TOP = {
 """The same for each file above the floors."""
 
 LIBRARIES = {
-    "aiobotocore": {"upstream.ecr_aws"},
+    "aiobotocore": {"upstream.ecr_aws", "upstream.ecr_ways"},
     "aiofiles": {"config"},
     "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},
@@ -64,6 +64,7 @@ LIBRARIES = {
     "rich": {"commands"},
     "sqlite3": {"storage"},
     "typer": {"cli", "commands"},
+    "urllib3": {"upstream.tunnel"},
     "uvloop": {"cli"},
     "yaml": {"config.document", "commands.configuration"},
     "yarl": {"upstream.buffered"},

@@ -5,6 +5,7 @@ Only the top of the house imports this package; the rooms get their values as ar
 
 from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, read_credentials
 from proxy.config.docker_credentials import DockerCredentials
+from proxy.config.egress import EgressSettings
 from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.files import FileRefused
 from proxy.config.load import Loaded, admin_address, load, load_off_loop, load_without_secrets
@@ -12,8 +13,9 @@ from proxy.config.overrides import ADMIN_VARIABLE
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
-from proxy.config.secrets import SecretSource, read_login, read_secret
+from proxy.config.secrets import LoginSource, SecretSource, read_login, read_secret
 from proxy.config.settings import Settings
+from proxy.config.timeouts import TimeoutSettings
 from proxy.config.upstreams import UpstreamSettings
 
 __all__ = [
@@ -26,10 +28,13 @@ __all__ = [
     "DockerCredentials",
     "EcrAuth",
     "EcrPublicAuth",
+    "EgressSettings",
     "FileRefused",
     "Loaded",
+    "LoginSource",
     "SecretSource",
     "Settings",
+    "TimeoutSettings",
     "UpstreamSettings",
     "admin_address",
     "effective",

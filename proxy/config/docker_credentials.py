@@ -15,11 +15,11 @@ from typing import NamedTuple
 import aiofiles.os
 
 from proxy.config.files import FileRefused, read_file_off_loop
+from proxy.core.credentials import Login
 from proxy.core.docker_config import (
     LARGEST,
     DockerConfig,
     DockerConfigInvalid,
-    Login,
     helper_server,
     parse_docker_config,
     parse_helper_answer,

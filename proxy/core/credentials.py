@@ -1,5 +1,6 @@
 """What a registry or a proxy is shown as proof. The secret part is never in a ``repr``."""
 
+import base64
 from typing import NamedTuple
 
 
@@ -21,3 +22,12 @@ class IdentityToken(NamedTuple):
 
     def __repr__(self) -> str:
         return "IdentityToken(token=...)"
+
+
+Login = Credentials | IdentityToken
+
+
+def basic(credentials: Credentials) -> str:
+    """For ``Authorization`` and ``Proxy-Authorization`` (RFC 7617)."""
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"

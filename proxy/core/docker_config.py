@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from proxy.core.authorities import parse_authority
-from proxy.core.credentials import Credentials, IdentityToken
+from proxy.core.credentials import Credentials, IdentityToken, Login
 from proxy.core.foreign_json import JsonRefused, parse_json_object
 from proxy.core.patterns import fits
 from proxy.core.upstreams import ALIASES, DOCKER_HUB
@@ -22,8 +22,6 @@ _HUB_SERVER = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"
 _NOT_FOUND = "credentials not found in native keychain"
 _KNOWN = ("auths", "credHelpers", "credsStore")
-
-Login = Credentials | IdentityToken
 
 
 class DockerConfigInvalid(ValueError):

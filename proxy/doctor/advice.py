@@ -11,6 +11,7 @@ class SignIn(Enum):
 
     ANONYMOUS = "anonymous"
     BASIC = "basic"
+    DOCKER_CONFIG = "dockerconfig"
     ECR = "ecr"
     ECR_PUBLIC = "ecr-public"
 
@@ -18,6 +19,7 @@ class SignIn(Enum):
 _LET_IN = {
     SignIn.ANONYMOUS: "give the upstream an auth, such as {type: basic, username: …, password_file: …}",
     SignIn.BASIC: "check username and password_file; Docker Hub, ghcr.io and others want an access token as password",
+    SignIn.DOCKER_CONFIG: "log in anew with docker login, or make the Secret anew: the file is read again by itself",
     SignIn.ECR: "check account and region in the name of the upstream, and its role_arn",
     SignIn.ECR_PUBLIC: "allow ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
 }
@@ -25,6 +27,7 @@ _REFUSED = {
     SignIn.ANONYMOUS: "it is asked without credentials: a private image needs auth under the upstream; many registries "
     "refuse what does not exist too, so check the name",
     SignIn.BASIC: "give the user the right to pull this repository, or check its name",
+    SignIn.DOCKER_CONFIG: "give the user of that login the right to pull this repository, or check its name",
     SignIn.ECR: "allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository, or give credentials that "
     "may pull it",
     SignIn.ECR_PUBLIC: "all images there are public: check the name of the image",

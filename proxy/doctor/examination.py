@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.admin.client import AdminClient
-from proxy.config import BasicAuth, EcrAuth, EcrPublicAuth, Settings, UpstreamSettings
+from proxy.config import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, Settings, UpstreamSettings
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.upstreams import UpstreamNames
 from proxy.doctor.advice import SignIn
@@ -101,6 +101,7 @@ def _examinee(registries: Registries, name: str, images: Sequence[str]) -> Exami
         _sign_in(upstream),
         registries.amazon.aws(name) if signed else None,
         registries.trust(name),
+        registries.ways(name),
     )
 
 
@@ -108,6 +109,8 @@ def _sign_in(upstream: UpstreamSettings) -> SignIn:
     match upstream.auth:
         case BasicAuth():
             return SignIn.BASIC
+        case DockerConfigAuth():
+            return SignIn.DOCKER_CONFIG
         case EcrAuth():
             return SignIn.ECR
         case EcrPublicAuth():

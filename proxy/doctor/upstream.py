@@ -22,7 +22,9 @@ from proxy.doctor.steps import STEP_LIMIT, Ailment, NotNeeded, Plan, Step
 from proxy.upstream.contract import FetchedManifest, PingResult
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_faults import AwsFault
+from proxy.upstream.egress import DIRECT, Proxy, WayClosed, WaysOut
 from proxy.upstream.registry import HttpRegistry
+from proxy.upstream.target import TargetRefused, parse_target
 
 CLOCK_TOLERANCE = 60.0  # seconds; AWS refuses signatures that are five minutes off
 
@@ -31,7 +33,7 @@ CLOCK_TOLERANCE = 60.0  # seconds; AWS refuses signatures that are five minutes 
 class Examinee:
     """An upstream to look at. ``registry`` is how pulls reach it; ``images`` are ``name:tag`` or ``name@digest`` below
     the upstream; ``aws`` is None where no AWS credentials are used; ``tls`` is the upstream's own trust, None for the
-    system's."""
+    system's; ``ways`` are its ways out."""
 
     name: str
     url: str
@@ -40,6 +42,7 @@ class Examinee:
     sign_in: SignIn = SignIn.ANONYMOUS
     aws: Aws | None = None
     tls: ssl.SSLContext | None = None
+    ways: WaysOut = DIRECT
 
 
 async def examine_upstreams(upstreams: Sequence[Examinee], limit: float = STEP_LIMIT) -> list[Step]:
@@ -55,15 +58,15 @@ class _Examination:
         self._upstream = upstream
         self._limit = limit
         self._advice = Advice(upstream.sign_in, parse_ecr_host(host) or parse_ecr_host(upstream.name))
-        secure = address.scheme == "https"
-        tls = (upstream.tls or ssl.create_default_context()) if secure else None
-        self._way = Way(host, address.port or (443 if secure else 80), tls, self._advice.route())
+        self._proxy, self._closed = _proxy_of(upstream)
+        self._way = _way(upstream, self._proxy, self._advice.route())
         self._ping_result: PingResult | Fault | TimeoutError = TimeoutError()
 
     async def run(self) -> list[Step]:
         plan = Plan(self._upstream.name, self._advice.route(), self._limit)
         await self._ping()
-        await plan.take("name resolves", (), partial(self._probe, self._way.resolves))
+        await plan.take("way out", (), self._way_out)
+        await plan.take("name resolves", ("way out",), partial(self._probe, self._way.resolves))
         await plan.take("connects", ("name resolves",), partial(self._probe, self._way.connects))
         await plan.take("TLS", ("connects",), partial(self._probe, self._secured))
         await plan.take("AWS credentials", (), self._credentials)
@@ -82,6 +85,11 @@ class _Examination:
         except (Fault, TimeoutError) as fault:
             self._ping_result = fault
 
+    async def _way_out(self) -> str:
+        if self._closed:
+            raise Ailment(self._closed, "correct the egress of the upstream, HTTPS_PROXY or HTTP_PROXY")
+        return f"through {self._proxy}" if self._proxy is not None else "straight"
+
     async def _probe(self, look: Callable[[], Awaitable[str]]) -> str:
         """A bit of the way that does not work by itself is no trouble where the whole does: by a proxy, say."""
         try:
@@ -92,6 +100,8 @@ class _Examination:
             raise
 
     async def _secured(self) -> str:
+        if self._proxy is not None and urlsplit(self._upstream.url).scheme == "https":
+            raise NotNeeded("it is within the tunnel of the proxy: the next step tells")
         if self._way.tls is None:
             raise NotNeeded("plain http")
         return await self._way.secures()
@@ -204,6 +214,24 @@ class _Image:
             raise Ailment(str(fault), self._advice.blob()) from None
         transfer.close()
         return f"{name}@{children[0]}"
+
+
+def _proxy_of(upstream: Examinee) -> tuple[Proxy | None, str]:
+    """By which the registry is asked, None for straight; or why there is no way to it."""
+    try:
+        return upstream.ways.known(parse_target(upstream.url).origin), ""
+    except (WayClosed, TargetRefused) as closed:
+        return None, str(closed)
+
+
+def _way(upstream: Examinee, proxy: Proxy | None, fix: str) -> Way:
+    """What is connected to: the proxy where there is one."""
+    if proxy is not None:
+        return Way(proxy.origin.host, proxy.origin.port, None, "check the address of the proxy, and that it runs")
+    address = urlsplit(upstream.url)
+    secure = address.scheme == "https"
+    tls = (upstream.tls or ssl.create_default_context()) if secure else None
+    return Way(address.hostname or "", address.port or (443 if secure else 80), tls, fix)
 
 
 def _parts(image: str) -> tuple[str, str]:

@@ -6,9 +6,13 @@ or as near as the registry itself.
 """
 
 import ipaddress
+from collections.abc import Callable
 from enum import Enum
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+Admit = Callable[[str], None]
+"""The policy for one class of hosts: raises AddressForbidden for an address that is not to be connected to."""
 
 _NEVER = tuple(
     ipaddress.ip_network(network)
@@ -77,7 +81,8 @@ class AddressPolicy:
         self._home = zone
 
     def admit_listed(self, address: str) -> None:
-        """Before a connection to a token server that the configuration lists. Raises AddressForbidden."""
+        """Before a connection to a token server that the configuration lists, or to the forward proxy. Raises
+        AddressForbidden."""
         if zone_of(address) is Zone.NEVER:
             raise AddressForbidden(f"{address} may not be reached through a registry")
 
@@ -86,3 +91,16 @@ class AddressPolicy:
         zone = zone_of(address)
         if zone is Zone.NEVER or zone not in (Zone.GLOBAL, self._home):
             raise AddressForbidden(f"{address} is not a public address, and the registry is not there either")
+
+
+def admit_unseen(host: str, admit: Admit) -> None:
+    """Before a proxy is asked for ``host``, which is not looked up here: what its text says of where it is. Raises
+    AddressForbidden."""
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761 section 6.3
+        admit("127.0.0.1")
+        return
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return
+    admit(host)

@@ -7,14 +7,15 @@ The loop that asks registries knows no scheme: it puts in front what ``authoriza
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
-from proxy.core.credentials import Credentials
+from proxy.core.credentials import Login
 from proxy.upstream.challenge import Challenge
 
-CredentialSource = Callable[[], Awaitable[Credentials | None]]
-"""Asked before each use, so that a file may change under us; it must be cheap, and None means anonymous."""
+CredentialSource = Callable[[str], Awaitable[Login | None]]
+"""For a repository, empty where the registry itself is asked. Asked before each use, so that a file may change under
+us; it must be cheap, and None means anonymous."""
 
 
-async def no_credentials() -> Credentials | None:
+async def no_credentials(name: str = "") -> Login | None:
     """The source for upstreams that are asked anonymously."""
     return None
 

@@ -1,11 +1,12 @@
 """The client for everything that fits in memory: manifests, tags, referrers, tokens. aiohttp moves them.
 
-One session for each host class, since the address policy is decided where the final address is known: in the
-connector's socket factory, which sees literal addresses and resolved names alike.
+One session for each host class and kind of way, since the address policy is decided where the final address is known:
+in the connector's socket factory, which sees literal addresses and resolved names alike, and a proxy's where one is
+asked.
 """
 
+import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -13,52 +14,68 @@ import aiohttp
 from yarl import URL
 
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.address import AddressPolicy
+from proxy.upstream.address import Admit
+from proxy.upstream.egress import Proxy, ProxyFailed, proof, refused_by
 from proxy.upstream.health import Stats
 from proxy.upstream.message import USER_AGENT, HostClass, Request
-from proxy.upstream.settings import RegistrySettings, Trust
+from proxy.upstream.passage import Passages
+from proxy.upstream.settings import RegistrySettings
 from proxy.upstream.target import Target
 
 CONNECTIONS = 256
 CONNECTIONS_PER_HOST = 32
+_OURS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
 
 
 class BufferedClient:
     """The sessions of one upstream; they come into being with the first request, in the loop that makes it."""
 
-    def __init__(self, settings: RegistrySettings, addresses: AddressPolicy, trust: Trust, stats: Stats) -> None:
+    def __init__(self, settings: RegistrySettings, passages: Passages, stats: Stats) -> None:
         self._settings = settings
         self._stats = stats
-        self._ways: dict[HostClass, tuple[Callable[[str], None], ssl.SSLContext]] = {
-            HostClass.HOME: (addresses.admit_home, trust.home),
-            HostClass.LISTED: (addresses.admit_listed, trust.others),
-            HostClass.AWAY: (addresses.admit_away, trust.others),
-        }
+        self._passages = passages
         self._closed = False
-        self._sessions: dict[HostClass, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[HostClass, bool], aiohttp.ClientSession] = {}  # by class, and whether by a proxy
 
     async def send(self, request: Request) -> "BufferedAnswer":
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         name, limits = self._settings.name, self._settings.limits
         if self._closed:
             raise UpstreamUnreachable(name, "its client is closing")
-        timeout = aiohttp.ClientTimeout(
-            total=request.total, sock_connect=limits.connect, sock_read=min(limits.first_byte, limits.stall)
-        )
+        proxy = None
         try:
-            response = await self._session(request.host_class).request(
-                request.method,
-                URL(request.target.url, encoded=True),
-                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers},
-                allow_redirects=False,
-                timeout=timeout,
-            )
+            proxy = await self._passages.proxy(request)
+            async with asyncio.timeout(limits.connect + limits.first_byte):
+                response = await self._ask(request, proxy)
+        except UpstreamFault as fault:
+            self._stats.failed(request.kind, fault)
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
-            blamed = _fault(name, request.target, fault)
+            blamed = _fault(name, request.target, fault, proxy)
             self._stats.failed(request.kind, blamed)
             raise blamed from fault
         self._stats.answered(request.kind, response.status, response.headers.get("ratelimit-remaining"))
-        return BufferedAnswer(name, request.target, response)
+        return BufferedAnswer(name, request.target, response, limits.stall)
+
+    async def _ask(self, request: Request, proxy: Proxy | None) -> aiohttp.ClientResponse:
+        # The library knows one pause between two reads; before the headers ours is another than in the body.
+        timeout = aiohttp.ClientTimeout(total=request.total, sock_connect=self._settings.limits.connect)
+        in_the_open = proxy is not None and request.target.origin.scheme == "http"
+        shown = proof(proxy) if proxy is not None else {}
+        response = await self._session(request.host_class, proxy).request(
+            request.method,
+            URL(request.target.url, encoded=True),
+            headers={**_OURS, **request.headers, **(shown if in_the_open else {})},
+            data=request.body or None,
+            allow_redirects=False,
+            timeout=timeout,
+            proxy=str(proxy.origin) if proxy is not None else None,
+            proxy_headers=shown if proxy is not None else None,
+        )
+        if proxy is not None and in_the_open and response.status == 407:
+            response.close()
+            raise refused_by(proxy, response.status)
+        return response
 
     async def close(self) -> None:
         self._closed = True
@@ -67,29 +84,31 @@ class BufferedClient:
         for session in sessions:
             await session.close()
 
-    def _session(self, host_class: HostClass) -> aiohttp.ClientSession:
-        if host_class not in self._sessions:
-            admit, context = self._ways[host_class]
+    def _session(self, host_class: HostClass, proxy: Proxy | None) -> aiohttp.ClientSession:
+        key = host_class, proxy is not None
+        if key not in self._sessions:
+            passage = self._passages.of(host_class)
             connector = aiohttp.TCPConnector(
                 limit=CONNECTIONS,
                 limit_per_host=CONNECTIONS_PER_HOST,
                 keepalive_timeout=self._settings.limits.idle,
-                ssl=context,
-                socket_factory=_admitting(admit),
+                ssl=passage.trust if proxy is None else passage.proxied_trust,
+                socket_factory=_admitting(passage.admit if proxy is None else passage.admit_proxy),
             )
-            self._sessions[host_class] = aiohttp.ClientSession(
+            self._sessions[key] = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
             )
-        return self._sessions[host_class]
+        return self._sessions[key]
 
 
 class BufferedAnswer:
     """``message.Answer`` over aiohttp's response."""
 
-    def __init__(self, upstream: str, target: Target, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, upstream: str, target: Target, response: aiohttp.ClientResponse, stall: float) -> None:
         self._upstream = upstream
         self._target = target
         self._response = response
+        self._stall = stall  # seconds
         self.status = response.status
 
     def header(self, name: str) -> str | None:
@@ -102,7 +121,8 @@ class BufferedAnswer:
         content = bytearray()
         try:
             while len(content) <= limit:
-                piece = await self._response.content.readany()
+                async with asyncio.timeout(self._stall):
+                    piece = await self._response.content.readany()
                 if not piece:
                     break
                 content += piece
@@ -115,7 +135,7 @@ class BufferedAnswer:
         self._response.close()
 
 
-def _admitting(admit: Callable[[str], None]) -> Callable[[Any], socket.socket]:
+def _admitting(admit: Admit) -> Callable[[Any], socket.socket]:
     def open_socket(info: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
         family, kind, protocol, _, address = info
         admit(str(address[0]))
@@ -124,9 +144,11 @@ def _admitting(admit: Callable[[str], None]) -> Callable[[Any], socket.socket]:
     return open_socket
 
 
-def _fault(upstream: str, target: Target, cause: Exception) -> UpstreamFault:
+def _fault(upstream: str, target: Target, cause: Exception, proxy: Proxy | None = None) -> UpstreamFault:
     """A library's exception as a kind of ours; its text may quote what the other side sent, so only its type is told,
     and the reason where the system gave it."""
+    if proxy is not None and (blamed := _proxy_fault(proxy, cause)) is not None:
+        return UpstreamUnreachable(upstream, f"no connection to {target.origin}: {blamed}")
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return UpstreamUnreachable(upstream, f"no connection to {target.origin} in time")
     if isinstance(cause, TimeoutError):
@@ -142,6 +164,22 @@ def _fault(upstream: str, target: Target, cause: Exception) -> UpstreamFault:
     ):
         return UpstreamBroken(upstream, f"{target} did not answer in HTTP ({type(cause).__name__})")
     return UpstreamUnreachable(upstream, f"the connection to {target.origin} was lost ({type(cause).__name__})")
+
+
+def _proxy_fault(proxy: Proxy, cause: Exception) -> ProxyFailed | None:
+    """Where the proxy is to blame."""
+    if isinstance(cause, ProxyFailed):
+        return cause
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        return refused_by(proxy, cause.status)
+    if isinstance(cause, aiohttp.ClientProxyConnectionError):
+        return ProxyFailed(f"no connection to {proxy}: {_reason(cause.os_error)}")
+    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        return ProxyFailed(f"no connection to {proxy} in time, or none of it")
+    place = (proxy.origin.host, proxy.origin.port)
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError) and (cause.host, cause.port) == place:
+        return ProxyFailed(f"the certificate of {proxy} is not valid: {_reason(cause.certificate_error)}")
+    return None
 
 
 def _reason(cause: Exception) -> str:

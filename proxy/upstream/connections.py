@@ -11,10 +11,12 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 
-from proxy.upstream.address import AddressForbidden
+from proxy.upstream.address import AddressForbidden, Admit
+from proxy.upstream.egress import Proxy, ProxyFailed, proof, refused_by
+from proxy.upstream.passage import Passage
 from proxy.upstream.target import PORTS, Origin
+from proxy.upstream.tunnel import Stream, ask_for, bare, pending, secured
 
 MOST_IDLE = 32
 ADDRESS_TRIES = 2  # connect timeouts that all addresses of a name may take together
@@ -22,22 +24,22 @@ MOST_INTERIM = 10  # 1xx answers before the final one
 MOST_TRAILERS = 100
 _PAUSE = struct.pack("ll", 0, 20_000)  # seconds and microseconds
 
-Admit = Callable[[str], None]
-
 
 class UpstreamConnection:
-    """One socket and the protocol on it. ``interrupt`` may come from any thread, everything else from one at a time."""
+    """One socket and the protocol on it, to ``origin`` itself or through ``proxy``. ``interrupt`` may come from any
+    thread, everything else from one at a time."""
 
-    def __init__(self, origin: Origin, sock: socket.socket) -> None:
-        self.origin = origin
-        self.gathers = not isinstance(sock, ssl.SSLSocket)  # whether ``gather`` is to be had: the kernel knows no TLS
+    def __init__(self, origin: Origin, sock: Stream, proxy: Proxy | None = None) -> None:
+        self.way = origin, proxy
+        self.gathers = type(sock) is socket.socket  # whether ``gather`` is to be had: the kernel knows no TLS
         self._sock = sock
+        self._bare = bare(sock)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._protocol = http.client.HTTPConnection(origin.host, origin.port)
         self._protocol.response_class = _Response
         self._protocol.default_port = PORTS[origin.scheme]  # that a Host header leaves out
-        self._protocol.sock = sock
+        self._protocol.sock = sock  # TLS within TLS does all that is asked of a socket
 
     def request(
         self, method: str, path: str, headers: dict[str, str], first_byte: float, stall: float
@@ -45,11 +47,19 @@ class UpstreamConnection:
         """Waits up to ``first_byte`` seconds for the headers; each later read of the body up to ``stall``. Raises
         OSError or http.client.HTTPException."""
         self._sock.settimeout(first_byte)
+        origin, proxy = self.way
+        forwarding = proxy if origin.scheme == "http" else None  # in the open, with no tunnel
+        if forwarding is not None:
+            path = f"{origin}{path}"  # RFC 9112 section 3.2.2
+            headers = {**headers, **proof(forwarding)}
         self._protocol.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             self._protocol.putheader(name, value)
         self._protocol.endheaders()
         response = self._protocol.getresponse()
+        if forwarding is not None and response.status == 407:
+            response.close()
+            raise refused_by(forwarding, response.status)
         self._sock.settimeout(stall)
         return response
 
@@ -57,33 +67,30 @@ class UpstreamConnection:
         """Fills the buffer in one call of the kernel, or as much of it as comes without a longer pause; 0 at the end.
         Many small reads would each take the interpreter lock twice. Raises TimeoutError after ``timeout`` seconds
         without a byte."""
-        if self._sock.gettimeout() is not None:
-            self._sock.settimeout(None)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PAUSE)
+        if self._bare.gettimeout() is not None:
+            self._bare.settimeout(None)
+            self._bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PAUSE)
         while True:
             try:
-                return self._sock.recv_into(buffer, 0, socket.MSG_WAITALL)
+                return self._bare.recv_into(buffer, 0, socket.MSG_WAITALL)
             except BlockingIOError:
                 if not self._poll.poll(timeout * 1000):
                     raise TimeoutError from None
 
     def readable(self) -> bool:
         """Something has come, if only the end: on an idle connection that makes it useless."""
-        return bool(self._pending() or self._poll.poll(0))
+        return bool(pending(self._sock) or self._poll.poll(0))
 
     def interrupt(self) -> None:
         """Not ``SSLSocket.shutdown``, which would turn later reads into reads of ciphertext."""
         try:
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(self._bare, socket.SHUT_RDWR)
         except OSError:
             return
 
     def close(self) -> None:
         self._protocol.close()
         self._sock.close()
-
-    def _pending(self) -> int:
-        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
 
 
 class _Response(http.client.HTTPResponse):
@@ -108,23 +115,23 @@ class _Response(http.client.HTTPResponse):
 class ConnectionPool:
     """The idle connections to one kind of host of one upstream."""
 
-    def __init__(self, admit: Admit, context: ssl.SSLContext, connect_timeout: float, idle: float) -> None:
-        self._admit = admit
-        self._context = context
+    def __init__(self, passage: Passage, connect_timeout: float, idle: float) -> None:
+        self._passage = passage
         self._connect_timeout = connect_timeout  # seconds
         self._keep = idle  # seconds
         self._lock = threading.Lock()
         self._idle: deque[tuple[float, UpstreamConnection]] = deque()
         self._closed = False
 
-    def idle(self, origin: Origin) -> UpstreamConnection | None:
-        """The most recently used one that is still good."""
+    def idle(self, origin: Origin, proxy: Proxy | None) -> UpstreamConnection | None:
+        """The most recently used one that is still good, of the same way."""
+        wanted = origin, proxy
         while True:
             stale, now = [], time.monotonic()
             with self._lock:
                 while self._idle and now - self._idle[0][0] > self._keep:
                     stale.append(self._idle.popleft()[1])
-                found = next((entry for entry in reversed(self._idle) if entry[1].origin == origin), None)
+                found = next((entry for entry in reversed(self._idle) if entry[1].way == wanted), None)
                 if found is not None:
                     self._idle.remove(found)
             for connection in stale:
@@ -133,16 +140,42 @@ class ConnectionPool:
                 return found[1] if found else None
             found[1].close()
 
-    def fresh(self, origin: Origin) -> UpstreamConnection:
-        """Raises OSError; AddressForbidden where every address of the host is against the policy."""
-        sock = self._connect(origin)
+    def fresh(self, origin: Origin, proxy: Proxy | None) -> UpstreamConnection:
+        """Raises OSError; AddressForbidden where every address of the host is against the policy, ProxyFailed where
+        the proxy is to blame."""
+        if proxy is not None:
+            return self._through(origin, proxy)
+        sock: Stream = self._connect(origin, self._passage.admit)
+        if origin.scheme == "https":
+            sock = secured(sock, self._passage.trust, origin.host)
+        return UpstreamConnection(origin, sock)
+
+    def _through(self, origin: Origin, proxy: Proxy) -> UpstreamConnection:
+        sock = self._to_proxy(proxy)
         if origin.scheme == "https":
             try:
-                sock = self._context.wrap_socket(sock, server_hostname=origin.host)
-            except BaseException:
+                status = ask_for(sock, origin, proof(proxy))
+            except (OSError, http.client.HTTPException, ValueError) as cause:
                 sock.close()
-                raise
-        return UpstreamConnection(origin, sock)
+                raise ProxyFailed(f"{proxy} gave no answer ({type(cause).__name__})") from cause
+            if not 200 <= status < 300:
+                sock.close()
+                raise refused_by(proxy, status)
+            sock = secured(sock, self._passage.proxied_trust, origin.host)
+        return UpstreamConnection(origin, sock, proxy)
+
+    def _to_proxy(self, proxy: Proxy) -> Stream:
+        try:
+            sock: Stream = self._connect(proxy.origin, self._passage.admit_proxy)
+            if proxy.origin.scheme == "https":
+                sock = secured(sock, self._passage.proxy_trust, proxy.origin.host)
+        except ssl.SSLCertVerificationError as cause:
+            raise ProxyFailed(f"the certificate of {proxy} is not valid: {cause.verify_message}") from cause
+        except TimeoutError as cause:
+            raise ProxyFailed(f"no connection to {proxy} in time") from cause
+        except (OSError, ValueError) as cause:
+            raise ProxyFailed(f"no connection to {proxy}: {getattr(cause, 'strerror', None) or cause}") from cause
+        return sock
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Only where the last answer was read to its end and the other side keeps the connection."""
@@ -163,13 +196,13 @@ class ConnectionPool:
         for connection in idle:
             connection.close()
 
-    def _connect(self, origin: Origin) -> socket.socket:
+    def _connect(self, origin: Origin, admit: Admit) -> socket.socket:
         """Resolves once and connects to what was checked, so that no name can change in between."""
         fault: OSError = OSError("the name has no address")
         deadline = time.monotonic() + ADDRESS_TRIES * self._connect_timeout
         for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
             try:
-                self._admit(str(address[0]))
+                admit(str(address[0]))
             except AddressForbidden as forbidden:
                 fault = forbidden
                 continue

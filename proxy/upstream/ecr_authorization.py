@@ -50,7 +50,7 @@ def ecr_public_credentials(upstream: str, keeper: TokenKeeper) -> CredentialSour
     """What ECR Public's token endpoint takes for its higher limits. Anonymous where AWS has nothing for us: all content
     there is public, so a pull need not fail with AWS."""
 
-    async def credentials() -> Credentials | None:
+    async def credentials(name: str) -> Credentials | None:
         try:
             username, _, password = base64.b64decode(await keeper.token(upstream)).decode().partition(":")
         except (UpstreamFault, binascii.Error, UnicodeDecodeError):
@@ -93,10 +93,10 @@ class EcrPublicAuthorizer:
         return True
 
     async def identified(self) -> bool:
-        return await self._credentials() is not None
+        return await self._credentials("") is not None
 
     async def _key(self) -> TokenKey:
-        return TokenKey(self._realm, "public.ecr.aws", "aws", await self._credentials())
+        return TokenKey(self._realm, "public.ecr.aws", "aws", await self._credentials(""))
 
     async def _fetched(self, key: TokenKey) -> Token:
         token = await self._fetch(key)

@@ -14,6 +14,7 @@ from proxy.core.ecr_schedule import token_lifetime
 from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials, answered_at, aws_fault
 from proxy.upstream.ecr_identity import AwsIdentity
+from proxy.upstream.ecr_ways import endpoint_of, way_to
 
 _IMAGES_ASKED = 1000  # in one call, the most that ECR gives
 _IMAGE_PAGES = 100
@@ -47,6 +48,8 @@ class Aws:
     def __init__(self, identity: AwsIdentity) -> None:
         self.identity = identity
         self._session: Any = None  # keeps credentials and API models; a client costs 5 ms then
+        self._source: Any = None  # the session of the chain: the same one, or the one that assumes the role
+        self._endpoints: dict[str, str] = {}  # by service
         self._opening = asyncio.Lock()
 
     async def ecr_token(self) -> Issued:
@@ -96,7 +99,8 @@ class Aws:
         try:
             async with asyncio.timeout(CALL_LIMIT):
                 session = await self._opened()
-                async with session.create_client(service, **client_options(self.identity, service)) as client:
+                options = client_options(self.identity, service, **await self._way(service))
+                async with session.create_client(service, **options) as client:
                     answer: dict[str, Any] = await getattr(client, operation)(**parameters)
                     return answer
         except TimeoutError as late:
@@ -116,11 +120,25 @@ class Aws:
                 await asyncio.to_thread(importlib.import_module, "aiobotocore.session")
                 for library in ("botocore", "aiobotocore"):  # they write down requests, tokens and tracebacks
                     logging.getLogger(library).setLevel(logging.CRITICAL)
-                self._session = _assuming(self.identity) if self.identity.role_arn else _plain(self.identity)
+                self._source = _plain(self.identity)
+                self._session = _assuming(self.identity, self._source) if self.identity.role_arn else self._source
+            await self._lead_the_chain()
             if await self._session.get_credentials() is None:
                 self._session = None
                 raise NoCredentials
             return self._session
+
+    async def _lead_the_chain(self) -> None:
+        """The providers of the chain make clients of their own, for STS or SSO: they go the way that STS goes."""
+        from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        self._source.set_default_client_config(AioConfig(**await self._way("sts")))
+
+    async def _way(self, service: str) -> dict[str, Any]:
+        if service not in self._endpoints:
+            options = client_options(self.identity, service)
+            self._endpoints[service] = await endpoint_of(self._source, service, options)
+        return await way_to(self._endpoints[service], self.identity.ways)
 
 
 def _plain(identity: AwsIdentity) -> Any:
@@ -129,12 +147,12 @@ def _plain(identity: AwsIdentity) -> Any:
     return AioSession(profile=identity.profile or None)
 
 
-def _assuming(identity: AwsIdentity) -> Any:
+def _assuming(identity: AwsIdentity, source: Any) -> Any:
     """A session whose credentials are those of the role, assumed and renewed by botocore with those of the chain."""
     from aiobotocore.credentials import AioCredentialResolver  # type: ignore[import-untyped]  # noqa: PLC0415
 
     session = _plain(identity)
-    role = _role_provider(_plain(identity), identity)
+    role = _role_provider(source, identity)
     session.register_component("credential_provider", AioCredentialResolver(providers=[role]))
     return session
 
@@ -166,9 +184,10 @@ def _role_provider(source: Any, identity: AwsIdentity) -> Any:
     return AssumedRole()
 
 
-def client_options(identity: AwsIdentity, service: str) -> dict[str, Any]:
-    """What a client of the service is made with. The name of the registry decides only where ECR is asked."""
-    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # noqa: PLC0415
+def client_options(identity: AwsIdentity, service: str, **way: Any) -> dict[str, Any]:
+    """What a client of the service is made with; ``way`` is of its config. The name of the registry decides only where
+    ECR is asked."""
+    from aiobotocore.config import AioConfig  # noqa: PLC0415
 
     endpoint = identity.endpoint_url if service != "sts" else ""
     by_name = service == "ecr" and not endpoint
@@ -179,6 +198,7 @@ def client_options(identity: AwsIdentity, service: str) -> dict[str, Any]:
         use_fips_endpoint=(by_name and identity.fips) or None,
         use_dualstack_endpoint=(by_name and identity.dual_stack) or None,
         warm_up_loader_caches=True,  # reads the API models off the loop
+        **way,
     )
     options = {"region_name": _region(identity, service), "config": config}
     return {**options, "endpoint_url": endpoint} if endpoint else options

@@ -87,6 +87,8 @@ def aws_fault(error: Exception, identity: AwsIdentity, operation: str) -> AwsFau
             return AwsFault(UpstreamUnreachable, f"no AWS credentials from provider {error.kwargs.get('provider')}")
         case boto.ConnectTimeoutError() | boto.ReadTimeoutError():
             return AwsFault(UpstreamTimeout, f"{operation} timed out: {error}; {_endpoint_hint(identity)}")
+        case boto.ProxyConnectionError():
+            return AwsFault(UpstreamUnreachable, f"AWS cannot be reached: {error}")
         case boto.EndpointConnectionError() | boto.HTTPClientError():
             return AwsFault(UpstreamUnreachable, f"AWS cannot be reached: {error}; {_endpoint_hint(identity)}")
         case boto.BotoCoreError():

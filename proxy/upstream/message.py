@@ -38,6 +38,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     host_class: HostClass
     total: float  # seconds that the whole exchange may take; for a blob, up to the headers
+    body: bytes = b""  # only to a token server
 
 
 class Answer(Protocol):

@@ -3,7 +3,9 @@
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
 from proxy.upstream.buffered import BufferedClient
+from proxy.upstream.egress import DIRECT, WaysOut
 from proxy.upstream.health import Stats
+from proxy.upstream.passage import Passages
 from proxy.upstream.settings import RegistrySettings, Timing, Trust, trust_of
 from proxy.upstream.streaming import StreamingClient
 
@@ -11,21 +13,26 @@ from proxy.upstream.streaming import StreamingClient
 class Network:
     """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
 
-    ``trust`` is made from the settings where it is not given. Raises TargetRefused, OSError or ssl.SSLError where the
-    URL or ``ca_file`` of ``settings`` is no good.
+    ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight. Raises
+    TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
     """
 
     def __init__(
-        self, settings: RegistrySettings, jobs: Jobs, timing: Timing | None = None, trust: Trust | None = None
+        self,
+        settings: RegistrySettings,
+        jobs: Jobs,
+        timing: Timing | None = None,
+        trust: Trust | None = None,
+        ways: WaysOut = DIRECT,
     ) -> None:
-        addresses, trust = AddressPolicy(), trust or trust_of(settings)
+        passages = Passages(settings.name, AddressPolicy(), trust or trust_of(settings), ways)
         self.settings = settings
         self.jobs = jobs
         self.timing = timing or Timing()
         self.home = settings.home
         self.stats = Stats()
-        self.buffered = BufferedClient(settings, addresses, trust, self.stats)
-        self.streaming = StreamingClient(settings, addresses, trust, self.stats)
+        self.buffered = BufferedClient(settings, passages, self.stats)
+        self.streaming = StreamingClient(settings, passages, self.stats)
 
     async def close(self) -> None:
         """Interrupts what is being opened; bodies under way are their movers'. Idempotent."""

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from proxy.core.credentials import Credentials
-from proxy.core.errors import UpstreamBroken
+from proxy.core.credentials import IdentityToken, Login, basic
+from proxy.core.errors import UpstreamBroken, UpstreamRefused
 from proxy.upstream.authorization import CredentialSource, Refusal, no_credentials
 from proxy.upstream.challenge import Challenge, pull_scope, realm_allowed, realm_may_be_asked
 from proxy.upstream.network import Network
 from proxy.upstream.target import TargetRefused, parse_target
-from proxy.upstream.token_server import TokenServer, basic
+from proxy.upstream.token_server import TokenServer
 from proxy.upstream.tokens import TokenBook, TokenKey
 
 MOST_REPOSITORIES = 10_000
@@ -44,9 +44,9 @@ class ChallengeAuthorizer:
         scheme = self._schemes.get(name, self._usual)
         if scheme is None:
             return None
-        credentials = await self._credentials()
+        credentials = await self._credentials(name)
         if scheme.realm is None:
-            return None if credentials is None else basic(credentials)
+            return self._plain(credentials)
         self._check_realm(scheme.realm, credentials)
         return _BEARER + await self._book.token(_key(scheme, name, credentials))
 
@@ -62,11 +62,11 @@ class ChallengeAuthorizer:
             return await self.authorization(name) not in (None, used)
         await self._dropped(name, used)
         self._remember(name, scheme)
-        self._check_realm(scheme.realm, await self._credentials())
+        self._check_realm(scheme.realm, await self._credentials(name))
         return True
 
     async def identified(self) -> bool:
-        return await self._credentials() is not None
+        return await self._credentials("") is not None
 
     def _remember(self, name: str, scheme: _Scheme) -> None:
         own = scheme._replace(scope=None) if scheme.scope == pull_scope(name) else scheme
@@ -77,10 +77,16 @@ class ChallengeAuthorizer:
         scheme = self._schemes.get(name, self._usual)
         if used is None or scheme is None or not used.startswith(_BEARER):
             return False
-        self._book.drop(_key(scheme, name, await self._credentials()), used.removeprefix(_BEARER))
+        self._book.drop(_key(scheme, name, await self._credentials(name)), used.removeprefix(_BEARER))
         return True
 
-    def _check_realm(self, realm: str, credentials: Credentials | None) -> None:
+    def _plain(self, credentials: Login | None) -> str | None:
+        if isinstance(credentials, IdentityToken):
+            why = "its login is an identity token, and it has no token server to take it: log in with a password"
+            raise UpstreamRefused(self._network.settings.name, why)
+        return None if credentials is None else basic(credentials)
+
+    def _check_realm(self, realm: str, credentials: Login | None) -> None:
         """Raises UpstreamBroken for a token server that must not be asked."""
         settings, home = self._network.settings, self._network.home.origin
         try:
@@ -102,7 +108,7 @@ def _chosen(challenges: tuple[Challenge, ...]) -> _Scheme | None:
     return _Scheme() if any(challenge.scheme == "basic" for challenge in challenges) else None
 
 
-def _key(scheme: _Scheme, name: str, credentials: Credentials | None) -> TokenKey:
+def _key(scheme: _Scheme, name: str, credentials: Login | None) -> TokenKey:
     """Without a name it is the registry itself that is asked, as by ``docker login``: no scope then."""
     scope = scheme.scope or (pull_scope(name) if name else None)
     return TokenKey(scheme.realm or "", scheme.service, scope, credentials)

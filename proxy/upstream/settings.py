@@ -4,7 +4,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -21,12 +21,12 @@ class ExchangeLimits:
     """Seconds and bytes."""
 
     connect: float = 5.0
-    first_byte: float = 30.0
-    stall: float = 30.0  # nothing arrived
+    first_byte: float = 60.0  # of an answer
+    stall: float = 60.0  # nothing arrived
     slow_window: float = 60.0  # of waiting, over which at least ``slowest`` must arrive
     slowest: float = 32 * KIB  # bytes per second
-    total: float = 60.0  # of one small exchange: manifest, tags, referrers
-    token_total: float = 15.0
+    total: float = 120.0  # of one small exchange: manifest, tags, referrers
+    token_total: float = 120.0
     manifest: int = 4 * MIB
     listing: int = 4 * MIB  # a page of tags or referrers
     token: int = 64 * KIB
@@ -49,7 +49,7 @@ class Timing:
 class RegistrySettings:
     """``url`` may have a path, below which the registry's ``/v2/`` is. ``insecure`` turns verification off for the
     registry's own host only; ``ca_file`` is trusted beside the system's authorities. ``realms`` lists token servers
-    that may see the credentials."""
+    that may see the credentials. ``egress_ca_file`` is trusted besides on ways through a proxy."""
 
     name: str
     url: str
@@ -57,6 +57,7 @@ class RegistrySettings:
     insecure: bool = False
     realms: tuple[str, ...] = ()
     limits: ExchangeLimits = field(default_factory=ExchangeLimits)
+    egress_ca_file: str | None = None
 
     @cached_property
     def home(self) -> Target:
@@ -71,39 +72,51 @@ class RegistrySettings:
 
 
 class Trust(NamedTuple):
-    """Whose certificates are believed."""
+    """Whose certificates are believed, on straight ways and on those through a proxy, which itself is one of the
+    others."""
 
     home: ssl.SSLContext
     others: ssl.SSLContext
+    proxied_home: ssl.SSLContext
+    proxied_others: ssl.SSLContext
 
 
 class Trusts:
     """One TLS context for all upstreams that trust alike: each costs some 20 ms of CPU and a megabyte."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str | None, bool], Trust] = {}
+        self._made: dict[tuple[str | None, str | None, bool], Trust] = {}
 
     def of(self, settings: RegistrySettings) -> Trust:
-        """Raises OSError or ssl.SSLError for a ``ca_file`` that cannot be read."""
-        key = settings.ca_file, settings.insecure
+        """Raises OSError or ssl.SSLError for a file of authorities that cannot be read."""
+        key = settings.ca_file, settings.egress_ca_file, settings.insecure
         if key not in self._made:
             self._made[key] = trust_of(settings)
         return self._made[key]
 
 
 def trust_of(settings: RegistrySettings) -> Trust:
-    """Raises OSError or ssl.SSLError for a ``ca_file`` that cannot be read."""
-    others = _verifying(settings.ca_file)
-    if not settings.insecure:
-        return Trust(others, others)
-    home = _verifying(settings.ca_file)
+    """Raises OSError or ssl.SSLError for a file of authorities that cannot be read."""
+    straight = _contexts(settings.insecure, [settings.ca_file])
+    if settings.egress_ca_file is None:
+        return Trust(*straight, *straight)
+    return Trust(*straight, *_contexts(settings.insecure, [settings.ca_file, settings.egress_ca_file]))
+
+
+def _contexts(insecure: bool, ca_files: Sequence[str | None]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """For the registry itself and for others."""
+    others = _verifying(ca_files)
+    if not insecure:
+        return others, others
+    home = _verifying(ca_files)
     home.check_hostname = False
     home.verify_mode = ssl.CERT_NONE
-    return Trust(home, others)
+    return home, others
 
 
-def _verifying(ca_file: str | None) -> ssl.SSLContext:
+def _verifying(ca_files: Sequence[str | None]) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
+    for ca_file in ca_files:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
     return context

@@ -13,11 +13,12 @@ from typing import TypeVar
 
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from proxy.tasks.off_loop import off_loop
-from proxy.upstream.address import AddressPolicy
 from proxy.upstream.connections import ConnectionPool, UpstreamConnection
+from proxy.upstream.egress import Proxy, ProxyFailed
 from proxy.upstream.health import Stats
 from proxy.upstream.message import USER_AGENT, HostClass, Request
-from proxy.upstream.settings import RegistrySettings, Trust
+from proxy.upstream.passage import Passages
+from proxy.upstream.settings import RegistrySettings
 from proxy.upstream.target import Target
 
 T = TypeVar("T")
@@ -27,13 +28,14 @@ OPENERS = 64  # threads that wait for headers, at most, for one upstream
 class StreamingClient:
     """The connections and opening threads of one upstream; no thread is made before the first request."""
 
-    def __init__(self, settings: RegistrySettings, addresses: AddressPolicy, trust: Trust, stats: Stats) -> None:
+    def __init__(self, settings: RegistrySettings, passages: Passages, stats: Stats) -> None:
         connect, idle = settings.limits.connect, settings.limits.idle
         self._settings = settings
         self._stats = stats
+        self._passages = passages
         self._pools = {
-            HostClass.HOME: ConnectionPool(addresses.admit_home, trust.home, connect, idle),
-            HostClass.AWAY: ConnectionPool(addresses.admit_away, trust.others, connect, idle),
+            host_class: ConnectionPool(passages.of(host_class), connect, idle)
+            for host_class in (HostClass.HOME, HostClass.AWAY)
         }
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix=f"open-{settings.name}")
         self._closed = False
@@ -41,8 +43,9 @@ class StreamingClient:
 
     async def send(self, request: Request) -> "StreamingAnswer":
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
-        opening = _Opening(self, self._settings, self._pools[request.host_class], request)
         try:
+            proxy = await self._passages.proxy(request)
+            opening = _Opening(self, self._settings, self._pools[request.host_class], request, proxy)
             answer = await self.in_thread(
                 opening.run, opening.abandon, StreamingAnswer.discard, request.total, request.target
             )
@@ -88,19 +91,25 @@ class _Opening:
     come from any thread, everything else belongs to the one that opens."""
 
     def __init__(
-        self, client: StreamingClient, settings: RegistrySettings, pool: ConnectionPool, request: Request
+        self,
+        client: StreamingClient,
+        settings: RegistrySettings,
+        pool: ConnectionPool,
+        request: Request,
+        proxy: Proxy | None,
     ) -> None:
         self._client = client
         self._settings = settings
         self._pool = pool
         self._request = request
+        self._proxy = proxy
         self._lock = threading.Lock()
         self._connection: UpstreamConnection | None = None
         self._abandoned = False
 
     def run(self) -> "StreamingAnswer":
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
-        reused = self._pool.idle(self._request.target.origin)
+        reused = self._pool.idle(self._request.target.origin, self._proxy)
         try:
             if reused is not None:
                 try:
@@ -123,7 +132,7 @@ class _Opening:
         if self._abandoned:
             raise UpstreamUnreachable(name, "its client is closing")
         try:
-            return self._pool.fresh(origin)
+            return self._pool.fresh(origin, self._proxy)
         except ssl.SSLCertVerificationError as cause:
             why = f"the certificate of {origin} is not valid: {cause.verify_message}"
             raise UpstreamUnreachable(name, why) from cause
@@ -155,6 +164,8 @@ class _Opening:
         name, target = self._settings.name, self._request.target
         if isinstance(cause, TimeoutError):
             return UpstreamTimeout(name, f"{target} did not answer in time")
+        if isinstance(cause, ProxyFailed):
+            return UpstreamUnreachable(name, f"no connection to {target.origin}: {cause}")
         if isinstance(cause, OSError):
             return UpstreamUnreachable(name, f"{target} closed the connection without an answer")
         return UpstreamBroken(name, f"{target} did not answer in HTTP ({type(cause).__name__})")

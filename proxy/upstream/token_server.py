@@ -1,23 +1,14 @@
-"""One question to a token server (distribution token specification, "Requesting a token"). No redirect is followed:
-the credentials are for this server."""
+"""One question to a token server. No redirect is followed: the credentials are for this server."""
 
-import base64
-from urllib.parse import quote
-
-from proxy.core.credentials import Credentials
+from proxy.core.credentials import Credentials, IdentityToken, Login
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.challenge import listed_origin
 from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Origin, Target, parse_target
+from proxy.upstream.token_question import token_question
 from proxy.upstream.tokens import Token, TokenKey, parse_token
-
-
-def basic(credentials: Credentials) -> str:
-    """RFC 7617."""
-    pair = f"{credentials.username}:{credentials.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
 
 
 class TokenServer:
@@ -30,13 +21,19 @@ class TokenServer:
 
     async def fetch(self, key: TokenKey) -> Token:
         """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken."""
-        target = _with_query(parse_target(key.realm), key)
-        headers = {"Accept": "application/json"}
-        if key.credentials is not None:
-            headers["Authorization"] = basic(key.credentials)
+        question = token_question(parse_target(key.realm), key)
+        target = question.target
         limits = self._network.settings.limits
         answer = await self._network.buffered.send(
-            Request(Kind.TOKEN, "GET", target, headers, self._host_class(target.origin), limits.token_total)
+            Request(
+                Kind.TOKEN,
+                question.method,
+                target,
+                question.headers,
+                self._host_class(target.origin),
+                limits.token_total,
+                question.body,
+            )
         )
         try:
             if answer.status != 200:
@@ -55,9 +52,9 @@ class TokenServer:
             return HostClass.HOME
         return HostClass.LISTED if origin in self._listed else HostClass.AWAY
 
-    def _fault(self, status: int, wait: float | None, target: Target, credentials: Credentials | None) -> UpstreamFault:
-        if status in (401, 403):
-            whom = f"the credentials of {credentials.username!r} were" if credentials else "an anonymous token was"
+    def _fault(self, status: int, wait: float | None, target: Target, credentials: Login | None) -> UpstreamFault:
+        if status in (401, 403) or (status == 400 and isinstance(credentials, IdentityToken)):
+            whom = _whose(credentials)
             return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})")
         if status == 429:
             return RateLimited(self._upstream, f"the token server {target} limits our requests", wait or 1.0)
@@ -66,10 +63,11 @@ class TokenServer:
         return UpstreamBroken(self._upstream, f"the token server {target} answered {status}")
 
 
-def _with_query(realm: Target, key: TokenKey) -> Target:
-    """The realm may have a query of its own."""
-    asked = [("service", key.service), ("scope", key.scope)]
-    query = "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in asked if value)
-    if not query:
-        return realm
-    return realm._replace(path=f"{realm.path}{'&' if '?' in realm.path else '?'}{query}")
+def _whose(credentials: Login | None) -> str:
+    match credentials:
+        case Credentials(username=username):
+            return f"the credentials of {username!r} were"
+        case IdentityToken():
+            return "the identity token of the login was"
+        case None:
+            return "an anonymous token was"

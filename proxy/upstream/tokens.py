@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from proxy.core.backoff import Backoff
-from proxy.core.credentials import Credentials
+from proxy.core.credentials import Login
 from proxy.core.errors import RateLimited, UpstreamFault, afresh
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
@@ -34,7 +34,7 @@ class TokenKey(NamedTuple):
     realm: str  # URL of the token server, with its own query
     service: str | None
     scope: str | None
-    credentials: Credentials | None
+    credentials: Login | None
 
 
 class Token(NamedTuple):

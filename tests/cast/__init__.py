@@ -7,8 +7,9 @@ name, since each brings libraries of its own.
 
 from tests.cast import roles
 from tests.cast.clock import ManualClock
+from tests.cast.forward_proxy import ForwardProxy
 from tests.cast.guard import Guard
 from tests.cast.line import Act, Line, Seen
 from tests.cast.upstream import FaultUpstream
 
-__all__ = ["Act", "FaultUpstream", "Guard", "Line", "ManualClock", "Seen", "roles"]
+__all__ = ["Act", "FaultUpstream", "ForwardProxy", "Guard", "Line", "ManualClock", "Seen", "roles"]

@@ -32,7 +32,7 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.DER)
 
     def server(self, address: str = "127.0.0.1", days: int = 30) -> ssl.SSLContext:
-        """For a server at that IP address; negative ``days`` make a certificate that has expired."""
+        """For a server at that IP address or of that name; negative ``days`` make a certificate that has expired."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.files(address, days))
         return context
@@ -40,9 +40,7 @@ class Authority:
     def files(self, address: str = "127.0.0.1", days: int = 30) -> tuple[Path, Path]:
         """Certificate and key of such a server, which on loopback is ``localhost`` too; both PEM."""
         key = _new_key()
-        names: list[x509.GeneralName] = [x509.IPAddress(ip_address(address))]
-        if ip_address(address).is_loopback:
-            names.append(x509.DNSName("localhost"))
+        names = _names(address)
         unsigned = self._builder(_name(address), key, days).add_extension(
             x509.SubjectAlternativeName(names), critical=False
         )
@@ -71,6 +69,14 @@ class Authority:
 
 def _new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def _names(address: str) -> list[x509.GeneralName]:
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return [x509.DNSName(address)]
+    return [x509.IPAddress(ip), x509.DNSName("localhost")] if ip.is_loopback else [x509.IPAddress(ip)]
 
 
 def _name(common: str) -> x509.Name:

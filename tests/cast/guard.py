@@ -16,6 +16,7 @@ class Guard:
     realm: str = ""  # the registry's own /token where empty
     service: str = "cast"
     user: tuple[str, str] | None = None  # whom it gives tokens to; anybody where None
+    refresh: str | None = None  # the refresh token that it takes, by POST
     form: dict[str, Any] = field(default_factory=lambda: {"expires_in": 300})  # what stands beside the token
     field_name: str = "token"
     challenge_scope: bool = True
@@ -33,14 +34,30 @@ class Guard:
         self.good.clear()
 
     async def issue(self, line: Line) -> None:
+        if line.seen.method == "POST":
+            await self._refreshed(line)
+            return
         if self.user is not None and line.seen.headers.get("authorization") != basic(*self.user):
             await line.answer(401, b'{"details":"incorrect username or password"}')
             return
+        await self._give(line, parse_qs(urlsplit(line.seen.target).query).get("scope", [""])[0], self.field_name)
+
+    async def _refreshed(self, line: Line) -> None:
+        """The OAuth2 form of the specification."""
+        form = parse_qs(line.seen.body.decode(), strict_parsing=True)
+        named = line.seen.headers.get("content-type") == "application/x-www-form-urlencoded" and form.get("client_id")
+        if not named or form.get("grant_type") != ["refresh_token"] or form.get("service") != [self.service]:
+            await line.answer(400, b'{"error":"invalid_request"}')
+        elif form.get("refresh_token") != [self.refresh]:
+            await line.answer(400, b'{"error":"invalid_grant"}')
+        else:
+            await self._give(line, form.get("scope", [""])[0], "access_token")
+
+    async def _give(self, line: Line, scope: str, field_name: str) -> None:
         self.given += 1
-        scope = parse_qs(urlsplit(line.seen.target).query).get("scope", [""])[0]
         token = f"token-{self.given}-{scope.partition(':')[2]}"
         self.good.add(token)
-        await line.answer(200, json.dumps({self.field_name: token, **self.form}).encode())
+        await line.answer(200, json.dumps({field_name: token, **self.form}).encode())
 
 
 def basic(username: str, password: str) -> str:

@@ -21,6 +21,7 @@ class Seen:
     headers: Mapping[str, str]  # names in lower case
     connection: int  # which connection, counted from 1
     sent: int = 0  # bytes of body sent in answer
+    body: bytes = b""  # of the request
 
 
 @dataclass

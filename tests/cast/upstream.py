@@ -143,10 +143,9 @@ class FaultUpstream:
             headers = {
                 name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
             }
-            if length := int(headers.get("content-length", "0")):
-                await reader.readexactly(length)
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
             path = target.partition("?")[0].removeprefix(self.base)
-            seen = Seen(_kind(path), method, target, headers, connection)
+            seen = Seen(_kind(path), method, target, headers, connection, body=body)
             self.ledger.append(seen)
             line = Line(seen, self._content.get(path) or _missing(seen.kind), writer)
             await self._act(seen.kind, path, line)(line)

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from proxy.core.credentials import Credentials, IdentityToken
+from proxy.core.credentials import Credentials, IdentityToken, Login
 from proxy.core.docker_config import (
     DockerConfigInvalid,
-    Login,
     helper_server,
     parse_docker_config,
     parse_helper_answer,

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from proxy.core.credentials import Credentials
+from proxy.core.egress import Egress
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
 from proxy.doctor.advice import SignIn
 from proxy.doctor.steps import Step, Verdict, healthy
@@ -21,11 +22,12 @@ from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import CredentialSource, no_credentials
 from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
+from proxy.upstream.egress import WaysOut
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings
-from tests.cast import FaultUpstream, roles
+from tests.cast import FaultUpstream, ForwardProxy, roles
 from tests.cast.aws import PublicRegistry, isolate_from_aws
 from tests.cast.guard import Guard
 from tests.ports import free_port
@@ -60,9 +62,9 @@ def at(up: FaultUpstream | str, *images: str, credentials: CredentialSource = no
     return lambda jobs: Examinee(NAME, url, registry_at(url, jobs, credentials), images, **more)
 
 
-def as_user(name: str, password: str) -> CredentialSource:
-    async def credentials() -> Credentials:
-        return Credentials(name, password)
+def as_user(user: str, password: str) -> CredentialSource:
+    async def credentials(name: str) -> Credentials:
+        return Credentials(user, password)
 
     return credentials
 
@@ -81,6 +83,7 @@ async def steps_of(make: Making) -> dict[str, Step]:
 async def test_a_healthy_upstream_passes_every_step_that_applies(upstream: FaultUpstream) -> None:
     steps = await steps_of(at(upstream, "team/app:v1"))
     assert [step.name for step in steps.values() if step.verdict is Verdict.OK] == [
+        "way out",
         "name resolves",
         "connects",
         "/v2/ accepted",
@@ -232,4 +235,35 @@ class SmallSts:
 
 
 async def test_a_step_that_takes_too_long_is_given_up(upstream: FaultUpstream) -> None:
-    assert (await all_steps(at(upstream), limit=0.0))[0].verdict is Verdict.FAILED
+    steps = {step.name: step for step in await all_steps(at(upstream), limit=0.0)}
+    assert steps["name resolves"].verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize("up_and_well", [True, False])
+async def test_the_way_out_is_told_and_looked_at(upstream: FaultUpstream, up_and_well: bool) -> None:
+    async with ForwardProxy() as proxy:
+        proxy.places["registry.test:80"] = upstream.port
+        ways = WaysOut(Egress(proxy.url, ()))
+        if not up_and_well:
+            await proxy.vanish()
+
+        def make(jobs: Jobs) -> Examinee:
+            url = f"http://{NAME}"
+            network = Network(RegistrySettings(NAME, url, limits=ExchangeLimits(tries=1)), jobs, ways=ways)
+            return Examinee(NAME, url, HttpRegistry(network, ChallengeAuthorizer(network)), ("team/app:v1",), ways=ways)
+
+        steps = await steps_of(make)
+        assert steps["way out"].detail == f"through the proxy {proxy.url}"
+        failed = [step.name for step in steps.values() if step.verdict is Verdict.FAILED]
+        assert failed == ([] if up_and_well else ["connects"])
+        assert steps["blob"].verdict is (Verdict.OK if up_and_well else Verdict.SKIPPED)
+        if not up_and_well:
+            assert "address of the proxy" in steps["connects"].fix
+
+
+async def test_a_way_that_is_none_is_the_first_failure() -> None:
+    ways = WaysOut(Egress(), {"HTTPS_PROXY": "socks5://me:hunter2@proxy.test"})
+    steps = await steps_of(at(f"https://{NAME}", ways=ways))
+    assert [step.name for step in steps.values() if step.verdict is Verdict.FAILED] == ["way out"]
+    assert "HTTPS_PROXY" in steps["way out"].detail
+    assert "hunter2" not in str(steps)

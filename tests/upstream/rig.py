@@ -23,7 +23,7 @@ HASTY = replace(LIMITS, first_byte=0.3, stall=0.3, total=1.0, token_total=0.5, c
 SECRET = Credentials("me", "s3cret")
 
 
-async def secret() -> Credentials | None:
+async def secret(name: str) -> Credentials | None:
     return SECRET
 
 

@@ -102,7 +102,7 @@ async def test_wrong_credentials_are_said_to_be_refused_and_are_not_tried_in_a_l
 async def test_new_credentials_are_tried_at_once() -> None:
     current = [Credentials("me", "old")]
 
-    async def source() -> Credentials:
+    async def source(name: str) -> Credentials:
         return current[0]
 
     async with FaultUpstream() as up, client_of(up, credentials=source) as registry:

@@ -3,18 +3,22 @@
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
+from proxy.core.credentials import Credentials
 from proxy.core.ecr_names import EcrHost, parse_ecr_host
 from proxy.core.ecr_schedule import LONGEST_LIFE, SHORTEST_LIFE
+from proxy.core.egress import Egress
 from proxy.core.errors import (
     Outage,
     RateLimited,
@@ -30,6 +34,9 @@ from proxy.upstream.ecr_aws import Aws, client_options
 from proxy.upstream.ecr_faults import AwsFault, NoCredentials
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.ecr_tokens import EcrTokenBook
+from proxy.upstream.egress import WaysOut
+from tests.cast import ForwardProxy
+from tests.cast.authority import Authority
 from tests.cast.aws import ACCOUNT, OTHER_ACCOUNT, REGION, AwsDoor, aws_door, moto, password_of
 from tests.ports import free_port
 
@@ -243,6 +250,71 @@ async def test_the_api_is_of_the_same_kind_as_the_registry(door: AwsDoor, host: 
 async def test_an_address_of_the_api_goes_before_what_the_host_says(door: AwsDoor) -> None:
     identity = AwsIdentity(REGION, endpoint_url=door.url, fips=True, dual_stack=True)
     assert (await Aws(identity).ecr_token()).value
+
+
+@pytest.mark.parametrize("role", ["", ROLE])
+async def test_every_call_goes_by_the_proxy_of_the_upstream(door: AwsDoor, role: str) -> None:
+    async def login() -> Credentials:
+        return Credentials("me", "s3:cret@")
+
+    async with ForwardProxy(user=("me", "s3:cret@")) as proxy:
+        ways = WaysOut(Egress(proxy.url, ()), {"HTTP_PROXY": "http://127.0.0.1:1"}, login)
+        aws = Aws(replace(at(door, role), ways=ways))
+        assert (await aws.ecr_token()).value
+        assert (await aws.caller()).arn
+        assert len(proxy.targets) == door.calls.total() == (3 if role else 2)
+        assert {place for place in proxy.targets} == {door.url.removeprefix("http://")}
+
+
+async def test_the_chain_itself_goes_by_the_proxy(
+    door: AwsDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A web identity, as a service account of EKS has it, is exchanged at STS before the first call."""
+    token = tmp_path / "token"
+    token.write_text("web-identity")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    async with ForwardProxy() as proxy:
+        assert (await Aws(replace(at(door), ways=WaysOut(Egress(proxy.url, ())))).ecr_token()).value
+        assert door.calls == {"AssumeRoleWithWebIdentity": 1, "GetAuthorizationToken": 1}
+        assert len(proxy.targets) == 2
+
+
+async def test_the_sdk_reads_no_proxy_of_the_environment_past_us(
+    door: AwsDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own reading would not know the network in the exceptions."""
+    async with ForwardProxy() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert (await Aws(replace(at(door, ROLE), ways=WaysOut(Egress(), os.environ))).ecr_token()).value
+        assert proxy.asked == []
+
+
+async def test_a_proxy_that_is_down_or_refuses_is_an_outage_of_aws(door: AwsDoor) -> None:
+    async with ForwardProxy(user=("somebody", "else")) as proxy:
+        aws = Aws(replace(at(door), ways=WaysOut(Egress(proxy.url.replace("://", "://me:hunter2@"), ()))))
+        for _ in range(2):
+            with pytest.raises(AwsFault) as caught:
+                await aws.ecr_token()
+            assert issubclass(caught.value.kind, Outage)
+            assert "hunter2" not in caught.value.why
+            await proxy.vanish()
+    assert door.calls.total() == 0
+
+
+async def test_the_authority_of_the_way_is_trusted(
+    door: AwsDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy of https with a certificate of its own."""
+    authority = Authority(tmp_path)
+    async with ForwardProxy(tls=authority.server()) as proxy:
+        ways = WaysOut(Egress(proxy.url, ()), {}, None, str(authority.ca_file))
+        assert (await Aws(replace(at(door), ways=ways)).ecr_token()).value
+        assert len(proxy.targets) == 1
+        with pytest.raises(AwsFault):
+            await Aws(replace(at(door), ways=WaysOut(Egress(proxy.url, ())))).ecr_token()
 
 
 def identity_at(host: EcrHost) -> AwsIdentity:

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from proxy.core.credentials import Credentials
 from proxy.core.errors import UpstreamUnreachable
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Tag
@@ -245,17 +246,16 @@ async def test_ecr_public_is_asked_in_its_own_region_for_aws_credentials(
     book = EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity("eu-west-1", endpoint_url=public.url)))
     for _ in range(5):
-        found = await source()
-        assert found is not None
-        assert (found.username, found.password) == ("AWS", public.aws_password)
+        found = await source("")
+        assert found == Credentials("AWS", public.aws_password)
     assert public.calls["api"] == 1
 
 
 async def test_ecr_public_is_anonymous_without_aws_credentials(jobs: Jobs, public: PublicRegistry) -> None:
     book = EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity(REGION, endpoint_url=public.url)))
-    assert await source() is None
-    assert await source() is None
+    assert await source("") is None
+    assert await source("") is None
     assert public.calls["api"] == 0
 
 
@@ -267,7 +267,7 @@ async def test_ecr_public_is_anonymous_while_aws_says_no(
     public.aws_failure = (400, "AccessDeniedException")
     book = EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity(REGION, endpoint_url=public.url)))
-    assert await source() is None
+    assert await source("") is None
     assert public.calls["api"] == 1
 
 

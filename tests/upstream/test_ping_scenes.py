@@ -9,7 +9,7 @@ from tests.cast import Act, FaultUpstream, Line, roles
 from tests.upstream.rig import SECRET, client_of, secret
 
 
-async def wrong() -> Credentials | None:
+async def wrong(name: str) -> Credentials | None:
     return SECRET._replace(password="wrong")
 
 

@@ -1,0 +1,56 @@
+"""By what right, and trusting whom, each class of hosts is connected to: what both clients of an upstream go by."""
+
+import ssl
+from typing import NamedTuple
+
+from proxy.core.errors import UpstreamUnreachable
+from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, admit_unseen
+from proxy.upstream.egress import Proxy, WayClosed, WaysOut
+from proxy.upstream.message import HostClass, Request
+from proxy.upstream.settings import Trust
+
+
+class Passage(NamedTuple):
+    """To the hosts of one class: straight, or through a proxy."""
+
+    admit: Admit
+    admit_proxy: Admit
+    trust: ssl.SSLContext
+    proxied_trust: ssl.SSLContext  # of the host behind the proxy
+    proxy_trust: ssl.SSLContext  # of the proxy itself
+
+
+class Passages:
+    """Of one upstream, ``upstream`` in messages."""
+
+    def __init__(self, upstream: str, addresses: AddressPolicy, trust: Trust, ways: WaysOut) -> None:
+        self._upstream = upstream
+        self._ways = ways
+        proxy, others = addresses.admit_listed, trust.proxied_others
+        self._passages = {
+            HostClass.HOME: Passage(addresses.admit_home, proxy, trust.home, trust.proxied_home, others),
+            HostClass.LISTED: Passage(addresses.admit_listed, proxy, trust.others, others, others),
+            HostClass.AWAY: Passage(addresses.admit_away, proxy, trust.others, others, others),
+        }
+
+    def of(self, host_class: HostClass) -> Passage:
+        """The one for a class of hosts."""
+        return self._passages[host_class]
+
+    async def proxy(self, request: Request) -> Proxy | None:
+        """The proxy by which a request goes, None for straight. A host behind one is never looked up here, so what its
+        text says is judged. Raises UpstreamUnreachable."""
+        origin, passage = request.target.origin, self._passages[request.host_class]
+        try:
+            proxy = await self._ways.to(origin)
+            if proxy is None:
+                return None
+            admit_unseen(origin.host, passage.admit)
+        except (WayClosed, AddressForbidden) as cause:
+            raise UpstreamUnreachable(self._upstream, f"no connection to {origin}: {cause}") from cause
+        both_https = proxy.origin.scheme == origin.scheme == "https"
+        if both_https and passage.proxied_trust.verify_mode is ssl.CERT_NONE:
+            # aiohttp checks both certificates by one context, and user and password go to the proxy.
+            why = "insecure does not go with a proxy of https: name the registry's authority in ca_file"
+            raise UpstreamUnreachable(self._upstream, why)
+        return proxy
