@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from proxy.cache.answers import ManifestAnswer, Outcome
 from proxy.cache.arrivals import Arrivals
 from proxy.cache.holdings import Holdings, Provenance
+from proxy.cache.platforms import missing_platform
 from proxy.cache.tags import Tags
 from proxy.core.errors import (
     Absent,
@@ -87,9 +88,16 @@ class Manifests:
         return ManifestAnswer(digest, found[0].membership.media_type, found[1], Outcome.HIT), until
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
-        return await self._held(repository, digest, Outcome.HIT) or await self._join(
-            (repository, digest), lambda: self._fetch(repository, digest)
-        )
+        held = await self._held(repository, digest, Outcome.HIT)
+        if held is not None:
+            return held
+        try:
+            return await self._join((repository, digest), lambda: self._fetch(repository, digest))
+        except (Outage, Absent) as cause:
+            platform = await missing_platform(self._holdings, repository, digest)
+            if not platform:
+                raise
+            raise explained(cause, platform) from cause
 
     async def _by_tag(self, repository: Repository, tag: Tag) -> ManifestAnswer:
         record = await self.tags.find(repository, tag)
