@@ -4,6 +4,7 @@ One session for each host class, since the address policy is decided where the f
 connector's socket factory, which sees literal addresses and resolved names alike.
 """
 
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -145,4 +146,6 @@ def _fault(upstream: str, target: Target, cause: Exception) -> UpstreamFault:
 
 
 def _reason(cause: Exception) -> str:
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError | socket.gaierror) and cause.errno:
+        return os.strerror(cause.errno)  # of the loop's own text the address is known already
     return getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or str(cause)

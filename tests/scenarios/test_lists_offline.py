@@ -132,7 +132,9 @@ async def test_a_pull_of_a_platform_that_is_not_held_is_told_which_it_is(
     for _ in range(2):
         reply = await house.get(manifest_path(arm))
         assert reply.status == (502 if away else 404)
-        assert message(reply).endswith(f"it is linux/arm64/v8 of {index}, which is held without that platform")
+        assert message(reply).endswith(
+            f"it is linux/arm64/v8 of the index {index}, which is held without that platform"
+        )
     head = await house.get(manifest_path(arm), method="HEAD")
     assert "linux/arm64/v8" in head.reason
 
@@ -152,3 +154,10 @@ async def test_a_tag_that_a_wrong_clock_checked_is_served_when_the_clock_is_righ
     assert (reply.status, reply.body) == (200, RAW)
     is_stale(reply)
     assert "age" not in reply.headers, "nobody knows how old it is"
+
+
+async def test_an_outage_says_what_it_is_and_that_nothing_is_held(house: House, upstream: FaultUpstream) -> None:
+    await upstream.vanish()
+    reply = await house.get(manifest_path("v9"))
+    why = f"{NAME}: no connection to {upstream.url}: Connection refused; v9 is not held here"
+    assert (reply.status, message(reply), reply.reason) == (502, why, f"Bad Gateway: {why}")
