@@ -1,22 +1,32 @@
-"""Lists: tags and referrers as upstream has them, the catalog as we hold it."""
+"""Lists: tags and referrers as upstream has them, or as we hold them while it is away; the catalog as we hold it."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qs, urlencode
 
 from cachetools import LRUCache
 
 from proxy.cache.answers import Outcome
 from proxy.cache.holdings import Holdings
-from proxy.core.errors import Outage, ReferrersUnsupported
+from proxy.core.errors import Outage, ReferrersUnsupported, StoreFailed
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
-from proxy.core.paging import LARGEST_PAGE, Page, cut
+from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page
+from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
+log = logging.getLogger("entrepot.listings")
+
 _REFERRERS_BYTES = 16 << 20
 _CATALOG_PAGE = 100
+_AWAY = "served stale: upstream does not answer"
+_FROM_HELD = f"{_AWAY}, and what is held here is listed"
+
+P = TypeVar("P")
 
 ReferrersKey = tuple[Repository, Digest, str]
 
@@ -31,11 +41,19 @@ class _Kept:
 class ReferrersAnswer:
     page: ReferrersPage
     outcome: Outcome
-    age: float | None = None
+    age: float | None = None  # seconds since upstream was asked; of stale answers, where that is known
+    warning: str = ""  # why it is stale
+
+
+class TagsAnswer(NamedTuple):
+    page: Page
+    outcome: Outcome
+    warning: str = ""  # why it is stale
 
 
 class Listings:
-    """``registry(upstream)`` gives the registry of a configured upstream."""
+    """``registry(upstream)`` gives the registry of a configured upstream. While upstream is away its lists are those of
+    what is held, if that is anything: an empty list would say what nobody knows."""
 
     def __init__(
         self,
@@ -55,13 +73,20 @@ class Listings:
             _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
         )
 
-    async def tags(self, repository: Repository, limit: int | None, last: str | None) -> Page:
+    async def tags(self, repository: Repository, limit: int | None, last: str | None) -> TagsAnswer:
         """Raises NameUnknown, and upstream's faults."""
         if limit == 0:
-            return Page((), None)
+            return TagsAnswer(Page((), None), Outcome.BYPASS)
         registry = self._registry(repository.upstream)
-        page = await self._tags.join((repository, limit, last), lambda: registry.tags(repository.name, limit, last))
-        return cut(page.tags, limit, last, page.next_last)
+        try:
+            page = await self._tags.join((repository, limit, last), lambda: registry.tags(repository.name, limit, last))
+        except Outage as cause:
+            held = await _if_readable(self._held_tags(repository, limit or LARGEST_PAGE, last or ""))
+            if held is None:
+                raise
+            log.warning("the tags of %s are listed from what is held: %s", repository, cause)
+            return TagsAnswer(held, Outcome.STALE, _FROM_HELD)
+        return TagsAnswer(cut(page.tags, limit, last, page.next_last), Outcome.BYPASS)
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
@@ -73,9 +98,12 @@ class Listings:
         try:
             return _answer(await self._asking.join(key, lambda: self._ask(key)), Outcome.MISS)
         except Outage:
-            if kept is None or standing(self._rules, kept.checked_at, self._now()) is Standing.DEAD:
+            if kept is not None and standing(self._rules, kept.checked_at, self._now()) is not Standing.DEAD:
+                return _answer(kept, Outcome.STALE, age(kept.checked_at, self._now()), _AWAY)
+            held = await _if_readable(self._held_referrers(repository, digest, query))
+            if held is None:
                 raise
-            return _answer(kept, Outcome.STALE, age(kept.checked_at, self._now()))
+            return ReferrersAnswer(held, Outcome.STALE, None, _FROM_HELD)
 
     async def catalog(self, limit: int | None, last: str | None) -> Page:
         """Repositories of which a manifest is held, as ``upstream/name``."""
@@ -85,8 +113,32 @@ class Listings:
         upstream, _, name = (last or "").partition("/")
         after = (upstream, name) if last else None
         memberships = self._holdings.catalog.memberships
-        found = [str(repository) for repository in await memberships.repositories(after, size + 1)]
-        return Page(found[:size], found[size - 1] if len(found) > size else None)
+        return first_page([str(repository) for repository in await memberships.repositories(after, size + 1)], size)
+
+    async def _held_tags(self, repository: Repository, limit: int, last: str) -> Page | None:
+        """None where no tag is held at all."""
+        held = self._holdings.catalog.tags
+        found = await held.list(repository, last, limit + 1)
+        return first_page(found, limit) if found or await held.list(repository, "", 1) else None
+
+    async def _held_referrers(self, repository: Repository, subject: Digest, query: str) -> ReferrersPage | None:
+        """None where nothing about the subject is held. Raises ReferrersUnsupported where clients find what is held
+        under the fallback tag."""
+        catalog = self._holdings.catalog
+        asked = {key: values[0] for key, values in parse_qs(query).items()}
+        found = []
+        for held in await catalog.memberships.referrers(repository, subject):
+            raw = await self._holdings.read(held.content) if held.content.digest > asked.get("last", "") else None
+            if raw is not None:
+                found.append(Referrer(held.content.digest, held.membership.media_type, raw))
+        if not found and await catalog.tags.get(repository, fallback_tag(subject)) is not None:
+            raise ReferrersUnsupported("upstream does not answer, and the fallback tag is held")
+        if not found:
+            return None
+        artifact_type = asked.get("artifactType")
+        index = referrers_index(found, artifact_type)
+        onward = urlencode({**asked, "last": index.last}) if index.last is not None else None
+        return ReferrersPage(index.raw, artifact_type is not None, onward)
 
     async def _ask(self, key: ReferrersKey) -> _Kept:
         repository, digest, query = key
@@ -99,7 +151,15 @@ class Listings:
         return kept
 
 
-def _answer(kept: _Kept, outcome: Outcome, stale_for: float | None = None) -> ReferrersAnswer:
+async def _if_readable(looking: Coroutine[Any, Any, P | None]) -> P | None:
+    """The outage of upstream is the answer where our own store fails too."""
+    try:
+        return await looking
+    except StoreFailed:
+        return None
+
+
+def _answer(kept: _Kept, outcome: Outcome, stale_for: float | None = None, warning: str = "") -> ReferrersAnswer:
     if kept.page is None:
         raise ReferrersUnsupported("upstream has no referrers API")
-    return ReferrersAnswer(kept.page, outcome, stale_for)
+    return ReferrersAnswer(kept.page, outcome, stale_for, warning)

@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from proxy.cache.answers import ManifestAnswer, Outcome
 from proxy.cache.arrivals import Arrivals
 from proxy.cache.holdings import Holdings, Provenance
+from proxy.cache.platforms import missing_platform
 from proxy.cache.tags import Tags
 from proxy.core.errors import (
     Absent,
@@ -87,19 +88,27 @@ class Manifests:
         return ManifestAnswer(digest, found[0].membership.media_type, found[1], Outcome.HIT), until
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
-        return await self._held(repository, digest, Outcome.HIT) or await self._join(
-            (repository, digest), lambda: self._fetch(repository, digest)
-        )
+        return await self._held(repository, digest, Outcome.HIT) or await self._unheld(repository, digest)
 
     async def _by_tag(self, repository: Repository, tag: Tag) -> ManifestAnswer:
         record = await self.tags.find(repository, tag)
         if record is None:
-            return await self._join((repository, tag), lambda: self._fetch(repository, tag))
+            return await self._unheld(repository, tag)
         standing = self.tags.standing(repository, tag, record)
         if standing is not Standing.FRESH:
             return await self._revalidated(repository, tag, record, standing)
         self._audit_behind(repository, tag, record)
         return await self._by_digest(repository, record.digest)
+
+    async def _unheld(self, repository: Repository, reference: Reference) -> ManifestAnswer:
+        """What only upstream has; a no says what it is, an outage that nothing is held to answer with."""
+        try:
+            return await self._join((repository, reference), lambda: self._fetch(repository, reference))
+        except (Outage, Absent) as cause:
+            platform = await missing_platform(self._holdings, repository, reference)
+            if not platform and isinstance(cause, Absent):
+                raise
+            raise explained(cause, platform or f"{reference} is not held here") from cause
 
     async def _revalidated(
         self, repository: Repository, tag: Tag, record: TagRecord, standing: Standing

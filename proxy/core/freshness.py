@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+_EARLIEST = 1_577_836_800.0  # seconds since the epoch, the beginning of 2020: no clock that is right says less
+
 
 @dataclass(frozen=True, slots=True)
 class TagRules:
@@ -20,16 +22,18 @@ class Standing(Enum):
     DEAD = "dead"  # ask upstream; an outage is the answer
 
 
-def age(checked_at: float, now: float) -> float:
-    """Seconds since upstream was asked; never negative, whatever the clocks did."""
-    return max(0.0, now - checked_at)
+def age(checked_at: float, now: float) -> float | None:
+    """Seconds since upstream was asked; None where the clock was wrong then, or is now."""
+    return now - checked_at if _EARLIEST <= checked_at <= now else None
 
 
 def standing(rules: TagRules, checked_at: float, now: float) -> Standing:
-    """A check that lies in the future is one that the clock cannot vouch for: stale."""
+    """What was checked in the future, or before there was this software, was checked by a clock that was wrong: stale,
+    since nobody knows how old it is."""
     if checked_at > now:
         return Standing.STALE
     old = now - checked_at
     if old <= rules.ttl:
         return Standing.FRESH
-    return Standing.STALE if old <= rules.ttl + rules.stale_if_error else Standing.DEAD
+    known = old > rules.ttl + rules.stale_if_error and checked_at >= _EARLIEST
+    return Standing.DEAD if known else Standing.STALE

@@ -28,6 +28,7 @@ _GENERIC = frozenset({"application/json", "application/octet-stream"})
 # RFC 6838 section 4.2; it becomes a header of ours, so nothing else may pass.
 _MEDIA_TYPE = re.compile(r"application/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.ASCII | re.IGNORECASE)
 DESCRIPTOR_LIMIT = 10_000
+_LONGEST_PLATFORM = 60  # characters
 _LARGEST = 16 * 1024 * 1024  # bytes; what is received is bounded more closely, by the configuration
 
 
@@ -86,6 +87,25 @@ def read_manifest(raw: bytes, stated: str) -> ManifestFacts:
         _digest(subject.get("digest")) if isinstance(subject, dict) else None,
         artifact_type if isinstance(artifact_type, str) else None,
     )
+
+
+def platform_of(index: bytes, child: Digest) -> str | None:
+    """What an index says its child runs on, as ``linux/arm64/v8`` (image-spec "Image Index"); None where it does not
+    say, or is no index."""
+    try:
+        listed = parse_object(index).get("manifests")
+    except ManifestInvalid:
+        return None
+    for descriptor in listed if isinstance(listed, list) else ():
+        if isinstance(descriptor, dict) and descriptor.get("digest") == child:
+            platform = descriptor.get("platform")
+            return _platform(platform) if isinstance(platform, dict) else None
+    return None
+
+
+def _platform(fields: dict[str, Any]) -> str | None:
+    named = (fields.get(key) for key in ("os", "architecture", "variant"))
+    return "/".join(part for part in named if isinstance(part, str) and part.isprintable())[:_LONGEST_PLATFORM] or None
 
 
 def _children(document: dict[str, Any]) -> Iterator[Digest]:

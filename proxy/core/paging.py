@@ -25,6 +25,11 @@ def parse_limit(text: str | None) -> int | None:
     return min(int(text), LARGEST_PAGE)
 
 
+def first_page(names: Sequence[str], size: int) -> Page:
+    """Of names in order, one more than fit where there are more."""
+    return Page(names[:size], names[size - 1] if len(names) > size else None)
+
+
 def cut(names: Sequence[str], limit: int | None, last: str | None, upstream_last: str | None) -> Page:
     """One page of what upstream answered. A registry that pages says so, or answers no more than ``limit``; one that
     ignores ``n`` and ``last`` answers everything, and is cut here, in byte order."""

@@ -10,6 +10,12 @@ ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
 """Names under which clients also know an upstream."""
 
 
+def names_a_host(component: str) -> bool:
+    """Whether the first component of a path is a registry's name, as container clients read references: never a
+    namespace of some other registry."""
+    return component == "localhost" or (component[:1].isalnum() and ("." in component or ":" in component))
+
+
 @dataclass(frozen=True)
 class UpstreamNames:
     """The configured names; a name that begins with ``*.`` stands for every host with exactly one label more."""

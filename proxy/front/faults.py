@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from proxy.core import errors
 
+_LONGEST_REASON = 500  # characters: an AWS refusal with both its ARNs
+
 
 class Row(NamedTuple):
     status: int
@@ -56,6 +58,11 @@ def body(fault: errors.Fault) -> bytes:
     """OCI JSON of at most about 1 KiB."""
     text = str(fault)[:1000]
     return json.dumps({"errors": [{"code": row(fault).code, "message": text, "detail": None}]}).encode()
+
+
+def reason(fault: errors.Fault) -> str:
+    """For the status line: printable ASCII, at most about 500 characters."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in str(fault)[:_LONGEST_REASON])
 
 
 def headers(fault: errors.Fault) -> Iterator[tuple[str, str]]:

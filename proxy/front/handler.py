@@ -106,8 +106,8 @@ class Handler:
                     answer.body.close()
                     raise
             case TagList() as listing:
-                page = await cache.listings.tags(listing.repository, listing.limit, listing.last)
-                return replies.tags(asked, listing, page)
+                tags = await cache.listings.tags(listing.repository, listing.limit, listing.last)
+                return replies.tags(asked, listing, tags)
             case ReferrersList() as listing:
                 found = await cache.listings.referrers(listing.repository, listing.digest, listing.query)
                 return replies.referrers(asked, listing, found)

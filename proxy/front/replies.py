@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from proxy.cache.answers import BlobAnswer, ManifestAnswer, Outcome, SizeAnswer
 from proxy.cache.body import Body, BytesBody
-from proxy.cache.listings import ReferrersAnswer
+from proxy.cache.listings import ReferrersAnswer, TagsAnswer
 from proxy.core.errors import Fault
 from proxy.core.manifests import OCI_INDEX
 from proxy.core.names import Digest
@@ -57,6 +57,7 @@ class Reply:
     content: bytes | Stream
     outcome: str  # of the metrics
     length: int | None  # of the content, None while nobody knows
+    reason: str = ""  # behind the status text
 
 
 def ping() -> Reply:
@@ -64,7 +65,7 @@ def ping() -> Reply:
 
 
 def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
-    headers = [*_named(answer.digest), *_cached(answer.outcome, answer.age, answer.warning)]
+    headers = [*_named(answer.digest), *_cached(answer.outcome), *_stale(answer.outcome, answer.age, answer.warning)]
     if asked.known is not None and _matches(asked.known, answer.digest):
         return Reply(304, headers, b"", answer.outcome.value, None)
     return _whole(200, [("Content-Type", answer.media_type), *headers], answer.raw, answer.outcome.value)
@@ -97,14 +98,16 @@ def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
     return Reply(status, headers, b"", answer.outcome.value, answer.size if status == 200 else None)
 
 
-def tags(request: Asked, asked: TagList, page: Page) -> Reply:
+def tags(request: Asked, asked: TagList, answer: TagsAnswer) -> Reply:
+    page, outcome, warning = answer
     body = json.dumps({"name": asked.repository.name, "tags": list(page.names)}).encode()
-    link = _link(request, asked.limit, page.last)
-    return _whole(200, [_JSON, *_cached(Outcome.BYPASS), *link], body, Outcome.BYPASS.value)
+    said = [*_cached(outcome), *_stale(outcome, None, warning)]
+    return _whole(200, [_JSON, *said, *_link(request, asked.limit, page.last)], body, outcome.value)
 
 
 def referrers(request: Asked, asked: ReferrersList, answer: ReferrersAnswer) -> Reply:
-    headers = [("Content-Type", OCI_INDEX), *_cached(answer.outcome, answer.age)]
+    said = [*_cached(answer.outcome), *_stale(answer.outcome, answer.age, answer.warning)]
+    headers = [("Content-Type", OCI_INDEX), *said]
     if answer.page.filtered:
         headers.append(("OCI-Filters-Applied", "artifactType"))
     if answer.page.next_query is not None:
@@ -120,8 +123,11 @@ def catalog(request: Asked, asked: CatalogList, page: Page) -> Reply:
 
 
 def fault(kind: Fault) -> Reply:
-    headers = [("Content-Type", "application/json"), *faults.headers(kind)]
-    return _whole(faults.row(kind).status, headers, faults.body(kind), "error")
+    """The reason stands in the body and in the status line: containerd and BuildKit ask by HEAD, and show of a refusal
+    its status text and nothing else."""
+    content = faults.body(kind)
+    headers = [_JSON, *faults.headers(kind)]
+    return Reply(faults.row(kind).status, headers, content, "error", len(content), faults.reason(kind))
 
 
 def head(reply: Reply, date: bytes, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
@@ -135,7 +141,7 @@ def head(reply: Reply, date: bytes, namespace: str | None, keep_alive: bool, chu
         lines.append("Transfer-Encoding: chunked")
     if not keep_alive:
         lines.append("Connection: close")
-    return b"%b%b%b" % (_STATUS_LINES[reply.status], date, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+    return b"%b%b%b" % (_status_line(reply), date, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
 
 
 def redate(encoded: bytes, date: bytes) -> bytes:
@@ -159,11 +165,22 @@ def _named(digest: Digest) -> Headers:
     return ("Docker-Content-Digest", digest), ("ETag", f'"{digest}"')
 
 
-def _cached(outcome: Outcome, stale_for: float | None = None, warning: str = "") -> Iterator[tuple[str, str]]:
-    yield "Cache-Status", CACHE_STATUS[outcome]
-    if stale_for is not None:
-        yield "Age", str(int(stale_for))
-        yield "Warning", f'299 - "{warning or "served stale: upstream does not answer"}"'
+def _cached(outcome: Outcome) -> Headers:
+    return (("Cache-Status", CACHE_STATUS[outcome]),)
+
+
+def _stale(outcome: Outcome, age: float | None, warning: str) -> Iterator[tuple[str, str]]:
+    """Since when, where that is known, and why (distribution-spec "Warnings"; RFC 9111 5.1)."""
+    if outcome is Outcome.STALE:
+        if age is not None:
+            yield "Age", str(int(age))
+        yield "Warning", f'299 - "{warning}"'
+
+
+def _status_line(reply: Reply) -> bytes:
+    """RFC 9112 section 4: the text is free, and begins with the usual words for those who look for them."""
+    line = _STATUS_LINES[reply.status]
+    return b"%b: %b\r\n" % (line[:-2], reply.reason.encode("ascii")) if reply.reason else line
 
 
 def _matches(condition: str, digest: Digest) -> bool:

@@ -14,7 +14,7 @@ from proxy.core.names import Digest, Repository, parse_name, parse_reference
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, Ping, ReferrersList, TagList
 from proxy.core.paging import parse_limit
 from proxy.core.ranges import parse_range
-from proxy.core.upstreams import DOCKER_HUB, UpstreamNames
+from proxy.core.upstreams import DOCKER_HUB, UpstreamNames, names_a_host
 
 _CONTENT = re.compile(
     r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)", re.ASCII | re.DOTALL
@@ -81,7 +81,8 @@ def _blob(repository: Repository, digest: Digest, headers: Mapping[str, str]) ->
 
 
 def _repository(name: str, query: dict[str, str], names: UpstreamNames) -> Repository:
-    """Three address forms, in this order: ``?ns=``, a first path component that names an upstream, the default."""
+    """Three address forms, in this order: ``?ns=``, a first path component that names an upstream, the default. A
+    registry that is not configured is nobody's: its private names do not go to the default."""
     first, _, rest = name.partition("/")
     asked = query.get("ns")
     if asked is not None:
@@ -92,7 +93,7 @@ def _repository(name: str, query: dict[str, str], names: UpstreamNames) -> Repos
             name = rest  # named twice by clients that send both forms
     elif rest and (upstream := names.find(first)) is not None:
         name = rest
-    elif names.default is None or ":" in first:
+    elif names.default is None or ":" in first or (rest and names_a_host(first)):
         raise UpstreamUnknown(first)
     else:
         upstream = names.default

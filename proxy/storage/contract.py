@@ -264,6 +264,9 @@ class CatalogMemberships(Protocol):
     async def referrers(self, repository: Repository, subject: Digest) -> list[Held]:
         """The repository's held manifests that are about ``subject``, by digest."""
 
+    async def indexes(self, repository: Repository, child: Digest) -> list[Held]:
+        """The repository's held manifests that refer to ``child``, held or not, the last used first; at most 16."""
+
 
 class CatalogTags(Protocol):
     """Where tags point."""

@@ -30,6 +30,10 @@ _REFERRERS = f"""
     SELECT {COLUMNS}, {RECORD} FROM content
     JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}
     WHERE content.subject = ? ORDER BY content.digest"""
+_INDEXES = f"""
+    SELECT {COLUMNS}, {RECORD} FROM child JOIN content ON content.digest = child.parent
+    JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}
+    WHERE child.child = ? ORDER BY content.used_at DESC, content.digest LIMIT 16"""
 
 
 class SqliteMemberships:
@@ -56,6 +60,9 @@ class SqliteMemberships:
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Held]:
         return await self._database.rows(_REFERRERS, (*repository, subject), held_in)
+
+    async def indexes(self, repository: Repository, child: Digest) -> list[Held]:
+        return await self._database.rows(_INDEXES, (*repository, child), held_in)
 
 
 def allow(

@@ -6,6 +6,7 @@ asked.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -183,4 +184,6 @@ def _proxy_fault(proxy: Proxy, cause: Exception) -> ProxyFailed | None:
 
 
 def _reason(cause: Exception) -> str:
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError | socket.gaierror) and cause.errno:
+        return os.strerror(cause.errno)  # of the loop's own text the address is known already
     return getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or str(cause)

@@ -9,7 +9,16 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from proxy.core.backoff import Backoff
-from proxy.core.errors import Fault, Outage, RateLimited, UpstreamBroken, UpstreamFault, UpstreamUnreachable
+from proxy.core.errors import (
+    Fault,
+    Outage,
+    RateLimited,
+    UpstreamBroken,
+    UpstreamFault,
+    UpstreamRefused,
+    UpstreamUnreachable,
+    explained,
+)
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
@@ -98,6 +107,8 @@ class Exchange:
             self._health.failed(fault, now())
         else:
             self._health.answered()
+        if isinstance(fault, UpstreamRefused) and not await self._authorizer.identified():
+            fault = explained(fault, "it was asked without credentials")
         return _Failure(fault, again=outcome.status in RETRIED)
 
     async def converse(self, ask: Ask, send: Send[A]) -> A | Rejection:

@@ -10,6 +10,7 @@ from proxy.core.manifests import (
     OCI_INDEX,
     OCI_MANIFEST,
     ManifestInvalid,
+    platform_of,
     read_manifest,
 )
 from proxy.core.names import Digest
@@ -65,3 +66,21 @@ def test_a_document_that_is_index_and_image_at_once_keeps_the_children_of_both()
 def test_what_can_be_read_in_two_ways_or_none_is_refused(document: bytes) -> None:
     with pytest.raises(ManifestInvalid):
         read_manifest(document, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [
+        ({"os": "linux", "architecture": "arm64", "variant": "v8"}, "linux/arm64/v8"),
+        ({"os": "linux", "architecture": "amd64"}, "linux/amd64"),
+        ({"os": "windows", "architecture": "amd64", "variant": 3}, "windows/amd64"),
+        ({"os": "line\nbreak"}, None),
+        ({}, None),
+        ("linux", None),
+        (None, None),
+    ],
+)
+def test_an_index_says_what_its_children_run_on(platform: object, expected: str | None) -> None:
+    index = raw(manifests=[{"digest": B}, {"digest": A, "platform": platform}])
+    assert platform_of(index, A) == expected
+    assert platform_of(index, C) is platform_of(raw(layers=[]), A) is platform_of(b"{", A) is None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.core import errors
-from proxy.front import faults
+from proxy.front import faults, replies
 
 SPEC_CODES = {
     "BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN",
@@ -60,3 +60,18 @@ def test_a_hostile_name_neither_floods_nor_forges_the_answer() -> None:
     assert len(body) < 1200
     message = json.loads(body)["errors"][0]["message"]
     assert message.isprintable()
+
+
+def test_the_reason_is_fit_for_a_status_line() -> None:
+    reason = faults.reason(errors.UpstreamRefused("ecr", "größer\r\nSet-Cookie: x\x1b[31m" + "x" * 1000))
+    assert reason.isascii()
+    assert reason.isprintable()
+    assert len(reason) <= 500
+    assert reason.startswith("ecr: gr??er??Set-Cookie: x?[31mx")
+
+
+def test_the_status_line_says_why() -> None:
+    """Behind the usual words, so that who looks for those finds them."""
+    reply = replies.fault(errors.ManifestUnknown("docker.io does not have library/app:v1"))
+    line = replies.head(reply, b"Date: x\r\n", None, True, False).partition(b"\r\n")[0]
+    assert line == b"HTTP/1.1 404 Not Found: docker.io does not have library/app:v1"

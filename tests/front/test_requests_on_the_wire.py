@@ -134,7 +134,7 @@ async def test_what_is_merely_unusual_gets_one_answer(house: House, octets: byte
             head = await client.head()
         body = await client.rest(head)
         assert head.status == status or (status is None and head.status in {200, 400, 404, 405})
-        assert head.status == 200 or _code(Reply(*head, body)) in CODES
+        assert head.status == 200 or _code(Reply(head.status, head.headers, body)) in CODES
         if head.headers.get("connection") == "close" or b"HTTP/1.0" in octets:
             await _ended(client)
         else:

@@ -38,6 +38,8 @@ HUB = Repository("docker.io", "library/redis")
         ("/v2/a/b/manifests/7?ns=ghcr.io", Repository("ghcr.io", "a/b")),
         ("/v2/ghcr.io/a/manifests/7", Repository("ghcr.io", "a")),
         ("/v2/ghcr.io/manifests/7", Repository("docker.io", "library/ghcr.io")),
+        ("/v2/localhost/manifests/7", Repository("docker.io", "library/localhost")),
+        ("/v2/a.b/c/manifests/7?ns=docker.io", Repository("docker.io", "a.b/c")),
         ("/v2/docker.io/x/manifests/7?ns=ghcr.io", Repository("ghcr.io", "docker.io/x")),
         ("/v2/a/b/manifests/7?ns=registry.test%3A5000", Repository("registry.test:5000", "a/b")),
         ("/v2/registry.test:5000/a/manifests/7", Repository("registry.test:5000", "a")),
@@ -128,6 +130,12 @@ def test_only_the_name_of_an_upstream_is_echoed(target: str, namespace: str | No
         ("/v2/a/manifests/7?ns=", UpstreamUnknown),
         ("/v2/a/manifests/7?ns=169.254.169.254", UpstreamUnknown),
         ("/v2/evil.test:80/a/manifests/7", UpstreamUnknown),
+        ("/v2/registry.corp.internal/team/app/manifests/7", UpstreamUnknown),
+        (f"/v2/registry.corp.internal/team/app/blobs/{D}", UpstreamUnknown),
+        ("/v2/registry.corp.internal/team/app/tags/list", UpstreamUnknown),
+        ("/v2/localhost/app/manifests/7", UpstreamUnknown),
+        ("/v2/localhost:5000/app/manifests/7", UpstreamUnknown),
+        ("/v2/10.0.0.7/app/manifests/7", UpstreamUnknown),
     ],
 )
 def test_what_is_outside_the_grammar_is_told_so(target: str, fault: type[Fault]) -> None:

@@ -21,6 +21,7 @@ class Cut(Exception):
 class Head(NamedTuple):
     status: int
     headers: Mapping[str, str]  # names in lower case
+    reason: str = ""  # the text behind the status
 
     @property
     def length(self) -> int | None:
@@ -32,6 +33,7 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+    reason: str = ""  # the text behind the status
 
 
 class Client:
@@ -77,12 +79,12 @@ class Client:
             except (asyncio.IncompleteReadError, ConnectionError) as ended:
                 raise Cut(getattr(ended, "partial", b"")) from ended
         first, *lines = block.decode("latin-1").split("\r\n")
-        version, status, _ = first.split(" ", 2)
+        version, status, reason = first.split(" ", 2)
         assert version == "HTTP/1.1", first
         pairs = [line.split(": ", 1) for line in lines if line]
         headers = {name.lower(): value for name, value in pairs}
         assert len(headers) == len(pairs), f"a header stands twice: {block!r}"
-        return Head(int(status), headers)
+        return Head(int(status), headers, reason)
 
     async def head_block(self) -> bytes:
         """The header block as it came."""
@@ -125,7 +127,8 @@ class Client:
 
     async def reply(self, method: str = "GET") -> Reply:
         head = await self.head()
-        return Reply(*head, b"" if method == "HEAD" else await self.rest(head))
+        body = b"" if method == "HEAD" else await self.rest(head)
+        return Reply(head.status, head.headers, body, head.reason)
 
     async def until_closed(self) -> bytes:
         async with asyncio.timeout(_PATIENCE):

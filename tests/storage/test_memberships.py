@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.core.names import Digest, Repository
-from proxy.storage.contract import Catalog, Grant, Held, MembershipRecord
+from proxy.storage.contract import Catalog, Grant, Held, Member, MembershipRecord
 from tests.storage.kit import MANIFEST, NGINX, REDIS, add, blob, manifest
 
 DIGEST = Digest.of(b"x")
@@ -51,6 +51,17 @@ async def test_repositories_with_a_held_manifest_in_pages(catalog: Catalog) -> N
     assert await repositories((REDIS.upstream, REDIS.name), 2) == [quay]
     await catalog.contents.forget([manifest(str(quay)).digest])
     assert await repositories(None, 9) == [NGINX, REDIS]
+
+
+async def test_indexes_are_found_by_a_child_that_is_not_held(catalog: Catalog) -> None:
+    indexes = [manifest(name)._replace(used_at=used_at) for name, used_at in (("older", 2.0), ("newer", 3.0))]
+    for index in indexes:
+        await catalog.contents.add(index, [DIGEST], Member(NGINX, YES))
+    await catalog.contents.add(manifest("elsewhere"), [DIGEST], Member(REDIS, YES))
+    await catalog.contents.add(manifest("of others"), [Digest.of(b"y")], Member(NGINX, YES))
+    assert await catalog.memberships.indexes(NGINX, DIGEST) == [Held(each, YES) for each in reversed(indexes)]
+    await catalog.contents.forget([indexes[1].digest])
+    assert await catalog.memberships.indexes(NGINX, DIGEST) == [Held(indexes[0], YES)]
 
 
 async def test_referrers_are_those_that_are_held_and_of_the_repository(catalog: Catalog) -> None:

@@ -7,6 +7,7 @@ import pytest
 from proxy.core.credentials import Credentials
 from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from proxy.core.names import Tag
+from proxy.upstream.authorization import no_credentials
 from tests.cast import Act, FaultUpstream, Guard, ManualClock, roles
 from tests.cast.guard import basic
 from tests.upstream.rig import HASTY, NAME, SECRET, client_of, pulled, secret
@@ -87,6 +88,16 @@ async def test_a_registry_that_refuses_every_token_is_asked_twice_and_no_more() 
         with pytest.raises(UpstreamRefused):
             await registry.manifest(NAME, TAG)
         assert [seen.kind for seen in up.ledger] == ["manifest", "token", "manifest"]
+
+
+async def test_a_refusal_says_whether_it_was_asked_with_credentials() -> None:
+    async with FaultUpstream() as up:
+        up.always("manifest", roles.refuses(403, "DENIED"))
+        for credentials, without in ((no_credentials, True), (secret, False)):
+            async with client_of(up, credentials=credentials) as registry:
+                with pytest.raises(UpstreamRefused) as refusal:
+                    await registry.manifest(NAME, TAG)
+            assert str(refusal.value).endswith("it was asked without credentials") is without
 
 
 async def test_wrong_credentials_are_said_to_be_refused_and_are_not_tried_in_a_loop() -> None:
