@@ -8,6 +8,7 @@ asked.
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
