@@ -16,6 +16,7 @@ from functools import partial
 
 from aiohttp import web
 
+from proxy.access_lines import AccessLines
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import NoForeignPages
@@ -33,7 +34,7 @@ from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import Line
-from proxy.logs import LogHandler, LogWriter, as_json, as_text
+from proxy.logs import Entry, LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import service_rules
 from proxy.signals import hangups_held, on_hangup
@@ -45,6 +46,7 @@ log = logging.getLogger("entrepot")
 
 _BACKLOG = 1024
 
+Logs = LogWriter[Entry | Line]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
 
 
@@ -93,7 +95,7 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs
 
 
 async def _start(
-    loaded: Loaded, logs: LogWriter, make_jobs: MakeJobs, stack: AsyncExitStack
+    loaded: Loaded, logs: Logs, make_jobs: MakeJobs, stack: AsyncExitStack
 ) -> tuple[Service, asyncio.Server, Health, Listening]:
     settings = loaded.settings
     now, began = steady_clock(), time.monotonic()
@@ -137,7 +139,7 @@ async def _start(
 async def _compose(
     settings: Settings,
     registries: Registries,
-    logs: LogWriter,
+    logs: Logs,
     now: Callable[[], float],
     stack: AsyncExitStack,
     make_jobs: MakeJobs,
@@ -146,7 +148,7 @@ async def _compose(
         registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    write_line = _access_log(logs) if settings.log.access != "none" else None
+    write_line = logs.write if settings.log.access != "none" else None
     around = Collaborators(upstreams, names, now, write_line, jobs=make_jobs)
     return await compose(stack, settings.cache.path, service_rules(settings), around)
 
@@ -205,19 +207,14 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def _logs(settings: Settings) -> LogWriter:
-    writer = LogWriter(2, as_json if settings.log.format == "json" else as_text)
+def _logs(settings: Settings) -> Logs:
+    render = as_json if settings.log.format == "json" else as_text
+    access = AccessLines(render)
+    writer: Logs = LogWriter(2, lambda entry: access(entry) if isinstance(entry, Line) else render(entry))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
     root.setLevel(settings.log.level.upper())
     return writer
-
-
-def _access_log(logs: LogWriter) -> Callable[[Line], None]:
-    def write(line: Line) -> None:
-        logs.write((line.at, "info", line.fields))
-
-    return write
 
 
 def _raise_descriptor_limit(connections: int) -> None:

@@ -10,37 +10,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 _PENDING = 10_000  # lines; what comes above is dropped and counted
 _LONGEST = 4096  # characters of a line
 _BATCH_PAUSE = 0.02  # seconds: gathers lines into one write
 
-Fields = Mapping[str, Any]
-Entry = tuple[float, str, Fields | Callable[[], Fields]]
-"""Seconds since the epoch, level, fields; or what makes them, which is then called in the log's own thread."""
-
-Format = Callable[[Entry], str]
+Entry = tuple[float, str, Mapping[str, Any]]
+"""Seconds since the epoch, level, fields."""
 
 
 def as_json(entry: Entry) -> str:
-    at, level, fields = _made(entry)
-    return json.dumps({"time": _stamp(at), "level": level, **fields}, default=str)[:_LONGEST]
+    at, level, fields = entry
+    return json.dumps({"time": stamp(at), "level": level, **fields}, default=str)[:_LONGEST]
 
 
 def as_text(entry: Entry) -> str:
-    at, level, fields = _made(entry)
+    at, level, fields = entry
     message = fields.get("message", "")
     rest = " ".join(f"{key}={_plain(value)}" for key, value in fields.items() if key != "message" and value != "")
-    return f"{_stamp(at)} {level.upper():7} {_clean(str(message))} {rest}"[:_LONGEST].rstrip()
+    return f"{stamp(at)} {level.upper():7} {_clean(str(message))} {rest}"[:_LONGEST].rstrip()
 
 
-def _made(entry: Entry) -> tuple[float, str, Fields]:
-    at, level, fields = entry
-    return at, level, fields() if callable(fields) else fields
-
-
-def _stamp(at: float) -> str:
+def stamp(at: float) -> str:
+    """The time as every line has it: UTC, by the millisecond."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
 
 
@@ -53,19 +46,23 @@ def _clean(text: str) -> str:
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
-class LogWriter:
-    """``write`` never blocks. A context manager: leaving it writes what is pending, for two seconds at most."""
+E = TypeVar("E")
 
-    def __init__(self, descriptor: int, render: Format) -> None:
+
+class LogWriter(Generic[E]):
+    """``write`` never blocks; ``render`` makes a line of what was written, in the log's own thread. A context manager:
+    leaving it writes what is pending, for two seconds at most."""
+
+    def __init__(self, descriptor: int, render: Callable[[E], str]) -> None:
         self.dropped = 0
         self._descriptor = descriptor
         self._render = render
-        self._pending: deque[Entry] = deque()
+        self._pending: deque[E] = deque()
         self._ready = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
-    def __enter__(self) -> "LogWriter":
+    def __enter__(self) -> "LogWriter[E]":
         self._thread.start()
         return self
 
@@ -74,7 +71,7 @@ class LogWriter:
         self._ready.set()
         self._thread.join(timeout=2)
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: E) -> None:
         if len(self._pending) >= _PENDING:
             self.dropped += 1
             return
@@ -108,7 +105,7 @@ class LogWriter:
 class LogHandler(logging.Handler):
     """The standard library's records, into the same writer."""
 
-    def __init__(self, writer: LogWriter) -> None:
+    def __init__(self, writer: "LogWriter[Any]") -> None:
         super().__init__()
         self._writer = writer
 
