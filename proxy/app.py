@@ -32,7 +32,7 @@ from proxy.composition import Collaborators, Service, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.access_log import Line
+from proxy.front.access_log import Line, Lines
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import service_rules
@@ -146,8 +146,8 @@ async def _compose(
         registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    write_line = _access_log(logs) if settings.log.access != "none" else None
-    around = Collaborators(upstreams, names, now, write_line, jobs=make_jobs)
+    lines = Lines(settings.log.access)
+    around = Collaborators(upstreams, names, now, _access_log(logs), lines, jobs=make_jobs)
     return await compose(stack, settings.cache.path, service_rules(settings), around)
 
 
