@@ -14,6 +14,16 @@ _KEPT = 4096  # lines; they are forgotten all at once, and made anew at the cost
 _CLIENT = "~client~"  # no address is written so, and no form of the log writes it otherwise
 
 
+Logged = Entry | Line
+"""All that is written into the log."""
+
+
+def lines_of(render: Callable[[Entry], str]) -> Callable[[Logged], str]:
+    """Makes any line of the log; ``render`` makes those that are no request's. Not to be shared by threads."""
+    requests = AccessLines(render)
+    return lambda logged: requests(logged) if isinstance(logged, Line) else render(logged)
+
+
 class _Around(NamedTuple):
     """A line without its time and its client."""
 

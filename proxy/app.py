@@ -16,7 +16,7 @@ from functools import partial
 
 from aiohttp import web
 
-from proxy.access_lines import AccessLines
+from proxy.access_lines import Logged, lines_of
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import NoForeignPages
@@ -33,8 +33,8 @@ from proxy.composition import Collaborators, Service, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.access_log import Line
-from proxy.logs import Entry, LogHandler, LogWriter, as_json, as_text
+from proxy.front.access_log import Lines
+from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import service_rules
 from proxy.signals import hangups_held, on_hangup
@@ -46,7 +46,7 @@ log = logging.getLogger("entrepot")
 
 _BACKLOG = 1024
 
-Logs = LogWriter[Entry | Line]
+Logs = LogWriter[Logged]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
 
 
@@ -148,8 +148,8 @@ async def _compose(
         registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
-    write_line = logs.write if settings.log.access != "none" else None
-    around = Collaborators(upstreams, names, now, write_line, jobs=make_jobs)
+    lines = Lines(settings.log.access)
+    around = Collaborators(upstreams, names, now, logs.write, lines, jobs=make_jobs)
     return await compose(stack, settings.cache.path, service_rules(settings), around)
 
 
@@ -208,9 +208,7 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _logs(settings: Settings) -> Logs:
-    render = as_json if settings.log.format == "json" else as_text
-    access = AccessLines(render)
-    writer: Logs = LogWriter(2, lambda entry: access(entry) if isinstance(entry, Line) else render(entry))
+    writer: Logs = LogWriter(2, lines_of(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
     root.setLevel(settings.log.level.upper())

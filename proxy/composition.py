@@ -13,7 +13,7 @@ from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.threads import start_threads
 from proxy.core.access import Gate, OpenGate
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.access_log import AccessLog, Line
+from proxy.front.access_log import AccessLog, Line, Lines
 from proxy.front.connection import Front
 from proxy.front.connections import ClientConnections, ConnectionRules
 from proxy.front.date import DateHeader
@@ -61,6 +61,7 @@ class Collaborators(NamedTuple):
     names: UpstreamNames
     now: Callable[[], float]  # seconds since the epoch
     write_line: Callable[[Line], None] | None = None  # of the access log
+    lines: Lines = Lines.ALL
     gate: Gate = OpenGate()
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
 
@@ -81,7 +82,10 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     jobs = around.jobs(await stack.enter_async_context(task_group()))
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, around.now)
     stack.push_async_callback(cache.settle)
-    access_log, connections = AccessLog(around.names, around.write_line), ClientConnections(rules.connections)
+    access_log, connections = (
+        AccessLog(around.names, around.write_line, around.lines),
+        ClientConnections(rules.connections),
+    )
     gate, date = around.gate, DateHeader()
     handler = Handler(cache, gate, PlainSender(senders, slow, rules.sender), access_log, date, around.now)
     requests, fast_path = Requests(around.names, rules.connections.head), FastPath(cache, gate, access_log, date)

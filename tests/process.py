@@ -24,7 +24,7 @@ PROXY = (sys.executable, "-m", "proxy")
 """The command line of Entrepot."""
 
 _POLL = 0.01  # seconds
-_ANNOUNCED = re.compile(r"serves pulls on 127\.0\.0\.1:(\d+), admin on 127\.0\.0\.1:(\d+)")
+_ANNOUNCED = re.compile(r"serves pulls on \S+:(\d+), admin on \S+:(\d+)")
 
 
 class ProcessFailed(Exception):

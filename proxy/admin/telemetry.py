@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.admin.reload import Reload
 from proxy.cache.engine import Cache
@@ -22,7 +23,7 @@ class Telemetry:
     access_log: AccessLog
     connections: ClientConnections
     registries: Registries
-    logs: LogWriter
+    logs: LogWriter[Any]
     lag: LoopLag
     jobs: Mapping[str, JobState]
     reload: Reload

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from proxy.core.operations import Operation
@@ -10,6 +11,14 @@ from proxy.core.upstreams import UpstreamNames
 
 _REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
 _AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]{0,256})", re.IGNORECASE)
+
+
+class Lines(Enum):
+    """Which requests have a line."""
+
+    ALL = "all"
+    ERRORS = "errors"  # refused, failed or cut
+    NONE = "none"
 
 
 class Traffic(NamedTuple):
@@ -62,14 +71,20 @@ class Tally:
 
 
 class AccessLog:
-    """``write`` takes lines and must not block; where ``writes`` is false nobody wants them."""
+    """``write`` takes lines and must not block. ``every`` says that each request has one; of others ``wants`` decides,
+    so that a hit makes no line that nobody wants."""
 
-    def __init__(self, names: UpstreamNames, write: Callable[[Line], None] | None) -> None:
+    def __init__(self, names: UpstreamNames, write: Callable[[Line], None] | None, lines: Lines = Lines.ALL) -> None:
         self.tallies: dict[tuple[Traffic, str], Tally] = {}  # by labels and status class
         self.cut = 0  # replies broken off
-        self.writes = write is not None
+        self.every = write is not None and lines is Lines.ALL
+        self._errors = write is not None and lines is not Lines.NONE
         self.write: Callable[[Line], None] = write if write is not None else lambda line: None
         self._names = names
+
+    def wants(self, status: int, fault: str) -> bool:
+        """Whether a request that ended so has a line; ``fault`` is empty where all went well."""
+        return self.every or (self._errors and (status >= 400 or fault != ""))
 
     def tally(self, operation: Operation | None, outcome: str, status: int) -> Tally:
         """``operation`` is None of a request that asks for nothing there is."""

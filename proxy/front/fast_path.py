@@ -92,7 +92,7 @@ class FastPath:
         tally = prepared.tally
         tally.requests += 1
         tally.sent += prepared.sent
-        if self._access_log.writes:
+        if self._access_log.every:
             line = Line(now, address, block, prepared.status, tally.traffic, prepared.sent, 0.0, "")
             self._access_log.write(line)
         return prepared.encoded

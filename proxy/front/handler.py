@@ -69,7 +69,7 @@ class Handler:
         tally = self._access_log.tally(operation, reply.outcome, reply.status)
         tally.requests += 1
         tally.sent += sent
-        if self._access_log.writes:
+        if self._access_log.wants(reply.status, fault):
             seconds = loop.time() - started
             self._access_log.write(Line(self._now(), address, block, reply.status, tally.traffic, sent, seconds, fault))
         return keep_alive

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from proxy.core.authorities import format_authority
 from proxy.core.names import Digest
 from tests.cast.guard import Guard
 from tests.cast.line import Act, Content, Line, Seen
@@ -66,7 +67,7 @@ class FaultUpstream:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}{self.base}"
+        return f"{'https' if self._tls else 'http'}://{format_authority(self.host, self.port)}{self.base}"
 
     def blob(self, name: str, content: bytes, algorithm: str = "sha256") -> Digest:
         digest = Digest.of(content, algorithm)

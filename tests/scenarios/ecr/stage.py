@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from proxy import app
+from proxy.access_lines import lines_of
 from proxy.config import load
 from proxy.core.names import Digest
 from proxy.logs import LogHandler, LogWriter, as_json
@@ -102,7 +103,7 @@ async def started(
     places = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drain": {"delay": "0s", "timeout": "5s"}}
     cache = {"path": str(folder / "cache"), "max_size": "1GiB", "min_free": 0}
     config.write_text(yaml.safe_dump({**places, "cache": cache, **document}))
-    with log.open("ab") as output, _under_watch(LogWriter(output.fileno(), as_json), clock) as stop:
+    with log.open("ab") as output, _under_watch(LogWriter(output.fileno(), lines_of(as_json)), clock) as stop:
         begun: asyncio.Future[app.Listening] = asyncio.get_running_loop().create_future()
         life = asyncio.create_task(app.serve(load(config, {}), begun.set_result, jobs))
         ready = asyncio.Event()
@@ -120,7 +121,7 @@ async def started(
 
 
 @contextmanager
-def _under_watch(logs: LogWriter, clock: Clock) -> Iterator[app.Stop]:
+def _under_watch(logs: app.Logs, clock: Clock) -> Iterator[app.Stop]:
     """The scene has the clock, reads all that anybody logs, as with the level debug, and says when to stop."""
     stop, root, handler = app.Stop(), logging.getLogger(), LogHandler(logs)
     level, timing = root.level, Timing(clock.monotonic, clock.wall, jitter=lambda: 0.0)
