@@ -24,6 +24,7 @@ FLOORS = {
 TOP = {
     "__init__": set[str](),
     "__main__": {"cli", "signals"},
+    "access_lines": {"front.access_log", "logs"},
     "amazon": {"core", "tasks", "config", "upstream"},
     "app": {
         "core",
@@ -31,6 +32,7 @@ TOP = {
         "cache.engine",
         "front.access_log",
         "config",
+        "access_lines",
         "admin",
         "clock",
         "composition",
