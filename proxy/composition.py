@@ -27,10 +27,12 @@ from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
 from proxy.storage.health import StorageHealth
+from proxy.storage.quarantine import BYTES_LIMIT
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 
 _SENDERS = 16  # threads
+_QUARANTINE_SHARE = 20  # of the budget: at most one part of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,12 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     """Everything that is opened is closed by ``stack``, in reverse: first what is under way ends, then what it works
     with. Raises FolderRefused, StoreFailed."""
     fills = rules.cache.fills
-    path = stack.enter_context(cache_folder(folder))
+    held = stack.enter_context(cache_folder(folder))
     health = StorageHealth()
-    store = DiskStore(path, health)
+    quarantine_limit = min(BYTES_LIMIT, rules.cache.limits.soft // _QUARANTINE_SHARE)
+    store = DiskStore(held.path, health, around.now, held.reclaim, quarantine_limit)
     stack.callback(store.close)
-    catalog = SqliteCatalog(path, health)
+    catalog = SqliteCatalog(held.path, health)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))

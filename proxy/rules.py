@@ -1,6 +1,7 @@
 """From the configuration's settings to the rules of the rooms."""
 
 from proxy.admin.reload import lifecycle_rules
+from proxy.cache.doubts import VerifyRules
 from proxy.cache.engine import CacheRules
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
@@ -31,5 +32,6 @@ def _cache_rules(settings: Settings) -> CacheRules:
         TagRules(tags.ttl, tags.stale_if_error, tags.negative_ttl, tags.revalidate_timeout),
         FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=intake),
         lifecycle_rules(settings),
+        VerifyRules(settings.verify.max_age, settings.verify.on_read),
         settings.pins,
     )

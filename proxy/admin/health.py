@@ -71,6 +71,8 @@ def _times(count: int) -> str:
 _RECOVERED = {
     "mended": "it was damaged, and was built anew without the rows that could not be read: what they told of is found "
     "again by a scan, or asked of upstream again",
+    "foreign": "another version of Entrepot wrote it: it is kept aside, and what could be read was taken over; the "
+    "rest is found again by a scan, or asked of upstream again",
     "from_copy": "it was lost or damaged, and came back from its copy: what was newer is found again by a scan",
     "empty": "it was lost or damaged and there was no copy: what is held is found again by a scan, and who may have it "
     "is asked of upstream again; pins and marks of use are gone",

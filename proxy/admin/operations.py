@@ -38,7 +38,7 @@ from proxy.admin.rates import parse_rate
 from proxy.admin.reload import Reload
 from proxy.admin.reviews import reviewed
 from proxy.cache.maintenance import Maintenance, Purge
-from proxy.cache.scrub import ReadCount
+from proxy.cache.rereading import ReadCount
 from proxy.core.errors import RequestFault
 from proxy.core.lifecycle import parse_extended_policy, parse_policy
 from proxy.core.policies import Assignment

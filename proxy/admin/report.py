@@ -19,6 +19,8 @@ class CacheReport(Part):
     reserved_bytes: int
     soft_limit_bytes: int
     hard_limit_bytes: int
+    quarantine_bytes: int = 0
+    catalog_bytes: int = 0  # with its copy and what was put aside
 
 
 class CatalogReport(Part):

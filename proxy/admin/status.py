@@ -57,6 +57,8 @@ def _cache(telemetry: Telemetry) -> CacheReport:
         reserved_bytes=budget.reserved,
         soft_limit_bytes=budget.limits.soft,
         hard_limit_bytes=budget.limits.hard,
+        quarantine_bytes=budget.beside.get("quarantine", 0),
+        catalog_bytes=budget.beside.get("catalog", 0),
     )
 
 

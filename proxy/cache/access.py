@@ -40,7 +40,7 @@ class Access:
         """Returns when allowed; asks upstream where that is not known, for a blob of ``size`` bytes.
         Raises BlobUnknown, or upstream's fault."""
         key = (repository, digest)
-        if await self._holdings.catalog.memberships.allowed(repository, digest):
+        if await self._holdings.allowed(repository, digest):
             return
         self.refuse_absent(repository, digest)
         await self._checks.join(key, lambda: self._check(repository, digest, size))

@@ -2,12 +2,14 @@
 digest, a commit."""
 
 import logging
+import time
 from functools import partial
 
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.space import Space
 from proxy.core.budget import Reservation
 from proxy.core.errors import NoSpace, StoreFailed
+from proxy.core.seldom import Seldom
 from proxy.storage.contract import Content, Ingest
 from proxy.tasks.off_loop import off_loop
 
@@ -47,6 +49,7 @@ class Arrivals:
     def __init__(self, holdings: Holdings, space: Space) -> None:
         self._holdings = holdings
         self._space = space
+        self._lines = Seldom()
 
     def largest(self, upstream: str) -> int:
         """The largest blob of the upstream that is kept, in bytes."""
@@ -59,11 +62,13 @@ class Arrivals:
         try:
             reservation = await self._space.reserve(size, upstream)
             if reservation is None:
-                log.warning("%s passes through: no room below max_size or min_free", what)
+                if self._lines.due("room", time.monotonic()):
+                    log.warning("%s passes through, as others may: no room below max_size or min_free", what)
                 return None
             ingest = await self._holdings.begin()
         except (NoSpace, StoreFailed) as cause:
-            log.error("%s passes through: %s", what, cause)
+            if self._lines.due(type(cause).__name__, time.monotonic()):
+                log.error("%s passes through, as others may: %s", what, cause)
             if reservation is not None:
                 reservation.release()
             return None

@@ -18,7 +18,7 @@ from proxy.cache.fills import Fills, Opened
 from proxy.cache.holdings import Holdings
 from proxy.cache.pass_through import PassThrough
 from proxy.cache.sources import Sources
-from proxy.core.errors import BlobUnknown, StoreFailed
+from proxy.core.errors import BlobUnknown, NoSpace, StoreFailed
 from proxy.core.names import Digest, Repository
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
@@ -59,7 +59,7 @@ class Blobs:
             answer = await self._held(repository, digest) or await self._followed(repository, digest)
             if answer is not None:
                 return answer
-            content = await self._holdings.catalog.contents.get(digest)
+            content = await self._holdings.get(digest)
             if content is not None:
                 await self._access.require(repository, digest, content.size)
                 continue
@@ -81,7 +81,7 @@ class Blobs:
         under_way = self._fills.under_way(repository, digest)
         if under_way is not None and under_way.repository == repository:
             return SizeAnswer(under_way.size, Outcome.COLLAPSED)
-        held = await self._holdings.catalog.contents.get(digest)
+        held = await self._holdings.get(digest)
         if held is not None:
             await self._access.require(repository, digest, held.size)
             return SizeAnswer(held.size, Outcome.HIT)
@@ -101,7 +101,7 @@ class Blobs:
                 raw = await self._holdings.read(content)
                 return BlobAnswer(BytesBody(raw), content.size, Outcome.HIT) if raw is not None else None
             body = await self._holdings.open(content)
-        except StoreFailed as cause:
+        except (NoSpace, StoreFailed) as cause:
             log.error("%s is held and cannot be opened: %s", digest, cause)
             return await self._fetched(repository, digest)
         return BlobAnswer(body, body.size, Outcome.HIT) if body is not None else None

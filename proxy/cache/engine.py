@@ -10,6 +10,7 @@ from typing import NamedTuple
 from proxy.cache.access import Access
 from proxy.cache.arrivals import Arrivals
 from proxy.cache.blobs import Blobs
+from proxy.cache.doubts import VerifyRules
 from proxy.cache.fill import Fill
 from proxy.cache.fills import FillRules, Fills
 from proxy.cache.holdings import Holdings
@@ -18,7 +19,9 @@ from proxy.cache.listings import Listings
 from proxy.cache.maintenance import Maintenance
 from proxy.cache.manifests import Manifests
 from proxy.cache.pins import Pins
+from proxy.cache.proofs import Proofs
 from proxy.cache.reconcile import reconcile
+from proxy.cache.rereading import RATE, ReadPace
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
 from proxy.cache.sources import Source, Sources, no_homes
@@ -26,8 +29,9 @@ from proxy.cache.space import Shares, Space
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.touches import Touches
+from proxy.cache.upkeep import Upkeep, forgiving
 from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule
-from proxy.core.errors import StoreFailed
+from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
 from proxy.storage.contract import BlobStore, Catalog
@@ -39,6 +43,7 @@ log = logging.getLogger("entrepot.cache")
 
 _FLUSH_EVERY = 10.0  # seconds: what a crash may forget of last use
 _BACKUP_EVERY = 300.0
+_TENDED_EVERY = 10.0
 _COMPARED_EVERY = 30.0  # looks at whether the catalog was brought back
 
 
@@ -49,6 +54,7 @@ class CacheRules:
     tags: TagRules
     fills: FillRules
     lifecycle: LifecycleRules = field(default_factory=LifecycleRules)
+    verify: VerifyRules = field(default_factory=VerifyRules)
     pins: tuple[str, ...] = ()  # patterns of content that is never let go
 
 
@@ -63,6 +69,15 @@ class Upstreams(NamedTuple):
     homes: Callable[[str], Sequence[Source]] = no_homes  # other homes of its bytes, asked before it
 
 
+class Behind(NamedTuple):
+    """What goes on behind pulls."""
+
+    touches: Touches
+    maintenance: Maintenance
+    proofs: Proofs
+    upkeep: Upkeep
+
+
 class Cache:
     """Built bottom-up by ``start_cache``; all that it does behind pulls are jobs."""
 
@@ -73,17 +88,15 @@ class Cache:
         blobs: Blobs,
         manifests: Manifests,
         listings: Listings,
-        touches: Touches,
-        maintenance: Maintenance,
+        behind: Behind,
     ) -> None:
         self.holdings = holdings
-        self.space = maintenance.space
+        self.space = behind.maintenance.space
         self.fills = fills
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
-        self.touches = touches
-        self.maintenance = maintenance
+        self.touches, self.maintenance, self.proofs, self.upkeep = behind
         self.compared = ""  # how the catalog had come up when store and catalog were last made to agree
 
     def start_jobs(self, jobs: Jobs) -> None:
@@ -92,16 +105,19 @@ class Cache:
         jobs.keep("touches", self.touches.run)
         jobs.keep("lifecycle", self.maintenance.lifecycle.run)
         jobs.keep("scrub", self.maintenance.scrub.run)
-        jobs.every("last use", _FLUSH_EVERY, self.holdings.flush)
-        jobs.every("catalog copy", _BACKUP_EVERY, self.holdings.catalog.backup)
+        jobs.keep("proofs", self.proofs.run)
+        jobs.every("last use", _FLUSH_EVERY, forgiving(self.holdings.flush))
+        jobs.every("catalog copy", _BACKUP_EVERY, forgiving(self.holdings.catalog.backup))
+        jobs.every("storage", _TENDED_EVERY, self.upkeep.tend)
 
     async def _keep_compared(self) -> None:
         """After the start, and whenever the catalog had to be brought back since."""
         while True:
             recovered = self.holdings.catalog.recovered.value
             if recovered != self.compared:
-                await self.compare()
-                self.compared = recovered
+                with suppress(NoSpace, StoreFailed):  # which the storage has told: the next look may do better
+                    await self.compare()
+                    self.compared = recovered
             await asyncio.sleep(_COMPARED_EVERY)
 
     async def compare(self) -> None:
@@ -114,9 +130,8 @@ class Cache:
     async def settle(self) -> None:
         """What was only in memory is on disk: what was served is kept."""
         await self.fills.settle()
-        with suppress(StoreFailed):
-            await self.holdings.flush()
-            await self.holdings.catalog.backup()
+        for work in (self.upkeep.tend, self.holdings.flush, self.holdings.catalog.backup):
+            await forgiving(work)()
 
 
 async def start_cache(
@@ -132,7 +147,8 @@ async def start_cache(
     registry, group = upstreams.registry, jobs.group
     usage = await catalog.contents.usage_by_upstream()
     budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
-    holdings = Holdings(store, catalog, budget, threads.store, now)
+    holdings = Holdings(store, catalog, budget, threads.store, now, rules.verify)
+    await holdings.load()
     pins = Pins(catalog.notes, rules.pins)
     await pins.load()
     arriving: dict[Digest, Fill] = {}
@@ -143,6 +159,7 @@ async def start_cache(
     fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, now)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
+    pace = ReadPace(RATE)
     touches = Touches(registry, upstreams.touch_period, now)
     return Cache(
         holdings,
@@ -150,12 +167,16 @@ async def start_cache(
         Blobs(holdings, fills, access, sources, registry, group),
         Manifests(holdings, arrivals, tags, registry, touches.served, jobs, now),
         Listings(holdings, registry, rules.tags, group, now),
-        touches,
-        Maintenance(
-            holdings,
-            space,
-            retention,
-            Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times),
-            Scrub(holdings, now),
+        Behind(
+            touches,
+            Maintenance(
+                holdings,
+                space,
+                retention,
+                Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times),
+                Scrub(holdings, now, pace),
+            ),
+            Proofs(holdings, pace),
+            Upkeep(holdings, tags.flush),
         ),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,9 +16,10 @@ from proxy.cache.pass_through import PassThrough, PassThroughBody, PassThroughs
 from proxy.cache.ranged import Extras, Ranged
 from proxy.cache.sources import Sources
 from proxy.cache.threads import Threads
-from proxy.core.errors import Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
+from proxy.core.errors import ContentMissing, Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
 from proxy.core.hashing import Hasher
 from proxy.core.names import Digest, Repository
+from proxy.core.seldom import Seldom
 from proxy.core.transfer import Transfer
 from proxy.storage.contract import Content
 from proxy.tasks.off_loop import off_loop
@@ -103,6 +105,7 @@ class Fills:
         self.now = now
         self._places = asyncio.Semaphore(rules.at_once)
         self._queued = 0
+        self._lines = Seldom()
         self._extras = Extras(threads.extra, threads.extras, now)
 
     def __len__(self) -> int:
@@ -176,7 +179,7 @@ class Fills:
                 return None
             fill = Fill(repository, digest, transfer.size, arrival.ingest, self._judge_later)
             return _Run(fill, arrival, granted, largest, transfer)
-        except StoreFailed as cause:  # what was begun cannot be read
+        except (ContentMissing, StoreFailed) as cause:  # what was begun cannot be read
             log.error("%s passes through: %s", what, cause)
             if arrival is not None:
                 arrival.abort()
@@ -255,7 +258,8 @@ class Fills:
         verifier.stop()
         fill.spill(verifier.hasher)
         self.stats.spilled += 1
-        log.error("%s of %s: readers carry on uncached: %s", fill.digest, fill.repository, cause)
+        if self._lines.due(type(cause).__name__, time.monotonic()):
+            log.error("%s of %s: readers carry on uncached, as others may: %s", fill.digest, fill.repository, cause)
 
     def _failed(self, fill: Fill, fault: Fault) -> None:
         self.stats.failed += 1

@@ -7,21 +7,23 @@ content, or a repository's right to it, leads through here.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import islice
 from operator import methodcaller
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
 from proxy.cache.body import HeldBody
+from proxy.cache.doubts import ANY_AGE, Doubts, VerifyRules
 from proxy.cache.generations import Generations
+from proxy.cache.rereading import ReadCount, ReadPace, agrees
 from proxy.cache.threads import StoreThreads
 from proxy.cache.tombstones import Tombstones
 from proxy.core.budget import Budget, Reservation
-from proxy.core.errors import ContentMissing
+from proxy.core.errors import ContentMissing, NoSpace, StoreFailed
 from proxy.core.graph import Node, Removal
 from proxy.core.names import Digest, Repository
 from proxy.storage.contract import BlobStore, Catalog, Content, Held, Ingest, Member, MembershipRecord
@@ -34,6 +36,7 @@ _HOT_BYTES = 64 << 20
 _HOT_REPOSITORIES = 64  # of one digest
 _MARKS = 500  # of last use, written at once
 _DECISIONS = 10  # of one release, each because what it was about had changed meanwhile
+T = TypeVar("T")
 _CLOSE, _ABORT = methodcaller("close"), methodcaller("abort")
 
 
@@ -51,14 +54,21 @@ class Holdings:
     those of a digest: held, and allowed to whom; and of (repository, tag): where it points."""
 
     def __init__(
-        self, store: BlobStore, catalog: Catalog, budget: Budget, threads: StoreThreads, now: Callable[[], float]
+        self,
+        store: BlobStore,
+        catalog: Catalog,
+        budget: Budget,
+        threads: StoreThreads,
+        now: Callable[[], float],
+        verify: VerifyRules = ANY_AGE,
     ) -> None:
         self.generations = Generations()
         self.catalog = catalog
         self.budget = budget
         self.store = store
         self.threads = threads
-        self._now = now
+        self.now = now
+        self.doubted = Doubts(verify)
         self._hot: LRUCache[Digest, dict[Repository, Held]] = LRUCache(_HOT_ENTRIES)
         self._bytes: LRUCache[Digest, bytes] = LRUCache(_HOT_BYTES, getsizeof=len)
         self._used: dict[Digest, float] = {}
@@ -70,11 +80,12 @@ class Holdings:
     # ------------------------------------------------------------ looking up
 
     async def find(self, repository: Repository, digest: Digest) -> Held | None:
-        """What is held and allowed to this repository; the look-up counts as a use. Raises StoreFailed."""
+        """What is held and allowed to this repository; the look-up counts as a use. A catalog that cannot be read
+        knows of nothing: upstream is asked instead."""
         held = self._hot.get(digest, {}).get(repository)
         if held is None:
             changes = self._changes
-            held = await self.catalog.contents.held(repository, digest)
+            held = await _readable(self.catalog.contents.held(repository, digest))
             if held is None:
                 return None
             if changes == self._changes:  # otherwise it may have left meanwhile
@@ -82,8 +93,16 @@ class Holdings:
                 if len(known) >= _HOT_REPOSITORIES:
                     known.clear()
                 known[repository] = held
-        self._used[digest] = self._now()
+        self._used[digest] = self.now()
         return held
+
+    async def get(self, digest: Digest) -> Content | None:
+        """What is held, whoever may have it; a catalog that cannot be read knows of nothing."""
+        return await _readable(self.catalog.contents.get(digest))
+
+    async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
+        """As the catalog's memberships say; one that cannot be read knows of nothing."""
+        return await _readable(self.catalog.memberships.allowed(repository, digest))
 
     def peek(self, repository: Repository, digest: Digest) -> tuple[Held, bytes] | None:
         """What is allowed to this repository and has its bytes in memory. Never waits, and marks nothing."""
@@ -96,8 +115,19 @@ class Holdings:
         self._used[digest] = now
 
     async def open(self, content: Content) -> HeldBody | None:
+        """As ``reopen``; where its bytes were last proven too long ago they are proven again, behind the answer or
+        before it."""
+        body = await self.reopen(content)
+        if body is None or abs(self.now() - body.reader.proven_at) <= self.doubted.limit:
+            return body
+        if not self.doubted.before_the_answer:
+            self.doubted.add(content, self.now())
+            return body
+        return await self._proven_before(body, content)
+
+    async def reopen(self, content: Content) -> HeldBody | None:
         """A body of held content. None where the store does not have it, or has another size: it is forgotten then,
-        which makes it a miss. Raises StoreFailed."""
+        which makes it a miss. Raises NoSpace or StoreFailed."""
         try:
             work = partial(self.store.open, content.digest)
             reader = await off_loop(self.threads.opening, work, give_back=_CLOSE)
@@ -116,7 +146,7 @@ class Holdings:
         raw = self._bytes.get(content.digest)
         if raw is not None:
             return raw
-        body = await self.open(content)
+        body = await self.reopen(content)
         if body is None:
             return None
         try:
@@ -129,6 +159,25 @@ class Holdings:
         self._bytes[content.digest] = raw
         return raw
 
+    async def proven(self, content: Content) -> None:
+        """Its bytes were just compared with the digest, and agree. Raises StoreFailed."""
+        now = self.now()
+        self.doubted.settle(content.digest, now)
+        with suppress(ContentMissing):
+            await off_loop(self.threads.behind, partial(self.store.mark_proven, content.digest, now))
+
+    async def _proven_before(self, body: HeldBody, content: Content) -> HeldBody | None:
+        try:
+            good = await agrees(body, content, self.threads, ReadPace(float("inf")), ReadCount())
+        except BaseException:
+            body.close()
+            raise
+        if good:
+            return body
+        body.close()
+        await self.discard(content)
+        return None
+
     def is_open(self, digest: Digest) -> bool:
         """Being read, or just being committed."""
         return digest in self._readers or self._tombstones.is_committing(digest)
@@ -136,17 +185,19 @@ class Holdings:
     # ------------------------------------------------------------ changing
 
     async def allow(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
-        """The repository has it, held or not. Raises NoSpace or StoreFailed."""
-        await self.catalog.memberships.allow(repository, digest, record)
+        """The repository has it, held or not. Where it cannot be written down, it is asked again the next time."""
+        with suppress(NoSpace, StoreFailed):
+            await self.catalog.memberships.allow(repository, digest, record)
         self._changes += 1
         if digest in self._hot:  # perhaps under another type
             self._forget_hot([digest])
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
-        """Upstream said that the repository does not have it. Raises NoSpace or StoreFailed; its readers are refused
-        all the same, until the process ends."""
+        """Upstream said that the repository does not have it. Where it cannot be written down, the caller's own memory
+        of the refusal has to do."""
         self._forget_hot([digest])
-        await self.catalog.memberships.disallow(repository, digest)
+        with suppress(NoSpace, StoreFailed):
+            await self.catalog.memberships.disallow(repository, digest)
         self._forget_hot([digest])
 
     async def begin(self) -> Ingest:
@@ -222,6 +273,19 @@ class Holdings:
                 return removal
         return Removal()
 
+    async def load(self) -> None:
+        """What an earlier process let go and did not remove counts too. Raises StoreFailed."""
+        await self._tombstones.load()
+
+    async def measure(self) -> None:
+        """What lies in the home beside what is held counts too. Raises StoreFailed."""
+        quarantined = await off_loop(self.threads.behind, self.store.quarantined)
+        self.budget.beside = {"quarantine": quarantined, "catalog": await self.catalog.size()}
+
+    def has_leftovers(self) -> bool:
+        """Is anything counted whose bytes are to go?"""
+        return self._tombstones.has_some()
+
     async def clear_tombstones(self) -> int:
         """Removes bytes that a crash, a failing disk or a failing catalog left behind; returns of how many contents.
         Raises NoSpace or StoreFailed."""
@@ -268,3 +332,10 @@ class Holdings:
             self.generations.advance(digest)
             self._bytes.pop(digest, None)
             self._hot.pop(digest, None)
+
+
+async def _readable(asking: Awaitable[T | None]) -> T | None:
+    try:
+        return await asking
+    except (NoSpace, StoreFailed):  # which the storage itself has told
+        return None

@@ -151,7 +151,7 @@ class Manifests:
             return None
         try:
             raw = await self._holdings.read(found.content)
-        except StoreFailed as cause:
+        except (NoSpace, StoreFailed) as cause:
             log.error("%s is held and cannot be read: %s", digest, cause)
             return None
         if raw is None:
@@ -228,7 +228,7 @@ class Manifests:
             await arrival.write(fetched.raw)
             await arrival.commit(content, Provenance(repository, facts.children))
         except (NoSpace, StoreFailed) as cause:
-            log.error("%s is not kept: %s", what, cause)
+            log.info("%s is not kept: %s", what, cause)
             return False
         finally:
             arrival.abort()

@@ -6,26 +6,19 @@ Behind everything else: one pass in seven days, slowly, with its place kept over
 import asyncio
 import json
 import logging
-import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 
-from proxy.cache.body import HeldBody
 from proxy.cache.holdings import Holdings
-from proxy.core.errors import StoreFailed
-from proxy.core.hashing import Hasher
+from proxy.cache.rereading import RATE, ReadCount, ReadPace, agrees
 from proxy.core.moments import due_in
 from proxy.storage.contract import Content
-from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.scrub")
 
 PERIOD = 7 * 86_400.0  # seconds from the beginning of one pass to that of the next
-RATE = 20_000_000  # bytes per second
-_STEP = 1 << 20  # bytes
-_TURN = 1 << 17  # bytes hashed before the core is offered to whoever waits for it, such as the event loop
+_LARGE = 1 << 20  # bytes, from which on the place is written down behind each content
 _FIRST = 120.0  # seconds after a start
 _NOTE = "scrub"
 _PORTIONS = [f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)]
@@ -36,13 +29,6 @@ class ScrubStats:
     contents: int = 0
     size: int = 0  # bytes
     bad: int = 0
-
-
-@dataclass(slots=True)
-class ReadCount:
-    """How far one verification is, within a large content too."""
-
-    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +46,10 @@ class _Mark:
 
 
 class Scrub:
-    def __init__(self, holdings: Holdings, now: Callable[[], float]) -> None:
+    """``pace`` is that of the passes behind everything else."""
+
+    def __init__(self, holdings: Holdings, now: Callable[[], float], pace: ReadPace | None = None) -> None:
+        self._pace = pace or ReadPace(RATE)
         self.stats = ScrubStats()
         self._holdings = holdings
         self._now = now
@@ -75,7 +64,7 @@ class Scrub:
                 log.exception("the scrub was interrupted")
                 await asyncio.sleep(_FIRST)
 
-    async def resume(self, rate: float = RATE) -> None:
+    async def resume(self) -> None:
         """Carries the pass on that a restart interrupted, or begins the next when it is due. Raises StoreFailed."""
         mark = await self._mark()
         if mark.after == "~":
@@ -84,9 +73,11 @@ class Scrub:
         for portion in _PORTIONS:
             if portion < mark.after[: len(portion)]:
                 continue
-            async with aclosing(self.verify(rate, max(portion, mark.after), f"{portion}g")) as checked:
+            async with aclosing(
+                self._verified(self._pace, max(portion, mark.after), f"{portion}g", ReadCount())
+            ) as checked:
                 async for each in checked:
-                    if each.content.size > _STEP or not each.good:
+                    if each.content.size > _LARGE or not each.good:
                         await self._write(_Mark(mark.began_at, f"{each.content.digest}~"))
             await self._write(_Mark(mark.began_at, f"{portion}g"))
         await self._write(_Mark(mark.began_at, "~"))
@@ -96,12 +87,16 @@ class Scrub:
     ) -> AsyncGenerator[Checked, None]:
         """Reads what is held from ``first`` up to before ``last`` at so many bytes per second, counted in ``read``
         meanwhile. Bad content is put into quarantine, so that the next pull fetches it anew. Raises StoreFailed."""
-        count = read or ReadCount()
+        async with aclosing(self._verified(ReadPace(rate), first, last, read or ReadCount())) as checked:
+            async for each in checked:
+                yield each
+
+    async def _verified(self, pace: ReadPace, first: str, last: str, read: ReadCount) -> AsyncGenerator[Checked, None]:
         for portion in _PORTIONS:
             if not first <= f"{portion}g" or not portion < last:
                 continue
             for content in await self._holdings.catalog.contents.between(max(portion, first), min(f"{portion}g", last)):
-                good = await self._check(content, rate, count)
+                good = await self._check(content, pace, read)
                 if good is None:
                     continue
                 self.stats.contents += 1
@@ -109,38 +104,22 @@ class Scrub:
                 self.stats.bad += not good
                 yield Checked(content, good)
 
-    async def _check(self, content: Content, rate: float, read: ReadCount) -> bool | None:
+    async def _check(self, content: Content, pace: ReadPace, read: ReadCount) -> bool | None:
         """None for what has left meanwhile."""
         if await self._holdings.catalog.contents.get(content.digest) is None:
             return None
-        body = await self._holdings.open(content)
+        body = await self._holdings.reopen(content)
         if body is None:
             return False
         try:
-            good = await self._agrees(body, content, rate, read)
+            good = await agrees(body, content, self._holdings.threads, pace, read)
         finally:
             body.close()
-        if not good:
+        if good:
+            await self._holdings.proven(content)
+        else:
             await self._holdings.discard(content)
         return good
-
-    async def _agrees(self, body: HeldBody, content: Content, rate: float, read: ReadCount) -> bool:
-        hasher = Hasher(content.digest)
-        clock = asyncio.get_running_loop().time
-        due = clock()
-        while hasher.count < content.size:
-            before = hasher.count
-            try:
-                await off_loop(self._holdings.threads.behind, partial(_read_on, body, hasher))
-            except StoreFailed as cause:
-                log.error("%s cannot be read: %s", content.digest, cause)
-                return False
-            if hasher.count == before:
-                return False
-            read.bytes += hasher.count - before
-            due += (hasher.count - before) / rate
-            await asyncio.sleep(max(0.0, due - clock()))
-        return hasher.agrees()
 
     async def _mark(self) -> _Mark:
         note = await self._holdings.catalog.notes.note(_NOTE)
@@ -153,10 +132,3 @@ class Scrub:
     async def _write(self, mark: _Mark) -> None:
         text = json.dumps({"began_at": mark.began_at, "after": mark.after})
         await self._holdings.catalog.notes.write_note(_NOTE, text)
-
-
-def _read_on(body: HeldBody, hasher: Hasher) -> None:
-    read = memoryview(body.reader.read(hasher.count, _STEP))
-    for start in range(0, len(read), _TURN):
-        hasher.update(read[start : start + _TURN])
-        os.sched_yield()

@@ -7,6 +7,7 @@ from functools import partial
 from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
 from proxy.core.budget import ByteLimits, FreeSpaceRule, Reservation
+from proxy.core.errors import NoSpace, StoreFailed
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
 
@@ -68,7 +69,14 @@ class Space:
 
     def _shrink_behind(self) -> None:
         if (self._holdings.budget.excess() or self._crowded) and (self._behind is None or self._behind.done()):
-            self._behind = self._jobs.once("eviction", self.shrink)
+            self._behind = self._jobs.once("eviction", self._shrink_or_rest)
+
+    async def _shrink_or_rest(self) -> None:
+        """A storage that lets nothing go has told so itself, and is left alone for a while."""
+        try:
+            await self.shrink()
+        except (NoSpace, StoreFailed):
+            self._rests_until = asyncio.get_running_loop().time() + _RESTS
 
     async def shrink(self) -> None:
         """Evicts until usage is back below the target of every limit that it is above. Raises StoreFailed."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 from proxy.cache.holdings import Holdings
+from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import Standing, TagRules, standing
 from proxy.core.names import Digest, Repository, Tag
 from proxy.storage.contract import TagRecord
@@ -18,6 +19,8 @@ log = logging.getLogger("entrepot.tags")
 
 _AUDIT_EVERY = 86_400.0  # seconds
 _MOVES_KEPT = 1000
+_KEPT = 50_000
+_NOTHING = object()
 
 IsImmutable = Callable[[Repository, Tag], bool]
 
@@ -39,21 +42,29 @@ class Tags:
         self.rules = rules
         self._immutable = immutable
         self._now = now
-        self._records: LRUCache[tuple[Repository, Tag], tuple[int, TagRecord]] = LRUCache(50_000)  # with generations
+        self._records: LRUCache[tuple[Repository, Tag], tuple[int, TagRecord]] = LRUCache(_KEPT)  # with generations
+        self._unwritten: LRUCache[tuple[Repository, Tag], TagRecord | None] = LRUCache(_KEPT)  # None: it is dropped
 
     async def find(self, repository: Repository, tag: Tag) -> TagRecord | None:
         record = self.peek(repository, tag)
-        if record is None:
-            generation = self._holdings.generations.of((repository, tag))
+        if record is not None or (repository, tag) in self._unwritten:
+            return record
+        generation = self._holdings.generations.of((repository, tag))
+        try:
             record = await self._holdings.catalog.tags.get(repository, tag)
-            if record is not None:
-                self._records[repository, tag] = generation, record
+        except (NoSpace, StoreFailed):  # upstream is asked instead
+            return None
+        if record is not None:
+            self._records[repository, tag] = generation, record
         return record
 
     def peek(self, repository: Repository, tag: Tag) -> TagRecord | None:
         """The record, if it is in memory. Never waits."""
-        known = self._records.get((repository, tag))
-        if known is None or known[0] != self._holdings.generations.of((repository, tag)):
+        key = (repository, tag)
+        if self._unwritten and key in self._unwritten:
+            return self._unwritten[key]
+        known = self._records.get(key)
+        if known is None or known[0] != self._holdings.generations.of(key):
             return None
         return known[1]
 
@@ -71,12 +82,36 @@ class Tags:
         self.moved.pop((repository, tag), None)
         self._holdings.generations.advance((repository, tag))
         self._records[repository, tag] = self._holdings.generations.of((repository, tag)), record
-        await self._holdings.catalog.tags.set(repository, tag, record)
+        await self._write(repository, tag, record)
 
     async def forget(self, repository: Repository, tag: Tag) -> None:
         self._records.pop((repository, tag), None)
         self._holdings.generations.advance((repository, tag))
-        await self._holdings.catalog.tags.drop(repository, tag)
+        await self._write(repository, tag, None)
+
+    async def flush(self) -> None:
+        """Writes what could only be kept in memory. Raises NoSpace or StoreFailed: the rest is kept for the next
+        time."""
+        for key, record in list(self._unwritten.items()):
+            await self._put(*key, record)
+            if self._unwritten.get(key, _NOTHING) is record:
+                del self._unwritten[key]
+
+    async def _write(self, repository: Repository, tag: Tag, record: TagRecord | None) -> None:
+        """None drops it. What the catalog does not take is remembered instead, and goes before what it says."""
+        try:
+            await self._put(repository, tag, record)
+        except (NoSpace, StoreFailed):
+            self._unwritten[repository, tag] = record
+        else:
+            if self._unwritten:
+                self._unwritten.pop((repository, tag), None)
+
+    async def _put(self, repository: Repository, tag: Tag, record: TagRecord | None) -> None:
+        if record is None:
+            await self._holdings.catalog.tags.drop(repository, tag)
+        else:
+            await self._holdings.catalog.tags.set(repository, tag, record)
 
     def audit_is_due(self, record: TagRecord) -> bool:
         """Was it believed for nothing but being immutable, and for so long that a look is owed?"""

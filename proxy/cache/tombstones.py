@@ -22,11 +22,10 @@ from proxy.tasks.off_loop import off_loop
 log = logging.getLogger("entrepot.removals")
 
 _PAGE = 1000
+_LOADED = 100_000
 
 
 class Tombstones:
-    """What an earlier process let go is removed too, but was never counted in ``budget``."""
-
     def __init__(self, store: BlobStore, contents: CatalogContents, threads: StoreThreads, budget: Budget) -> None:
         self._store = store
         self._contents = contents
@@ -38,6 +37,15 @@ class Tombstones:
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._removing or digest in self._counted
+
+    async def load(self) -> None:
+        """What an earlier process let go counts too, until it is removed. Raises StoreFailed."""
+        for digest, size, upstream in await self._contents.tombstones(_LOADED):
+            self._counted[digest] = Node(digest, size, False, upstream)
+            self._budget.adopt(size, upstream)
+
+    def has_some(self) -> bool:
+        return bool(self._counted)
 
     def is_committing(self, digest: Digest) -> bool:
         """Are its bytes about to be there?"""
@@ -95,7 +103,8 @@ class Tombstones:
     async def left_over(self) -> list[Digest]:
         """Some of what a crash, a failing disk or a failing catalog left behind; nothing that is being committed or
         removed. What the catalog knows after all is no longer counted here: count again. Raises StoreFailed."""
-        found = dict.fromkeys([*await self._contents.tombstones(_PAGE), *self._counted])
+        noted = await self._contents.tombstones(_PAGE)
+        found = dict.fromkeys([*(each.digest for each in noted), *self._counted])
         for digest in [digest for digest in found if digest in self._counted]:
             if await self._contents.get(digest) is not None:  # known after all
                 del found[digest], self._counted[digest]

@@ -1,7 +1,8 @@
 """The byte budget: reserve before you receive.
 
-Invariant: committed + reserved never exceeds the hard limit by a grant of this budget. The soft limit is where eviction
-begins; a share below it is where eviction ends, so that it does not begin again with the next blob.
+Invariant: committed + reserved + what lies beside never exceeds the hard limit by a grant of this budget. The soft
+limit is where eviction begins; a share below it is where eviction ends, so that it does not begin again with the next
+blob.
 """
 
 import math
@@ -47,11 +48,12 @@ class Budget:
         self.committed = 0
         self.committed_by: Counter[str] = Counter()
         self.reserved = 0
+        self.beside: Mapping[str, int] = {}  # bytes in the home that nobody reserved, by what they are
         self.recount(committed or {})
 
     @property
     def used(self) -> int:
-        return self.committed + self.reserved
+        return self.committed + self.reserved + sum(self.beside.values())
 
     def reserve(self, size: int) -> "Reservation | None":
         """None when there is no room below the hard limit."""

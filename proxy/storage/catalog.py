@@ -15,8 +15,8 @@ from proxy.storage.tags import SqliteTags
 
 
 class SqliteCatalog:
-    """The catalog in ``folder``. Opening it blocks, and brings a lost or damaged one back. Raises FolderRefused for one
-    that a later version wrote, StoreFailed and NoSpace."""
+    """The catalog in ``folder``. Opening it blocks, and brings a lost or damaged one back; on a disk that takes no
+    writes it lives in memory until the disk does."""
 
     def __init__(self, folder: Path, health: StorageHealth | None = None) -> None:
         self.health = health or StorageHealth()
@@ -26,6 +26,8 @@ class SqliteCatalog:
         self.tags: CatalogTags = SqliteTags(self._database)
         self.notes: CatalogNotes = SqliteNotes(self._database)
         self.backup = self._database.backup
+        self.recover = self._database.recover
+        self.size = self._database.size
         self.close = self._database.close
 
     @property

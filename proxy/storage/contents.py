@@ -17,6 +17,7 @@ from proxy.storage.contract import (
     Held,
     HeldImage,
     Member,
+    Tombstone,
     Usage,
 )
 from proxy.storage.database import Database
@@ -107,8 +108,9 @@ class SqliteContents:
     ) -> list[tuple[Repository, Tag]] | None:
         return await self._database.write(partial(removal.release, leaving, freed, expected))
 
-    async def tombstones(self, limit: int) -> list[Digest]:
-        return await self._database.rows("SELECT digest FROM tombstone LIMIT ?", (limit,), digest_in)
+    async def tombstones(self, limit: int) -> list[Tombstone]:
+        query = "SELECT digest, size, upstream FROM tombstone LIMIT ?"
+        return await self._database.rows(query, (limit,), lambda row: Tombstone(digest_in(row), *row[1:]))
 
     async def clear_tombstones(self, digests: Sequence[Digest]) -> None:
         await self._database.change_all("DELETE FROM tombstone WHERE digest = ?", [(digest,) for digest in digests])

@@ -27,6 +27,11 @@ class BlobReader(Protocol):
         """Bytes there when it was opened: for held content the whole size, as the home says and not as the catalog
         says."""
 
+    @property
+    def proven_at(self) -> float:
+        """When its bytes were last compared with their digest, as the home wrote it down, in seconds since the epoch;
+        0 of what arrives."""
+
     def fileno(self) -> int:
         """A descriptor for kernel copies (``os.sendfile``), owned by the reader; -1 once it is closed."""
 
@@ -76,6 +81,13 @@ class BlobStore(Protocol):
         """Takes what is under the digest out of reach but keeps it for a person to look at; nothing there is not an
         error. At most a bounded number of bytes is kept so."""
 
+    def quarantined(self) -> int:
+        """Bytes that are kept so. Raises StoreFailed."""
+
+    def mark_proven(self, digest: Digest, at: float) -> None:
+        """Its bytes were compared with the digest then, and agreed. Raises ContentMissing or StoreFailed; a home that
+        cannot write it down says nothing."""
+
     def shards(self) -> Iterator[list[tuple[Digest, int]]]:
         """Everything held, as (digest, size), in some hundred portions that are each sorted by digest and never
         mix two algorithms; foreign files are passed over. Portion k holds the digests whose first two hex digits
@@ -86,6 +98,10 @@ class BlobStore(Protocol):
 
     def sweep(self) -> int:
         """Removes ingests that no running process owns; returns how many."""
+
+    def recover(self) -> None:
+        """Makes again what vanished of the home, and tries out whether it takes bytes again where it took none. Called
+        every few seconds. Raises NoSpace or StoreFailed."""
 
     def free_space(self) -> tuple[int, int]:
         """(bytes that can still be written, bytes in all) of the home."""
@@ -145,6 +161,14 @@ class TagRecord(NamedTuple):
 class Usage(NamedTuple):
     size: int  # bytes
     entries: int
+
+
+class Tombstone(NamedTuple):
+    """What was let go; its bytes may still be in the store."""
+
+    digest: Digest
+    size: int  # bytes; 0 where nobody knows
+    upstream: str
 
 
 class HeldImage(NamedTuple):
@@ -235,7 +259,7 @@ class CatalogContents(Protocol):
         are returned; what is freed is no longer held, nor a member of anything, but a tombstone until it is cleared or
         added again. None, with nothing done, where the closure is not as ``expected`` any more: decide again."""
 
-    async def tombstones(self, limit: int) -> list[Digest]:
+    async def tombstones(self, limit: int) -> list[Tombstone]:
         """What was released and not cleared: its bytes may still be in the store."""
 
     async def clear_tombstones(self, digests: Sequence[Digest]) -> None:
@@ -311,6 +335,7 @@ class Recovery(Enum):
     MIGRATED = "migrated"  # from an older version, with everything
     MENDED = "mended"  # built anew from its own rows, without those that could not be read
     FROM_COPY = "from_copy"  # what is newer than the copy has to be found by a scan
+    FOREIGN = "foreign"  # another version wrote it: it is kept aside, and what could be read of it is taken over
     NEW = "new"  # there was none before
     EMPTY = "empty"  # all has to be found by a scan, and membership asked again
 
@@ -335,6 +360,13 @@ class Catalog(Protocol):
     @property
     def recovered(self) -> Recovery:
         """May change while the process runs."""
+
+    async def recover(self) -> None:
+        """Makes again what vanished of the home, and writes down what could only be kept in memory, where the home
+        takes it again. Called every few seconds. Raises NoSpace or StoreFailed."""
+
+    async def size(self) -> int:
+        """Bytes that it takes in the home, with its copy and what was put aside. Raises StoreFailed."""
 
     async def backup(self) -> None:
         """A copy from which a lost catalog comes back, kept beside it. Nothing happens where nothing changed since the

@@ -6,7 +6,6 @@ cancelled leaves it whole or not begun. A call that meets damage mends the catal
 
 import asyncio
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,9 +17,18 @@ from typing import Any, TypeVar
 
 from proxy.core.errors import NoSpace, OwnFault, StoreFailed
 from proxy.storage.faults import fault_of
-from proxy.storage.folder import FolderRefused
 from proxy.storage.health import StorageHealth
-from proxy.storage.recovery import FAILURES, copy_catalog, is_damage, mend_catalog, open_catalog, primary_code
+from proxy.storage.recovery import (
+    FAILURES,
+    NAME,
+    copy_catalog,
+    is_damage,
+    mend_catalog,
+    open_catalog,
+    primary_code,
+    read_into_memory,
+    write_down,
+)
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.catalog")
@@ -35,11 +43,17 @@ class Database:
     full, and tells ``health``; a write that works takes that back."""
 
     def __init__(self, folder: Path, health: StorageHealth) -> None:
-        """Blocks. Raises FolderRefused for a catalog of a later version, StoreFailed and NoSpace."""
+        """Blocks. On a disk that takes no writes the catalog is read into memory, and written down later."""
         self._folder = folder
         self._health = health
-        with _faults():
-            self._connection, self.recovered = open_catalog(folder)
+        self._in_memory = False
+        try:
+            with _faults():
+                self._connection, self.recovered = open_catalog(folder)
+        except OwnFault as fault:
+            health.failed("catalog", fault)
+            self._in_memory = True
+            self._connection, self.recovered = read_into_memory(folder)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
         self._copier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog-copy")
         self._closing = threading.Event()
@@ -64,7 +78,8 @@ class Database:
     async def write(self, job: Job[T]) -> T:
         """Several statements, all of them or none."""
         done = await self._hop(partial(_within, "IMMEDIATE", job))
-        self._health.worked("catalog")
+        if not self._in_memory:
+            self._health.worked("catalog")
         return done
 
     async def alone(self, job: Job[T]) -> T:
@@ -74,12 +89,21 @@ class Database:
     async def backup(self) -> None:
         """A copy beside it, unless nothing has changed since the last one."""
         version = await self._hop(self._copyable)
-        if version == self._copied:
+        if version == self._copied or self._in_memory:
             return
         given_up = threading.Event()
         await self._off(self._copier, partial(self._copy, given_up), given_up.set)
         self._copied = version
         self._health.worked("catalog copy")
+
+    async def recover(self) -> None:
+        """Where the file has vanished, the catalog is written again; where it is kept in memory or takes no writes, the
+        disk is tried."""
+        await self._hop(self._recover)
+
+    async def size(self) -> int:
+        """Bytes of its files in the folder."""
+        return await self._off(self._thread, self._size)
 
     async def close(self) -> None:
         """Idempotent. Waits for what is under way."""
@@ -116,20 +140,39 @@ class Database:
             raise
 
     def _mend(self) -> None:
-        try:
-            self._connection, self.recovered = mend_catalog(self._folder, self._connection)
-        except FolderRefused as refusal:
-            raise StoreFailed(str(refusal)) from refusal
+        self._connection, self.recovered = mend_catalog(self._folder, self._connection)
         self._copied = None
 
-    def _copyable(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        """The version, behind a look whether the file is still there: what is in use but has no name any more would be
-        lost with the process."""
-        (name,) = (path for _, schema, path in connection.execute("PRAGMA database_list") if schema == "main")
-        if not os.path.isfile(name):
+    def _copyable(self, _: sqlite3.Connection) -> tuple[int, int]:
+        """The version, behind a look whether the file is still there."""
+        self._look_for_the_file()
+        return version_of(self._connection)
+
+    def _recover(self, connection: sqlite3.Connection) -> None:
+        if self._in_memory:
+            self._connection, self._in_memory = write_down(self._folder, connection), False
+            self._copied = None
+            log.warning("the disk takes the catalog again: what was kept in memory is written down")
+        else:
+            self._look_for_the_file()
+            if "catalog" not in self._health.trouble:
+                return
+            _within("IMMEDIATE", _try_out, self._connection)
+        self._health.worked("catalog")
+
+    def _look_for_the_file(self) -> None:
+        """What is in use but has no name any more would be lost with the process."""
+        if not self._in_memory and not (self._folder / NAME).is_file():
             log.error("the catalog's file has vanished: it is written again")
             self._mend()
-        return version_of(self._connection)
+
+    def _size(self) -> int:
+        try:
+            return sum(path.stat().st_size for path in self._folder.glob(f"{NAME}*"))
+        except FileNotFoundError:  # a copy has just taken the place of another
+            return sum(path.stat().st_size for path in self._folder.glob(f"{NAME}*") if path.exists())
+        except OSError as error:
+            raise fault_of(error, "measure the catalog") from error
 
     def _copy(self, given_up: threading.Event) -> None:
         try:
@@ -144,6 +187,11 @@ class Database:
         self._copier.shutdown()
         self._thread.shutdown()
         self._connection.close()
+
+
+def _try_out(connection: sqlite3.Connection) -> None:
+    """Does the disk take writes again?"""
+    connection.execute("INSERT OR REPLACE INTO note (name, text) VALUES ('written', hex(randomblob(8)))")
 
 
 def version_of(connection: sqlite3.Connection) -> tuple[int, int]:

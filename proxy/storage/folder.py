@@ -1,61 +1,132 @@
-"""The cache folder as a whole: is it ours, is it of a format we know, and are we alone in it?
+"""The cache folder as a whole: can we use it, is it of a format we know, and are we alone in it?
 
 One process per folder, held by a lock that the kernel drops when the process dies in any way. Nothing is written into a
-folder that was not empty and bears no stamp: it may be somebody's home.
+folder that was not empty and bears no stamp: it may be somebody's home. A folder that another user made for us, as
+Kubernetes and Docker make theirs, is used where we can write to it, and told; so is one on a disk that takes nothing
+now and may later.
 """
 
+import errno
 import fcntl
+import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from proxy.storage.home import sync_names
+
+log = logging.getLogger("entrepot.storage")
 
 FORMAT = "entrepot 1"
 _STAMP = "format"
 _LOCK = "lock"
 _FRESH = {_LOCK, f"{_STAMP}.new", "lost+found"}  # what an unstamped folder may hold
+_LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
 
 
 class FolderRefused(Exception):
     """The cache folder cannot be used; ``str()`` is a sentence for the operator. Exit code 2."""
 
 
+class CacheFolder:
+    """The folder at ``path``, held until ``close``. Raises FolderRefused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = -1
+        self.claim()
+
+    def claim(self) -> None:
+        """Makes, checks, locks and stamps it. Raises FolderRefused."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_rights(self.path)
+            self._hold()
+            _check_format(self.path)
+            _keep_others_out(self.path)
+        except OSError as error:
+            raise FolderRefused(f"{self.path} cannot be used as cache folder: {error.strerror or error}") from error
+
+    def reclaim(self) -> None:
+        """The same where it was removed or emptied under the running process: what is in it by now is ours. Raises
+        OSError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._hold()
+        except FolderRefused as refusal:
+            raise OSError(errno.EBUSY, str(refusal)) from refusal
+        if _read_stamp(self.path) is None:
+            _write_stamp(self.path)
+
+    def close(self) -> None:
+        """Idempotent."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+    def _hold(self) -> None:
+        if self._lock >= 0:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(self.path / _LOCK, follow_symlinks=False), os.fstat(self._lock)):
+                    return
+        before, self._lock = self._lock, _lock(self.path)
+        if before >= 0:
+            os.close(before)
+
+
 @contextmanager
-def cache_folder(path: Path) -> Iterator[Path]:
-    """Makes, checks, locks and stamps the folder, and holds it. Raises FolderRefused."""
+def cache_folder(path: Path) -> Iterator[CacheFolder]:
+    """Holds the folder meanwhile. Raises FolderRefused."""
+    folder = CacheFolder(path)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_owner(path)
-        lock = _lock(path)
-    except OSError as error:
-        raise FolderRefused(f"{path} cannot be used as cache folder: {error.strerror or error}") from error
-    try:
-        _check_format(path)
-        yield path
+        yield folder
     finally:
-        os.close(lock)
+        folder.close()
 
 
-def _check_owner(path: Path) -> None:
+def _check_rights(path: Path) -> None:
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
         raise FolderRefused(f"{path} is not a folder")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK) and not _is_read_only(path):
+        raise FolderRefused(
+            f"{path} belongs to user {found.st_uid}, and this process runs as user {os.geteuid()} and may not write to "
+            f"it; give it away with: chown -R {os.geteuid()} {path} (in Kubernetes: set fsGroup)"
+        )
     if found.st_uid != os.geteuid():
-        raise FolderRefused(f"{path} belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}")
-    if found.st_mode & stat.S_IWOTH:
-        raise FolderRefused(f"{path} can be written by everybody; take that right away with: chmod o-w {path}")
+        log.warning("%s belongs to user %d, and this process runs as user %d: it is used all the same",
+                    path, found.st_uid, os.geteuid())  # fmt: skip
+
+
+def _is_read_only(path: Path) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _keep_others_out(path: Path) -> None:
+    """It is empty or a cache, so nobody else has business in it."""
+    found = path.stat()
+    if not found.st_mode & stat.S_IWOTH:
+        return
+    try:
+        path.chmod(stat.S_IMODE(found.st_mode) & ~stat.S_IWOTH)
+        log.warning("%s could be written by everybody: that right is taken away", path)
+    except OSError:
+        log.warning("%s can be written by everybody, and user %d could change that with: chmod o-w %s",
+                    path, found.st_uid, path)  # fmt: skip
 
 
 def _lock(path: Path) -> int:
     """A descriptor that holds the lock. The file stays when it is given back: removing it would let two in."""
-    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    lock = _open_lock(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # only for people, and a full disk takes not even this
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError as error:
-        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+        holder = _holder(lock)
         os.close(lock)
         raise FolderRefused(f"{path} is in use by process {holder}; a cache folder serves one process") from error
     except BaseException:
@@ -64,34 +135,62 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _check_format(path: Path) -> None:
+def _open_lock(path: Path) -> int:
+    """Where the disk takes no file, what is there is locked: the file that it has, or the folder."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        found = _read_stamp(path)
-        if found is None:
-            _stamp(path)
-        elif found != FORMAT:
-            raise FolderRefused(
-                f"{path} has the format {found[:40]!r}, and this version reads {FORMAT!r}; "
-                "use the version that wrote it, or another folder"
-            )
+        return os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | flags, 0o600)
     except OSError as error:
-        raise FolderRefused(f"{path} cannot be used as cache folder: {error.strerror or error}") from error
+        if error.errno not in _LATER:
+            raise
+    try:
+        return os.open(path / _LOCK, os.O_RDONLY | flags)
+    except FileNotFoundError:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags)
+
+
+def _holder(lock: int) -> str:
+    with suppress(OSError):
+        return os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+    return "unknown"
+
+
+def _check_format(path: Path) -> None:
+    found = _read_stamp(path)
+    if found is None:
+        _stamp(path)
+    elif found != FORMAT:
+        raise FolderRefused(
+            f"{path} has the format {found[:40]!r}, and this version reads {FORMAT!r}; "
+            "use the version that wrote it, or another folder"
+        )
 
 
 def _read_stamp(path: Path) -> str | None:
+    """None where there is none, or an empty one that a full disk left."""
     try:
-        return (path / _STAMP).read_text(encoding="utf-8", errors="replace").strip()
+        return (path / _STAMP).read_text(encoding="utf-8", errors="replace").strip() or None
     except FileNotFoundError:
         return None
 
 
 def _stamp(path: Path) -> None:
+    """Where the disk does not take it now, ``reclaim`` brings it when it does."""
     if foreign := sorted(set(os.listdir(path)) - _FRESH):
         raise FolderRefused(
             f"{path} is not empty and not a cache of Entrepot: it holds {foreign[0]!r}; name another folder"
         )
+    try:
+        _write_stamp(path)
+    except OSError as error:
+        if error.errno not in _LATER:
+            raise
+        log.error("%s takes nothing now (%s): it is used as far as that goes", path, error.strerror)
+
+
+def _write_stamp(path: Path) -> None:
     new = path / f"{_STAMP}.new"
-    with new.open("w", encoding="utf-8") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(f"{FORMAT}\n")
         file.flush()
         os.fsync(file.fileno())
@@ -103,6 +202,6 @@ def sync_folder(path: Path) -> None:
     """Makes the names in the folder durable. Raises OSError."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        sync_names(folder)
     finally:
         os.close(folder)

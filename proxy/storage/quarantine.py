@@ -8,6 +8,7 @@ import shutil
 import stat
 import threading
 import time
+from collections.abc import Callable
 
 ENTRIES_LIMIT = 64
 BYTES_LIMIT = 1 << 30
@@ -33,9 +34,11 @@ def _size(name: str, folder: int) -> int:
 
 
 class Quarantine:
-    """Owns the folder behind the descriptor ``folder``, but not the descriptor."""
+    """``folder`` gives the descriptor of its folder, which it does not own."""
 
-    def __init__(self, folder: int, entries_limit: int = ENTRIES_LIMIT, bytes_limit: int = BYTES_LIMIT) -> None:
+    def __init__(
+        self, folder: Callable[[], int], entries_limit: int = ENTRIES_LIMIT, bytes_limit: int = BYTES_LIMIT
+    ) -> None:
         self._folder = folder
         self._entries_limit = entries_limit
         self._bytes_limit = bytes_limit
@@ -45,14 +48,20 @@ class Quarantine:
         """Moves ``name`` of the folder ``parent`` here; nothing there is not an error. Raises OSError."""
         with self._lock:
             try:
-                os.rename(name, f"{time.time_ns():020}-{name}", src_dir_fd=parent, dst_dir_fd=self._folder)
+                os.rename(name, f"{time.time_ns():020}-{name}", src_dir_fd=parent, dst_dir_fd=self._folder())
             except FileNotFoundError:
                 return
             self._trim()
 
+    def size(self) -> int:
+        """Bytes that are kept here. Raises OSError."""
+        with self._lock:
+            folder = self._folder()
+            return sum(_size(name, folder) for name in os.listdir(folder))
+
     def _trim(self) -> None:
-        kept_bytes = 0
-        for position, name in enumerate(sorted(os.listdir(self._folder), reverse=True)):  # newest first
-            kept_bytes += _size(name, self._folder)
+        folder, kept_bytes = self._folder(), 0
+        for position, name in enumerate(sorted(os.listdir(folder), reverse=True)):  # newest first
+            kept_bytes += _size(name, folder)
             if position >= self._entries_limit or kept_bytes > self._bytes_limit:
-                erase(name, self._folder)
+                erase(name, folder)

@@ -18,11 +18,12 @@ import sqlite3
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from proxy.core.errors import StoreFailed
 from proxy.storage.contract import Recovery
-from proxy.storage.folder import FolderRefused, sync_folder
-from proxy.storage.schema import APPLICATION, TABLES, VERSION, build, create
+from proxy.storage.folder import sync_folder
+from proxy.storage.schema import APPLICATION, TABLES, VERSION, build, create, has_todays_tables
 
 log = logging.getLogger("entrepot.catalog")
 
@@ -58,8 +59,8 @@ def primary_code(error: Exception) -> int:
 
 
 def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
-    """Ends with a catalog that works, unless the folder itself fails. Raises FolderRefused for a catalog of a later
-    version, which is left as it is; OSError or sqlite3.Error."""
+    """Ends with a catalog that works, unless the folder itself fails. One that another version wrote is kept aside, and
+    what can be read of it is taken over. Raises OSError or sqlite3.Error."""
     if opened := _opened(folder):
         return opened
     is_first = not _move_aside(folder)
@@ -86,7 +87,7 @@ def _holds_something(folder: Path) -> bool:
 
 def mend_catalog(folder: Path, damaged: sqlite3.Connection) -> tuple[sqlite3.Connection, Recovery]:
     """The catalog again, from the rows of the damaged one that are sound; from the copy where its pages cannot be read.
-    ``damaged`` is closed then, and what was its file is moved aside. Raises FolderRefused, OSError or sqlite3.Error:
+    ``damaged`` is closed then, and what was its file is moved aside. Raises OSError or sqlite3.Error:
     ``damaged`` may still be used then."""
     try:
         dropped = _build(folder, damaged, VERSION)
@@ -100,11 +101,59 @@ def mend_catalog(folder: Path, damaged: sqlite3.Connection) -> tuple[sqlite3.Con
     log.error("the catalog was damaged: it is built anew, without %d rows that could not be read", dropped)
     damaged.close()
     _move_aside(folder)
-    (folder / f"{NAME}.new").rename(folder / NAME)
-    sync_folder(folder)
-    connection = _connect(folder / NAME, "rw")
-    _tune(connection)
-    return connection, Recovery.MENDED
+    return _put_in_place(folder), Recovery.MENDED
+
+
+def write_down(folder: Path, memory: sqlite3.Connection) -> sqlite3.Connection:
+    """The catalog that was kept in memory meanwhile takes the place of the one on the disk, which is moved aside.
+    Raises OSError or sqlite3.Error: ``memory`` goes on then."""
+    _build(folder, memory, VERSION)
+    _move_aside(folder)
+    connection = _put_in_place(folder)
+    memory.close()
+    return connection
+
+
+def read_into_memory(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
+    """A catalog in memory, with what can be read of the one on a disk that takes no writes. What is only in its log is
+    read where a copy beside it can be made anywhere. Never raises."""
+    if (folder / NAME).exists():
+        for look in (_looked_at_in_a_copy, _looked_at_as_it_is):
+            memory = _connect_to(":memory:")
+            try:
+                look(folder, memory)
+            except (OSError, *FAILURES) as cause:
+                log.warning("the catalog cannot be read: %s", cause)
+                memory.close()
+            else:
+                return memory, Recovery.INTACT
+    memory = _connect_to(":memory:")
+    create(memory)
+    return memory, Recovery.EMPTY if (folder / NAME).exists() else Recovery.NEW
+
+
+def _looked_at_in_a_copy(folder: Path, memory: sqlite3.Connection) -> None:
+    with TemporaryDirectory(prefix="entrepot-") as place:
+        for ending in ("", "-wal"):
+            if (folder / f"{NAME}{ending}").exists():
+                shutil.copyfile(folder / f"{NAME}{ending}", Path(place) / f"{NAME}{ending}")
+        with closing(_connect(Path(place) / NAME, "rw")) as copy:
+            _read_over(copy, memory)
+
+
+def _looked_at_as_it_is(folder: Path, memory: sqlite3.Connection) -> None:
+    with closing(_connect(folder / NAME, "ro&immutable=1")) as source:
+        _read_over(source, memory)
+
+
+def _read_over(source: sqlite3.Connection, memory: sqlite3.Connection) -> None:
+    version = _version(source)
+    if version is None:
+        raise sqlite3.DatabaseError("it is no catalog")
+    if version == VERSION:
+        source.backup(memory)
+    else:
+        build(source, VERSION if _is_foreign(source, version) else version, memory)
 
 
 def copy_catalog(folder: Path, given_up: threading.Event, rate: float = COPY_RATE) -> None:
@@ -141,6 +190,8 @@ def _opened(folder: Path) -> tuple[sqlite3.Connection, Recovery] | None:
     connection = _connect(path, "rw")
     try:
         version = _version(connection)
+        if version is not None and _is_foreign(connection, version):
+            return _taken_over(folder, connection, version), Recovery.FOREIGN
         if version == VERSION:
             _tune(connection)
             return connection, Recovery.INTACT
@@ -158,20 +209,41 @@ def _opened(folder: Path) -> tuple[sqlite3.Connection, Recovery] | None:
 
 
 def _version(connection: sqlite3.Connection) -> int | None:
-    """None where it is no catalog of ours. Raises FolderRefused for a later one."""
+    """None where it is no catalog of ours; of a later one, what it states."""
     application, version = (
         int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
     )
     if application != APPLICATION or version < min(TABLES):
         return None
-    if version > VERSION:
-        raise FolderRefused(
-            f"the catalog has version {version}, and this version of Entrepot reads up to {VERSION}: start the version "
-            "that wrote it, or take another folder as cache.path; nothing was changed"
-        )
-    for table in TABLES[version]:
+    for table in TABLES.get(version, ()):
         connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)").fetchone()
     return version
+
+
+def _is_foreign(connection: sqlite3.Connection, version: int) -> bool:
+    """Did another version of Entrepot write it than one that this one knows? It states a later version, or tables that
+    the version it states does not have."""
+    return version > VERSION or (version < VERSION and has_todays_tables(connection))
+
+
+def _taken_over(folder: Path, old: sqlite3.Connection, version: int) -> sqlite3.Connection:
+    """Raises sqlite3.Error where nothing can be read of it; it is damaged then, as far as this version can tell."""
+    dropped = _build(folder, old, VERSION)
+    old.close()
+    aside = _move_aside(folder)
+    log.error("the catalog states version %d, which another version of Entrepot wrote, and this one writes %d: it is "
+              "kept as %s, and what could be read of it is taken over (%d rows could not)",
+              version, VERSION, aside, dropped)  # fmt: skip
+    return _put_in_place(folder)
+
+
+def _put_in_place(folder: Path) -> sqlite3.Connection:
+    """What was built becomes the catalog, whose name is free."""
+    (folder / f"{NAME}.new").rename(folder / NAME)
+    sync_folder(folder)
+    connection = _connect(folder / NAME, "rw")
+    _tune(connection)
+    return connection
 
 
 def _migrated(folder: Path, old: sqlite3.Connection, version: int) -> sqlite3.Connection:
@@ -181,10 +253,7 @@ def _migrated(folder: Path, old: sqlite3.Connection, version: int) -> sqlite3.Co
         log.error("%d rows of the catalog could not be read and are dropped", dropped)
     old.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else its log would be replayed into the new one
     old.close()
-    (folder / f"{NAME}.new").rename(folder / NAME)
-    sync_folder(folder)
-    connection = _connect(folder / NAME, "rw")
-    _tune(connection)
+    connection = _put_in_place(folder)
     log.info("the catalog is brought from version %d to %d", version, VERSION)
     return connection
 
@@ -204,7 +273,12 @@ def _build(folder: Path, old: sqlite3.Connection, version: int) -> int:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     """``mode`` is SQLite's: ``rw`` demands the file, ``rwc`` makes it."""
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    if mode == "rwc":  # for this user alone, and so is what SQLite makes beside it
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    return _connect_to(f"{path.absolute().as_uri()}?mode={mode}")
+
+
+def _connect_to(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.set_progress_handler(os.sched_yield, _TURN)
     return connection
@@ -237,17 +311,17 @@ def _restored(folder: Path) -> bool:
     return True
 
 
-def _move_aside(folder: Path) -> bool:
-    """False where nothing was there. The log goes with its database: beside another one SQLite would replay it into
-    that."""
-    moved = False
+def _move_aside(folder: Path) -> str:
+    """The name that it has now; empty where nothing was there. The log goes with its database: beside another one
+    SQLite would replay it into that."""
+    moved = ""
     names = (re.fullmatch(rf"{NAME}\.corrupt-(\d+)(?:-wal|-shm)?", path.name) for path in folder.iterdir())
     kept = sorted({int(found[1]) for found in names if found})
     number = kept[-1] + 1 if kept else 1
     for ending in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             (folder / f"{NAME}{ending}").rename(folder / f"{NAME}.corrupt-{number}{ending}")
-            moved = True
+            moved = f"{NAME}.corrupt-{number}"
     for old in kept[: max(0, len(kept) + 1 - CORRUPT_KEPT)]:
         for ending in ("", "-wal", "-shm"):
             _unlink(folder / f"{NAME}.corrupt-{old}{ending}")

@@ -89,6 +89,11 @@ def _place(connection: sqlite3.Connection, number: int, repository: Repository, 
     return Place(repository, tags, indexes)
 
 
+_ENTOMB = """
+    INSERT OR IGNORE INTO tombstone (digest, size, upstream) SELECT digest, size, upstream FROM content
+    WHERE digest = ?"""
+
+
 def forget(digests: Sequence[Digest], connection: sqlite3.Connection) -> list[Content]:
     gone = [content_in(row) for digest in digests for row in connection.execute(_FORGET, (digest,)).fetchall()]
     connection.executemany("DELETE FROM child WHERE parent = ?", [(digest,) for digest in digests])
@@ -108,7 +113,7 @@ def release(
     rows = [(*membership.repository, membership.digest) for membership in memberships]
     connection.executemany(f"DELETE FROM membership WHERE repository = {ID} AND digest = ?", rows)
     gone = [(digest,) for digest in freed]
-    connection.executemany("INSERT OR IGNORE INTO tombstone (digest) SELECT digest FROM content WHERE digest = ?", gone)
+    connection.executemany(_ENTOMB, gone)
     forget(freed, connection)
     connection.executemany("DELETE FROM membership WHERE digest = ?", gone)
     return untagged

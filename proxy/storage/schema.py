@@ -12,7 +12,7 @@ from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
 from proxy.core.names import Digest, Tag, parse_name
 
 APPLICATION = 0x656E7470  # "entp"
-VERSION = 2
+VERSION = 3
 
 _TABLES = """
 CREATE TABLE content (
@@ -33,7 +33,9 @@ CREATE TABLE tag (
     PRIMARY KEY (repository, tag)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE child (parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)) STRICT, WITHOUT ROWID;
-CREATE TABLE tombstone (digest TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE tombstone (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL DEFAULT 0, upstream TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
 CREATE TABLE pin (pattern TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE note (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE usage (upstream TEXT PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -109,16 +111,20 @@ _COPIED = (
     ),
     Copied("tag", "repository, tag, digest, checked_at", {}, "itdn"),
     Copied("child", "parent, child", {}, "dd"),
-    Copied("tombstone", "digest", {1: "SELECT digest FROM leaving"}, "d"),
+    Copied(
+        "tombstone", "digest, size, upstream",
+        {1: "SELECT digest, 0, '' FROM leaving", 2: "SELECT digest, 0, '' FROM tombstone"}, "dix",
+    ),
     Copied("pin", "pattern", {}, "x"),
     Copied("note", "name, text", {}, "xx"),
 )  # fmt: skip
 
 TABLES = {
     1: ("content", "repository", "member", "tag", "child", "leaving", "pin", "note", "usage"),
+    2: (*(each.table for each in _COPIED), "usage"),
     VERSION: (*(each.table for each in _COPIED), "usage"),
 }
-"""Of each version that can be read."""
+"""Of each version that can be read. In version 2 nobody wrote down how large a tombstone is."""
 
 
 _STAMP = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
@@ -127,6 +133,16 @@ _STAMP = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION
 def create(connection: sqlite3.Connection) -> None:
     """Today's tables, empty, in a new file."""
     connection.executescript(f"BEGIN; {_TABLES} {_DERIVED} {_STAMP} COMMIT;")
+
+
+def has_todays_tables(connection: sqlite3.Connection) -> bool:
+    """Whatever version it states."""
+    try:
+        for each in _COPIED:
+            connection.execute(f"SELECT {each.columns} FROM {each.table} LIMIT 0")
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 def build(old: sqlite3.Connection, version: int, new: sqlite3.Connection) -> int:

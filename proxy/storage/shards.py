@@ -6,61 +6,32 @@ a regular file of ours. Whatever else stands in the way is moved to quarantine. 
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from proxy.core.errors import ContentMissing, DigestInvalid
 from proxy.core.names import Digest
+from proxy.storage.home import ALGORITHMS, FOLDER, Home, is_regular, make_folder, sync_names
 from proxy.storage.quarantine import Quarantine
 
-ALGORITHMS = ("sha256", "sha512")
 _EMPTY = frozenset(Digest.of(b"", algorithm) for algorithm in ALGORITHMS)
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a planted FIFO must not wait for its writer; on a regular file it does nothing.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Missing, a symlink or a file for a folder, a symlink, a socket, a device for a file.
 _NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
 
 
-def make_folder(name: str, parent: int) -> int:
-    """A descriptor of the folder, made durable first where it is new."""
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=parent)
-        os.fsync(parent)
-    return os.open(name, _FOLDER, dir_fd=parent)
-
-
-def _regular(found: os.stat_result) -> bool:
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
-
-
-def _holds(found: os.stat_result, digest: Digest) -> bool:
-    """Can this be the file of the digest? An empty file is what a power cut leaves of a write that nobody synced."""
-    return _regular(found) and (found.st_size > 0 or digest in _EMPTY)
-
-
 class Shards:
-    def __init__(self, root: int, quarantine: Quarantine) -> None:
+    def __init__(self, home: Home, quarantine: Quarantine) -> None:
+        self._home = home
         self._quarantine = quarantine
-        self._folders: dict[str, int] = {}
-        with ExitStack() as undo:
-            blobs = make_folder("blobs", root)
-            undo.callback(os.close, blobs)
-            with ExitStack() as opened:
-                for algorithm in ALGORITHMS:
-                    self._folders[algorithm] = make_folder(algorithm, blobs)
-                    opened.callback(os.close, self._folders[algorithm])
-                self._opened = opened.pop_all()
-
-    def close(self) -> None:
-        self._opened.close()
+        self._owners = home.owners()
 
     def open(self, digest: Digest) -> tuple[int, os.stat_result]:
         """A descriptor to read from, and what it is of. Raises ContentMissing."""
         algorithm, _, name = digest.partition(":")
         try:
-            shard = os.open(name[:2], _FOLDER, dir_fd=self._folders[algorithm])
+            shard = os.open(name[:2], FOLDER, dir_fd=self._home.algorithm(algorithm))
             try:
                 descriptor = os.open(name, _FILE, dir_fd=shard)
             finally:
@@ -70,7 +41,7 @@ class Shards:
                 raise ContentMissing(f"{digest} is not in the store") from error
             raise
         found = os.fstat(descriptor)
-        if not _holds(found, digest):
+        if not self._holds(found, digest):
             os.close(descriptor)
             raise ContentMissing(f"{digest} is not in the store")
         return descriptor, found
@@ -81,7 +52,7 @@ class Shards:
             self._clear(digest, shard)
             os.rename(name, digest.encoded, src_dir_fd=folder, dst_dir_fd=shard)
             try:
-                os.fsync(shard)
+                sync_names(shard)
             except OSError:
                 with suppress(OSError):
                     os.unlink(digest.encoded, dir_fd=shard)
@@ -111,7 +82,7 @@ class Shards:
 
     def _portion(self, algorithm: str, prefix: str) -> list[tuple[Digest, int]]:
         try:
-            shard = os.open(prefix, _FOLDER, dir_fd=self._folders[algorithm])
+            shard = os.open(prefix, FOLDER, dir_fd=self._home.algorithm(algorithm))
         except OSError as error:
             if error.errno in _NOT_OURS:
                 return []
@@ -123,14 +94,14 @@ class Shards:
                     for entry in entries
                     if entry.name.startswith(prefix)
                     for digest, found in _seen(algorithm, entry)
-                    if _holds(found, digest)
+                    if self._holds(found, digest)
                 )
         finally:
             os.close(shard)
 
     @contextmanager
     def _shard(self, digest: Digest) -> Iterator[int]:
-        shard = os.open(digest.encoded[:2], _FOLDER, dir_fd=self._folders[digest.algorithm])
+        shard = os.open(digest.encoded[:2], FOLDER, dir_fd=self._home.algorithm(digest.algorithm))
         try:
             yield shard
         finally:
@@ -149,7 +120,7 @@ class Shards:
 
     @contextmanager
     def _shard_for_writing(self, digest: Digest) -> Iterator[int]:
-        folder = self._folders[digest.algorithm]
+        folder = self._home.algorithm(digest.algorithm)
         try:
             shard = make_folder(digest.encoded[:2], folder)
         except OSError as error:
@@ -162,13 +133,18 @@ class Shards:
         finally:
             os.close(shard)
 
+    def _holds(self, found: os.stat_result, digest: Digest) -> bool:
+        """Can this be the file of the digest? An empty file is what a power cut leaves of a write that nobody
+        synced."""
+        return is_regular(found, self._owners) and (found.st_size > 0 or digest in _EMPTY)
+
     def _clear(self, digest: Digest, shard: int) -> None:
         """A regular file of ours is replaced by the rename itself; anything else is moved out of its way."""
         try:
             found = os.stat(digest.encoded, dir_fd=shard, follow_symlinks=False)
         except FileNotFoundError:
             return
-        if not _regular(found):
+        if not is_regular(found, self._owners):
             self._quarantine.take(digest.encoded, shard)
 
 

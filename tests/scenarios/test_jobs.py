@@ -43,9 +43,11 @@ PROMPTS: Mapping[str, Prompt] = {
     "last use": nothing,
     "lifecycle": nothing,
     "loop lag": nothing,
+    "proofs": nothing,
     "reload": a_person_asks_for_a_reload,
     "scrub": nothing,
     "silent clients": nothing,
+    "storage": nothing,
     "tag audit": a_day_passes,
     "touches": nothing,
 }

@@ -278,7 +278,7 @@ async def test_a_scrub_goes_on_where_a_restart_broke_it_off(
     await house.catalog.notes.write_note("scrub", json.dumps({"began_at": clock(), "after": f"{digests[1]}~"}))
     await house.restart()
     scrub = house.cache.maintenance.scrub
-    await scrub.resume(1e12)
+    await scrub.resume()
     assert (scrub.stats.contents, scrub.stats.size, scrub.stats.bad) == (2, 4 * MiB, 0)
     note = await house.catalog.notes.note("scrub")
     assert note is not None and json.loads(note) == {"began_at": clock(), "after": "~"}

@@ -82,7 +82,7 @@ async def use(folder: Path) -> Recovery:
         await catalog.tags.set(NGINX, Tag(WRITTEN["tag"]), TagRecord(IMAGE.digest, 2.0))
         while not await released(catalog, [IMAGE.digest, *(content.digest for content in held)]):
             """Mended in between: decided again."""
-        await contents.clear_tombstones(await contents.tombstones(10))
+        await contents.clear_tombstones([each.digest for each in await contents.tombstones(10)])
         await notes.unpin(WRITTEN["pin"])
         await catalog.backup()
         assert catalog.health.trouble == {}

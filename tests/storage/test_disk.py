@@ -199,7 +199,7 @@ def test_the_quarantine_lets_the_oldest_go(tmp_path: Path) -> None:
     kept.mkdir()
     source.mkdir()
     folders = [os.open(path, os.O_RDONLY) for path in (kept, source)]
-    quarantine = Quarantine(folders[0], entries_limit=3, bytes_limit=100)
+    quarantine = Quarantine(lambda: folders[0], entries_limit=3, bytes_limit=100)
 
     def names(number: int, size: int) -> list[str]:
         (source / str(number)).mkdir()

@@ -1,6 +1,7 @@
 """The cache folder as a whole."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_a_new_folder_is_private_and_opens_again(tmp_path: Path) -> None:
     path = tmp_path / "a" / "cache"
     for _ in range(2):
         with cache_folder(path) as held:
-            assert held == path
+            assert held.path == path
     assert path.stat().st_mode & 0o777 == 0o700
     assert (path / "format").read_text() == "entrepot 1\n"
 
@@ -60,16 +61,52 @@ def test_somebody_elses_files_are_not_a_cache(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_everybody_can_write_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    with pytest.raises(FolderRefused, match="chmod o-w"), cache_folder(tmp_path):
-        pass
+def test_a_folder_that_everybody_can_write_is_used_and_closed_to_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2777)
+    with cache_folder(tmp_path):
+        assert tmp_path.stat().st_mode & 0o7777 == 0o2775
 
 
 @NEEDS_ROOT
-def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_that_we_can_write_to_is_used_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     os.chown(tmp_path, 65534, 65534)
-    with pytest.raises(FolderRefused, match="belongs to user 65534"), cache_folder(tmp_path):
+    with cache_folder(tmp_path):
+        assert "belongs to user 65534" in caplog.text
+    assert (tmp_path / "format").stat().st_mode & 0o777 == 0o600
+
+
+@NEEDS_ROOT
+def test_a_folder_of_another_user_that_we_cannot_write_to_is_refused_with_what_helps(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    command = HOLD.replace("with ", "import os; os.setgid(65534); os.setuid(65534)\nwith ")
+    done = subprocess.run([sys.executable, "-c", command, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "FolderRefused" in done.stderr
+
+
+@NEEDS_ROOT
+def test_an_empty_folder_on_a_full_or_read_only_disk_is_held_and_stamped_later(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,ro", "tmpfs", str(tmp_path)], check=True)
+    try:
+        with cache_folder(tmp_path) as held:
+            assert list(tmp_path.iterdir()) == []
+            subprocess.run(["mount", "-o", "remount,rw", str(tmp_path)], check=True)
+            held.reclaim()
+            assert (tmp_path / "format").read_text() == "entrepot 1\n"
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_folder_that_was_emptied_is_locked_and_stamped_again(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    with cache_folder(path) as held:
+        shutil.rmtree(path)
+        held.reclaim()
+        (path / "catalog").touch()
+        with pytest.raises(FolderRefused, match="in use by"), cache_folder(path):
+            pass
+    with cache_folder(path):
         pass
 
 

@@ -170,19 +170,21 @@ async def test_a_release_takes_membership_tags_and_bytes_and_remembers_what_is_l
         False,
         False,
     ]
-    assert await catalog.contents.tombstones(10) == []
+    assert [each.digest for each in await catalog.contents.tombstones(10)] == []
     assert await release(catalog, [Membership(REDIS, image.digest)], [image.digest, layer.digest]) == [(REDIS, V1)]
     assert [await catalog.memberships.allowed(each, layer.digest) for each in (NGINX, REDIS)] == [None, None]
     assert await usage(catalog) == Usage(10, 1)
-    assert sorted(await catalog.contents.tombstones(10)) == sorted([image.digest, layer.digest])
+    assert sorted(each.digest for each in await catalog.contents.tombstones(10)) == sorted([image.digest, layer.digest])
     assert len(await catalog.contents.tombstones(1)) == 1
     await add(catalog, layer, NGINX)
-    assert await catalog.contents.tombstones(10) == [image.digest], "what was added again is not removed"
+    assert [each.digest for each in await catalog.contents.tombstones(10)] == [image.digest], (
+        "what was added again is not removed"
+    )
     await catalog.contents.clear_tombstones([image.digest])
-    assert await catalog.contents.tombstones(10) == []
+    assert [each.digest for each in await catalog.contents.tombstones(10)] == []
     assert await order(catalog, EvictionClass.ORPHANS) == [layer.digest], "nothing refers to it any more"
     await release(catalog, [Membership(NGINX, image.digest)], [image.digest])
-    assert await catalog.contents.tombstones(10) == [], "what is not held does not leave"
+    assert [each.digest for each in await catalog.contents.tombstones(10)] == [], "what is not held does not leave"
 
 
 async def test_compacting_gives_back_as_much_as_it_is_asked_for_and_ends_with_nothing_unused(catalog: Catalog) -> None:
@@ -230,7 +232,7 @@ async def test_a_release_decided_on_what_has_changed_since_is_not_carried_out(ca
     await change(catalog, image)
     leaving = [Membership(NGINX, image.digest)]
     assert await catalog.contents.release(leaving, [image.digest, layer.digest], seen) is None
-    assert await catalog.contents.tombstones(10) == []
+    assert [each.digest for each in await catalog.contents.tombstones(10)] == []
     assert await catalog.memberships.allowed(NGINX, image.digest) == YES
     assert await catalog.contents.get(layer.digest) == layer
     again = await catalog.contents.closure([image.digest])
@@ -244,4 +246,4 @@ async def test_what_changes_elsewhere_keeps_no_release_from_being_carried_out(ca
     await put(catalog, other)
     await catalog.contents.touch({image.digest: 9.0})
     assert await catalog.contents.release([Membership(NGINX, image.digest)], [image.digest], seen) == []
-    assert await catalog.contents.tombstones(10) == [image.digest]
+    assert [each.digest for each in await catalog.contents.tombstones(10)] == [image.digest]

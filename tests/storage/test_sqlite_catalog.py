@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,6 @@ from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.names import Digest
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Recovery, Usage
-from proxy.storage.folder import FolderRefused
 from proxy.storage.recovery import CORRUPT_KEPT
 from tests.storage.kit import NGINX, add, blob, usage
 
@@ -98,7 +98,8 @@ async def test_without_a_sound_copy_it_begins_empty(tmp_path: Path, damage: Call
         (tmp_path / "catalog.backup").unlink()
     else:
         damage(tmp_path / "catalog.backup")
-    assert await state(tmp_path) == (Recovery.EMPTY, 0)
+    nothing_left = damage is Path.unlink
+    assert await state(tmp_path) == (Recovery.NEW if nothing_left else Recovery.EMPTY, 0)
     assert await state(tmp_path) == (Recovery.INTACT, 0)
 
 
@@ -208,15 +209,65 @@ async def test_a_catalog_whose_file_has_vanished_is_written_again_with_everythin
     assert await state(tmp_path) == (Recovery.INTACT, 7)
 
 
-async def test_a_catalog_of_a_later_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+async def test_a_catalog_of_a_later_version_is_kept_aside_and_read_as_far_as_possible(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     await fill(tmp_path, 0, 5)
     with closing(sqlite3.connect(tmp_path / "catalog")) as connection:
+        connection.execute("ALTER TABLE content ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'")
         connection.execute("PRAGMA user_version = 77")
     before = (tmp_path / "catalog").read_bytes()
-    with pytest.raises(FolderRefused, match=r"has version 77.*start the version that wrote it"):
-        SqliteCatalog(tmp_path)
-    assert (tmp_path / "catalog").read_bytes() == before
-    assert list(tmp_path.glob("catalog.corrupt*")) == []
+    assert await state(tmp_path) == (Recovery.FOREIGN, 5)
+    assert (tmp_path / "catalog.corrupt-1").read_bytes() == before
+    assert "states version 77" in caplog.text
+    assert await state(tmp_path) == (Recovery.INTACT, 5)
+
+
+async def test_a_catalog_of_a_later_version_that_nobody_can_read_is_kept_aside_all_the_same(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 5)
+    with closing(sqlite3.connect(tmp_path / "catalog")) as connection:
+        connection.execute("DROP TABLE content")
+        connection.execute("PRAGMA user_version = 77")
+    before = (tmp_path / "catalog").read_bytes()
+    assert await state(tmp_path) == (Recovery.EMPTY, 0)
+    assert (tmp_path / "catalog.corrupt-1").read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a tmpfs")
+async def test_on_a_read_only_disk_it_lives_in_memory_and_is_written_down_when_the_disk_takes_it(
+    tmp_path: Path,
+) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        await fill(tmp_path, 0, 5)
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
+        catalog = SqliteCatalog(tmp_path)
+        assert catalog.recovered is Recovery.INTACT
+        assert list(catalog.health.trouble) == ["catalog"]
+        await add(catalog, blob("new"), NGINX)
+        with pytest.raises(StoreFailed):
+            await catalog.recover()
+        assert (await usage(catalog)).entries == 6, "it goes on"
+        assert list(catalog.health.trouble) == ["catalog"]
+        subprocess.run(["mount", "-o", "remount,rw", str(tmp_path)], check=True)
+        await catalog.recover()
+        assert catalog.health.trouble == {}
+        await add(catalog, blob("newer"), NGINX)
+        await catalog.close()
+        assert await state(tmp_path) == (Recovery.INTACT, 7)
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+async def test_a_catalog_that_vanished_under_the_running_process_is_written_again(tmp_path: Path) -> None:
+    catalog = SqliteCatalog(tmp_path)
+    await add(catalog, blob("old"), NGINX)
+    for path in tmp_path.glob("catalog*"):
+        path.unlink()
+    await catalog.recover()
+    await add(catalog, blob("new"), NGINX)
+    await catalog.close()
+    assert await state(tmp_path) == (Recovery.INTACT, 2)
 
 
 async def test_a_copy_is_taken_only_where_something_changed(tmp_path: Path) -> None:

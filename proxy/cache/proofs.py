@@ -1,0 +1,57 @@
+"""Content that was last proven too long ago is proven again, behind the answer that met it and at a bounded rate. What
+is wrong goes into quarantine, and the next pull fetches it anew.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from proxy.cache.holdings import Holdings
+from proxy.cache.rereading import ReadCount, ReadPace, agrees
+from proxy.core.errors import NoSpace, StoreFailed
+from proxy.storage.contract import Content
+
+log = logging.getLogger("entrepot.proofs")
+
+_REST = 5.0  # seconds after a storage that failed
+
+
+@dataclass(slots=True)
+class ProofStats:
+    contents: int = 0
+    bad: int = 0
+
+
+class Proofs:
+    """Works off what ``Holdings.doubted`` gathers."""
+
+    def __init__(self, holdings: Holdings, pace: ReadPace) -> None:
+        self.stats = ProofStats()
+        self._holdings = holdings
+        self._pace = pace
+
+    async def run(self) -> None:
+        """One after another. Runs until cancelled."""
+        while True:
+            content = await self._holdings.doubted.next()
+            try:
+                await self.prove(content)
+            except (NoSpace, StoreFailed) as cause:
+                log.warning("%s is not proven again for now: %s", content.digest, cause)
+                await asyncio.sleep(_REST)
+
+    async def prove(self, content: Content) -> None:
+        """Raises NoSpace or StoreFailed."""
+        body = await self._holdings.reopen(content)
+        if body is None:
+            return
+        try:
+            good = await agrees(body, content, self._holdings.threads, self._pace, ReadCount())
+        finally:
+            body.close()
+        self.stats.contents += 1
+        if good:
+            await self._holdings.proven(content)
+        else:
+            self.stats.bad += 1
+            await self._holdings.discard(content)

@@ -1,0 +1,48 @@
+"""The storage is looked after while it is in use: what vanished is made again, what could not be written is tried
+again, what lies beside the books is measured.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from proxy.cache.holdings import Holdings
+from proxy.core.errors import NoSpace, StoreFailed
+from proxy.tasks.off_loop import off_loop
+
+log = logging.getLogger("entrepot.upkeep")
+
+Work = Callable[[], Awaitable[None]]
+
+
+def forgiving(work: Work) -> Work:
+    """The same; a storage that fails has told so itself, and is tried again the next time."""
+
+    async def run() -> None:
+        with suppress(NoSpace, StoreFailed):
+            await work()
+
+    return run
+
+
+class Upkeep:
+    """``flush_tags`` writes what is known of tags in memory only."""
+
+    def __init__(self, holdings: Holdings, flush_tags: Work) -> None:
+        self._holdings = holdings
+        self._flush_tags = flush_tags
+
+    async def tend(self) -> None:
+        """One round; a step that fails keeps none from its turn."""
+        for step in (self._recover_store, self._holdings.catalog.recover, self._flush_tags, self._clear, self._measure):
+            await forgiving(step)()
+
+    async def _recover_store(self) -> None:
+        await off_loop(self._holdings.threads.behind, self._holdings.store.recover)
+
+    async def _clear(self) -> None:
+        if self._holdings.has_leftovers():
+            await self._holdings.clear_tombstones()
+
+    async def _measure(self) -> None:
+        await self._holdings.measure()

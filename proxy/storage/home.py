@@ -1,0 +1,154 @@
+"""The folders of the store, open: every name in them is reached through their descriptors.
+
+    blobs/<algorithm>/   ingest/   quarantine/
+
+Folders that a full or read-only disk does not let us make are missing for now, and so is what they would hold. Folders
+that somebody removed under the running process are made again by ``renew``.
+"""
+
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+log = logging.getLogger("entrepot.storage")
+
+ALGORITHMS = ("sha256", "sha512")
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # a file system that keeps names by itself
+
+
+class _Folders(NamedTuple):
+    root: int
+    ingest: int
+    quarantine: int
+    algorithms: Mapping[str, int]
+
+
+def _nothing() -> None:
+    """The folder needs no claim."""
+
+
+class Home:
+    """``claim`` is called before anything is made again: it makes sure of the cache folder itself. Raises OSError."""
+
+    def __init__(self, path: Path, claim: Callable[[], object] = _nothing) -> None:
+        self._path = path
+        self._claim = claim
+        self._renewing = threading.Lock()
+        self._opened = ExitStack()  # those that were replaced too: somebody may be using them
+        self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._opened.callback(os.close, self._root)
+        self._folders: _Folders | None = None
+        try:
+            self._make()
+        except OSError as cause:
+            if cause.errno not in _LATER:
+                self._opened.close()
+                raise
+            log.error("%s: the folders of the store cannot be made for now: %s", path, cause.strerror)
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._opened.close()
+
+    @property
+    def root(self) -> int:
+        return self._root
+
+    @property
+    def ingest(self) -> int:
+        return self._there().ingest
+
+    @property
+    def quarantine(self) -> int:
+        return self._there().quarantine
+
+    def algorithm(self, name: str) -> int:
+        """The folder of what is held under that algorithm."""
+        return self._there().algorithms[name]
+
+    def owners(self) -> tuple[int, int]:
+        """Whose files are ours: this user's, and those of the folder's own user, whom a file system of another machine
+        may put in this one's place."""
+        return os.geteuid(), os.fstat(self._root).st_uid
+
+    def renew(self) -> bool:
+        """Makes again what is missing; False where nothing was."""
+        with self._renewing:
+            if self._is_whole():
+                return False
+            self._claim()
+            # A folder at the path that is another one, while ours still has names, is what a mount was lifted from.
+            if not self._is_at_path() and not os.listdir(self._root):
+                self._root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._opened.callback(os.close, self._root)
+            self._make()
+        log.warning("%s: folders of the store were missing, and are made again", self._path)
+        return True
+
+    def _there(self) -> _Folders:
+        if self._folders is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return self._folders
+
+    def _make(self) -> None:
+        with ExitStack() as opened:
+
+            def make(name: str, parent: int) -> int:
+                folder = make_folder(name, parent)
+                opened.callback(os.close, folder)
+                return folder
+
+            ingest, quarantine = make("ingest", self._root), make("quarantine", self._root)
+            blobs = make("blobs", self._root)
+            algorithms = {name: make(name, blobs) for name in ALGORITHMS}
+            self._folders = _Folders(self._root, ingest, quarantine, algorithms)
+            self._opened.push(opened.pop_all())
+
+    def _is_at_path(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._root))
+        except FileNotFoundError:
+            return False
+
+    def _is_whole(self) -> bool:
+        folders = self._folders
+        if folders is None:
+            return False
+        named = {"ingest": folders.ingest, "quarantine": folders.quarantine}
+        named.update({f"blobs/{name}": folder for name, folder in folders.algorithms.items()})
+        try:
+            return all(
+                os.path.samestat(os.stat(name, dir_fd=folders.root), os.fstat(folder)) for name, folder in named.items()
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def make_folder(name: str, parent: int) -> int:
+    """A descriptor of the folder, made durable first where it is new."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+        sync_names(parent)
+    return os.open(name, FOLDER, dir_fd=parent)
+
+
+def sync_names(folder: int) -> None:
+    """Makes the names in the open folder durable, where its file system has to be told. Raises OSError."""
+    try:
+        os.fsync(folder)
+    except OSError as cause:
+        if cause.errno not in _NO_SYNC:
+            raise
+
+
+def is_regular(found: os.stat_result, owners: tuple[int, int]) -> bool:
+    """Is it a file of ours?"""
+    return stat.S_ISREG(found.st_mode) and found.st_uid in owners

@@ -1,0 +1,168 @@
+"""Bytes of one blob on the disk: being read, or on their way in.
+
+Commit order: all bytes written, size checked, made read-only and sealed, file synced, renamed, folder synced. So a name
+under ``blobs/`` always stands for whole, durable bytes. A failed sync is final: nothing says which pages it lost, so
+the ingest is thrown away and never synced again.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from proxy.core.errors import ContentMissing, StoreFailed
+from proxy.core.names import Digest
+from proxy.core.spans import Span, Spans
+from proxy.storage.faults import fault_of, faults, reported
+from proxy.storage.health import StorageHealth
+from proxy.storage.home import Home
+from proxy.storage.seal import seal
+from proxy.storage.shards import Shards
+
+_ARRIVING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class DiskReader:
+    """Owns its descriptor. ``size`` is what was there when it was opened."""
+
+    __slots__ = ("_descriptor", "proven_at", "size")
+
+    def __init__(self, descriptor: int, size: int, proven_at: float = 0.0) -> None:
+        self._descriptor = descriptor
+        self.size = size
+        self.proven_at = proven_at
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            raise fault_of(error, "read from the store") from error
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class Ingests(NamedTuple):
+    """What a store's ingests share with it."""
+
+    shards: Shards
+    home: Home
+    arriving: set[str]  # names in its ingest folder that are somebody's
+    health: StorageHealth
+    now: Callable[[], float]  # seconds since the epoch
+
+
+class DiskIngest:
+    """One file in the ingest folder. Its descriptor lives until the ingest has ended and the last call that uses it has
+    returned, so an abort from another thread can never make a late write hit a reused descriptor."""
+
+    def __init__(self, ingests: Ingests, name: str, folder: int, descriptor: int) -> None:
+        """``folder`` is the open one that the file was made in."""
+        self._ingests = ingests
+        self._folder = folder
+        self._name = name
+        self._descriptor = descriptor
+        self._spans = Spans()
+        self._lock = threading.Lock()  # spans, users, ended
+        self._users = 0
+        self._ended = False
+        self._naming = threading.Lock()  # held while the name moves, so that open() finds it in one place or the other
+        self._digest: Digest | None = None
+
+    def write(self, offset: int, content: bytes | memoryview) -> None:
+        rest, position = memoryview(content).cast("B"), offset
+        with self._in_use() as descriptor, reported(self._ingests.health, "store", "write to the store"):
+            while rest:
+                written = os.pwrite(descriptor, rest, position)
+                rest, position = rest[written:], position + written
+        with self._lock:
+            self._spans.add(offset, position)
+
+    def missing(self, size: int) -> list[Span]:
+        with self._lock:
+            return self._spans.missing(size)
+
+    def open(self) -> DiskReader:
+        """After ``commit`` a reader of what was committed; raises ContentMissing after ``abort``."""
+        with self._naming:
+            if self._digest is not None:
+                with faults("open an ingest"):
+                    descriptor, found = self._ingests.shards.open(self._digest)
+                return DiskReader(descriptor, found.st_size)
+            with faults("open an ingest"):
+                try:
+                    descriptor = os.open(self._name, _ARRIVING, dir_fd=self._folder)
+                except FileNotFoundError as error:
+                    raise ContentMissing("the ingest was aborted") from error
+                try:
+                    return DiskReader(descriptor, os.fstat(descriptor).st_size)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+
+    def commit(self, digest: Digest, size: int) -> None:
+        if self._ended:
+            return
+        try:
+            with self._in_use() as descriptor, reported(self._ingests.health, "store", "commit to the store"):
+                there, gaps = os.fstat(descriptor).st_size, self.missing(size)
+                if there != size or gaps:
+                    raise StoreFailed(f"{there} bytes with gaps {gaps[:3]} came in where {size} were announced")
+                os.fchmod(descriptor, 0o444)
+                sealed = seal(self._ingests.now())
+                os.utime(descriptor, ns=(sealed, sealed))
+                os.fsync(descriptor)
+                with self._naming:
+                    self._place(digest)
+                    self._digest = digest
+                self._ingests.arriving.discard(self._name)
+        except BaseException:
+            self.abort()
+            raise
+        self._ingests.health.worked("store")
+        self._end()
+
+    def abort(self) -> None:
+        """What cannot be removed now is left to the next sweep."""
+        if self._end():
+            with suppress(OSError):
+                os.unlink(self._name, dir_fd=self._folder)
+            self._ingests.arriving.discard(self._name)
+
+    def _place(self, digest: Digest) -> None:
+        try:
+            self._ingests.shards.place(self._name, self._folder, digest)
+        except FileNotFoundError:  # the folders under the running process are gone, perhaps with this file
+            if not self._ingests.home.renew():
+                raise
+            self._ingests.shards.place(self._name, self._folder, digest)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[int]:
+        with self._lock:
+            if self._ended:
+                raise StoreFailed("the ingest has ended")
+            self._users += 1
+        try:
+            yield self._descriptor
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._ended and not self._users:
+                    os.close(self._descriptor)
+
+    def _end(self) -> bool:
+        """True the first time."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+            if not self._users:
+                os.close(self._descriptor)
+            return True
