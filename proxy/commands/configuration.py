@@ -1,6 +1,7 @@
 """``entrepot config``: a configuration checked and shown, without a running proxy."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,10 @@ app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True
 
 @app.command()
 def check(file: Path) -> None:
-    """Every fault of a configuration file at once, with key and line."""
+    """Every fault of a configuration file at once, with key and line. Warns of what is likely a mistake."""
     loaded = load_or_stop(file)
+    for warning in loaded.warnings:
+        print(f"{file}: warning: {warning}", file=sys.stderr)
     print(f"{file}: good; {len(loaded.settings.upstreams)} upstreams")
 
 
