@@ -23,3 +23,14 @@ async def test_a_secret_that_went_is_told_until_it_is_back(tmp_path: Path) -> No
     secret.write_text("s3cret")
     await credentials.check()
     assert credentials.troubles() == {}
+
+
+async def test_the_login_of_a_proxy_is_looked_at_too(tmp_path: Path) -> None:
+    secret, config = tmp_path / "secret", tmp_path / "entrepot.yaml"
+    secret.write_text("s3cret")
+    egress = {"proxy": "http://proxy.test:3128", "username": "me", "password_file": str(secret)}
+    config.write_text(yaml.safe_dump({"upstreams": {"registry.test": {"egress": egress}, "other.test": {}}}))
+    credentials = OwnCredentials(load(config, {"HOME": str(tmp_path)}).settings, {})
+    secret.unlink()
+    await credentials.check()
+    assert list(credentials.troubles()) == ["credentials for the proxy of registry.test"]
