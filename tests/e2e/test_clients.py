@@ -12,7 +12,7 @@ from tests.e2e import clients
 from tests.e2e.clients import Pull
 from tests.e2e.images import INDEX, MANIFEST
 from tests.e2e.stock import APP, BIG, BIG_AGAIN, BIG_SIZE, GREETING, HUB, NEXT_APP, OLD, Stock, greeting
-from tests.process import Entrepot, proxying, run
+from tests.process import Entrepot, ProcessFailed, proxying, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -43,6 +43,15 @@ def test_the_docker_engine_pulls_cold_and_again_without_the_upstream(
     upstream.stop()
     assert clients.docker_by_mirror(new_store(), hub_proxy.address, HUB, GREETING) == greeting(HUB)
     assert set(upstream.blob_transfers().values()) == {1}
+
+
+@pytest.mark.parametrize("pull", BY_REGISTRY, ids=lambda pull: pull.__name__)
+def test_who_pulls_what_is_not_held_without_the_upstream_reads_why(
+    pull: Pull, upstream: Registry, proxy: Entrepot, new_store: NewStore
+) -> None:
+    upstream.stop()
+    with pytest.raises(ProcessFailed, match=f"Connection refused; {APP.tag} is not held here"):
+        pull(new_store(), proxy.address, APP, GREETING)
 
 
 def test_clients_of_all_kinds_at_once_cost_the_upstream_every_byte_once(
