@@ -32,13 +32,14 @@ async def known_to(house: House) -> dict[Digest, int]:
 
 async def index_is_disk(house: House) -> None:
     """Catalog, budget and disk say the same, as soon as what goes on behind (comparison, eviction) is through."""
+    budget = house.cache.holdings.budget
     for _ in range(500):
         on_disk = stored(house.folder)
-        if await known_to(house) == on_disk:
+        if await known_to(house) == on_disk and budget.committed == sum(on_disk.values()):
             break
         await asyncio.sleep(0.02)
     assert await known_to(house) == on_disk
-    usage, budget = (await house.catalog.contents.usage_by_upstream()).values(), house.cache.holdings.budget
+    usage = (await house.catalog.contents.usage_by_upstream()).values()
     size, entries = sum(each.size for each in usage), sum(each.entries for each in usage)
     assert (size, entries) == (sum(on_disk.values()), len(on_disk))
     assert (budget.committed, budget.reserved) == (size, 0)
