@@ -92,17 +92,17 @@ class Lifecycle:
         self._configured.set()
 
     async def run(self, sleep: Sleep = asyncio.sleep) -> None:
-        """Applies the policies every interval, over restarts too. Runs until cancelled."""
+        """Applies the policies every interval, over restarts too. Runs until cancelled, or until a run fails: what that
+        one did is done. Raises StoreFailed."""
         await sleep(_FIRST)
         await self._remember()
         while True:
             await self._until_due(sleep)
             try:
                 await self.apply()
-            except Exception:  # the next run may do better, and pulls must go on
-                log.exception("the lifecycle policies could not be applied")
+            except Exception:
                 self.runs["failed"] += 1
-                await sleep(self.rules.interval)
+                raise
 
     async def _until_due(self, sleep: Sleep) -> None:
         while True:

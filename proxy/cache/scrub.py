@@ -55,14 +55,11 @@ class Scrub:
         self._now = now
 
     async def run(self) -> None:
-        """Pass after pass. Runs until cancelled."""
+        """Pass after pass. Runs until cancelled, or until it fails: begun again it goes on where it was. Raises
+        StoreFailed."""
         await asyncio.sleep(_FIRST)
         while True:
-            try:
-                await self.resume()
-            except Exception:  # of an auxiliary task; pulls must go on
-                log.exception("the scrub was interrupted")
-                await asyncio.sleep(_FIRST)
+            await self.resume()
 
     async def resume(self) -> None:
         """Carries the pass on that a restart interrupted, or begins the next when it is due. Raises StoreFailed."""

@@ -209,12 +209,12 @@ async def test_a_run_that_fails_does_not_stop_the_next_one_nor_the_pulls(
     with monkeypatch.context() as patched:
         patched.setattr(house.catalog.contents, "images", fail)
         await schedule.first_run()
-        assert await schedule.asleep() == HOUR, "not at once again"
+        assert await schedule.asleep() == FIRST, "not at once again"
     assert failed
     assert lifecycle.runs == {"completed": 0, "failed": 1}
     assert set(stored(house.folder)) == old.all | new.all
     assert await pull(house, new, None) == {"hit"}
-    schedule.wake(HOUR)
+    schedule.wake(FIRST)
     await schedule.waits(0.0)
     assert await schedule.asleep() == HOUR
     assert lifecycle.runs == {"completed": 1, "failed": 1}
@@ -235,7 +235,7 @@ async def test_what_a_run_did_before_it_failed_is_done_and_the_next_one_does_the
 
     house.push_times = fails_at_the_second
     await schedule.first_run()
-    await schedule.waits(HOUR)
+    await schedule.waits(FIRST)
     house.push_times = no_push_times
     assert lifecycle.runs["failed"] == 1
     assert set(stored(house.folder)) == first.all | before.all | second.all
