@@ -11,7 +11,7 @@ from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aiohttp import web
@@ -28,8 +28,8 @@ from proxy.admin.reload import Reload, Running
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.cache.engine import Upstreams
-from proxy.clock import steady_clock
-from proxy.composition import Collaborators, Service, compose, start_jobs
+from proxy.clock import steady_clock, wall_clock
+from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority
 from proxy.core.upstreams import UpstreamNames
@@ -45,6 +45,8 @@ from proxy.tasks.lag import LoopLag
 log = logging.getLogger("entrepot")
 
 _BACKLOG = 1024
+_DESCRIPTORS = 4  # of one connection: itself, its file, its registry, and one to spare
+_OWN_DESCRIPTORS = 96  # of the process itself
 
 Logs = LogWriter[Logged]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
@@ -84,9 +86,9 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs
     with hangups_held(), _logs(settings) as logs:
         for warning in loaded.warnings:
             log.warning("%s", warning)
-        _raise_descriptor_limit(settings.limits.connections)
+        most = _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
-            service, listener, health, listening = await _start(loaded, logs, make_jobs, stack)
+            service, listener, health, listening = await _start(loaded, logs, make_jobs, most, stack)
             health.stage = Stage.READY
             announce(listening)
             await stop.politely.wait()
@@ -95,7 +97,7 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs
 
 
 async def _start(
-    loaded: Loaded, logs: Logs, make_jobs: MakeJobs, stack: AsyncExitStack
+    loaded: Loaded, logs: Logs, make_jobs: MakeJobs, most: int, stack: AsyncExitStack
 ) -> tuple[Service, asyncio.Server, Health, Listening]:
     settings = loaded.settings
     now, began = steady_clock(), time.monotonic()
@@ -103,7 +105,9 @@ async def _start(
     # A group of its own: what the registries do ends after those who ask them.
     registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())))
     stack.push_async_callback(registries.close)
-    service = await _compose(settings, registries, logs, now, stack, make_jobs)
+    rules = service_rules(settings)
+    rules = replace(rules, connections=replace(rules.connections, connections=most))
+    service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
     reload = Reload(Running(loaded.source, settings), service.cache.maintenance, files, now)
@@ -124,7 +128,7 @@ async def _start(
     )
     storage = lambda: service.storage.trouble  # noqa: E731
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)
-    health = Health([catalog, job_troubles(states), credentials.troubles, storage])
+    health = Health([catalog, job_troubles(states), credentials.troubles, storage, service.cache.times.troubles])
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     listener, listening = await _listen(settings, service, _admin(telemetry, health), stack)
     start_jobs(service)
@@ -138,6 +142,7 @@ async def _start(
 
 async def _compose(
     settings: Settings,
+    rules: ServiceRules,
     registries: Registries,
     logs: Logs,
     now: Callable[[], float],
@@ -149,8 +154,8 @@ async def _compose(
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
-    around = Collaborators(upstreams, names, now, logs.write, lines, jobs=make_jobs)
-    return await compose(stack, settings.cache.path, service_rules(settings), around)
+    around = Collaborators(upstreams, names, now, logs.write, lines, jobs=make_jobs, wall=wall_clock)
+    return await compose(stack, settings.cache.path, rules, around)
 
 
 def _admin(telemetry: Telemetry, health: Health) -> web.Application:
@@ -215,12 +220,16 @@ def _logs(settings: Settings) -> Logs:
     return writer
 
 
-def _raise_descriptor_limit(connections: int) -> None:
-    """Each connection may need a few descriptors; the hard limit is ours to take."""
+def _raise_descriptor_limit(connections: int) -> int:
+    """Each connection may need a few descriptors; the hard limit is ours to take. Returns how many connections there
+    may be at a time: so many that held content can still be opened, and one more be told that it is too many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < 4 * connections:
-        log.warning("the limit of %d open files is low for %d connections: raise it to %d (ulimit -n, LimitNOFILE=)",
-                    hard, connections, 4 * connections)  # fmt: skip
     log.info("process %d, at most %d open files", os.getpid(), hard)
+    if hard == resource.RLIM_INFINITY:
+        return connections
+    if hard < _DESCRIPTORS * connections:
+        log.warning("the limit of %d open files is low for %d connections: raise it to %d (ulimit -n, LimitNOFILE=)",
+                    hard, connections, _DESCRIPTORS * connections)  # fmt: skip
+    return max(1, min(connections, (hard - _OWN_DESCRIPTORS) // _DESCRIPTORS))

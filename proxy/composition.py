@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.threads import start_threads
+from proxy.cache.timekeeping import Timekeeper
 from proxy.core.access import Gate, OpenGate
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import AccessLog, Line, Lines
@@ -61,11 +62,12 @@ class Collaborators(NamedTuple):
 
     upstreams: Upstreams
     names: UpstreamNames
-    now: Callable[[], float]  # seconds since the epoch
+    now: Callable[[], float]  # seconds since the epoch, that no step of the machine's clock moves
     write_line: Callable[[Line], None] | None = None  # of the access log
     lines: Lines = Lines.ALL
     gate: Gate = OpenGate()
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
+    wall: Callable[[], float] | None = None  # the machine's clock
 
 
 async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
@@ -83,7 +85,8 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
     slow = stack.enter_context(slow_clients())
     jobs = around.jobs(await stack.enter_async_context(task_group()))
-    cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, around.now)
+    times = Timekeeper(catalog, around.now, around.wall or around.now, rules.cache.earliest)
+    cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, times)
     stack.push_async_callback(cache.settle)
     access_log, connections = (
         AccessLog(around.names, around.write_line, around.lines),

@@ -8,6 +8,7 @@ from proxy.cache.intake import IntakeRules
 from proxy.composition import ServiceRules
 from proxy.config import Settings
 from proxy.core.budget import ByteLimits
+from proxy.core.clock import EARLIEST
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.front.connections import ConnectionRules
@@ -33,5 +34,6 @@ def _cache_rules(settings: Settings) -> CacheRules:
         FillRules(limits.fills, limits.fill_queue, limits.blob_size, intake=intake),
         lifecycle_rules(settings),
         VerifyRules(settings.verify.max_age, settings.verify.on_read),
+        EARLIEST,
         settings.pins,
     )

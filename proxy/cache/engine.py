@@ -28,6 +28,7 @@ from proxy.cache.sources import Source, Sources, no_homes
 from proxy.cache.space import Shares, Space
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
+from proxy.cache.timekeeping import Timekeeper
 from proxy.cache.touches import Touches
 from proxy.cache.upkeep import Upkeep, forgiving
 from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule
@@ -44,6 +45,7 @@ log = logging.getLogger("entrepot.cache")
 _FLUSH_EVERY = 10.0  # seconds: what a crash may forget of last use
 _BACKUP_EVERY = 300.0
 _TENDED_EVERY = 10.0
+_CLOCK_EVERY = 60.0
 _COMPARED_EVERY = 30.0  # looks at whether the catalog was brought back
 
 
@@ -55,6 +57,7 @@ class CacheRules:
     fills: FillRules
     lifecycle: LifecycleRules = field(default_factory=LifecycleRules)
     verify: VerifyRules = field(default_factory=VerifyRules)
+    earliest: float = 0.0  # a time before this one is the clock's mistake
     pins: tuple[str, ...] = ()  # patterns of content that is never let go
 
 
@@ -76,6 +79,7 @@ class Behind(NamedTuple):
     maintenance: Maintenance
     proofs: Proofs
     upkeep: Upkeep
+    times: Timekeeper
 
 
 class Cache:
@@ -96,7 +100,7 @@ class Cache:
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
-        self.touches, self.maintenance, self.proofs, self.upkeep = behind
+        self.touches, self.maintenance, self.proofs, self.upkeep, self.times = behind
         self.compared = ""  # how the catalog had come up when store and catalog were last made to agree
 
     def start_jobs(self, jobs: Jobs) -> None:
@@ -108,6 +112,7 @@ class Cache:
         jobs.keep("proofs", self.proofs.run)
         jobs.every("last use", _FLUSH_EVERY, forgiving(self.holdings.flush))
         jobs.every("catalog copy", _BACKUP_EVERY, forgiving(self.holdings.catalog.backup))
+        jobs.every("clock", _CLOCK_EVERY, forgiving(self.times.look))
         jobs.every("storage", _TENDED_EVERY, self.upkeep.tend)
 
     async def _keep_compared(self) -> None:
@@ -141,13 +146,15 @@ async def start_cache(
     rules: CacheRules,
     threads: Threads,
     jobs: Jobs,
-    now: Callable[[], float],
+    times: Timekeeper,
 ) -> Cache:
     """A cache that answers at once; nothing is scanned. Raises StoreFailed."""
     registry, group = upstreams.registry, jobs.group
+    await times.load()
+    now = times.now
     usage = await catalog.contents.usage_by_upstream()
     budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
-    holdings = Holdings(store, catalog, budget, threads.store, now, rules.verify)
+    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify)
     await holdings.load()
     pins = Pins(catalog.notes, rules.pins)
     await pins.load()
@@ -156,7 +163,7 @@ async def start_cache(
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
     arrivals = Arrivals(holdings, space)
     sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
-    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, now)
+    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, times.stamp)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
@@ -173,10 +180,11 @@ async def start_cache(
                 holdings,
                 space,
                 retention,
-                Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times),
+                Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times, times.troubles),
                 Scrub(holdings, now, pace),
             ),
             Proofs(holdings, pace),
             Upkeep(holdings, tags.flush),
+            times,
         ),
     )

@@ -75,7 +75,9 @@ class Lifecycle:
         rules: LifecycleRules,
         now: Callable[[], float],
         push_times: PushTimes,
+        in_doubt: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """``in_doubt`` tells why nothing may go by its age now; empty where it may."""
         self.rules = rules
         self.last = LastRun()
         self.runs: Counter[str] = Counter(completed=0, failed=0)
@@ -84,6 +86,7 @@ class Lifecycle:
         self._retention = retention
         self._now = now
         self._push_times = push_times
+        self._in_doubt = in_doubt
         self._configured = asyncio.Event()
 
     def configure(self, rules: LifecycleRules) -> None:
@@ -98,6 +101,12 @@ class Lifecycle:
         await self._remember()
         while True:
             await self._until_due(sleep)
+            if doubts := self._in_doubt():
+                log.warning(
+                    "the lifecycle policies wait: %s", "; ".join(f"{what}: {why}" for what, why in doubts.items())
+                )
+                await sleep(_FIRST)
+                continue
             try:
                 await self.apply()
             except Exception:

@@ -221,7 +221,7 @@ class Manifests:
         arrival = await self._arrivals.begin(len(fetched.raw), repository.upstream, what)
         if arrival is None:
             return False
-        now = self._now()
+        now = self._holdings.now()
         size, upstream = len(fetched.raw), repository.upstream
         content = Content(fetched.digest, size, facts.media_type, now, now, upstream, facts.subject)
         try:

@@ -49,9 +49,9 @@ class Proofs:
             good = await agrees(body, content, self._holdings.threads, self._pace, ReadCount())
         finally:
             body.close()
-        self.stats.contents += 1
         if good:
             await self._holdings.proven(content)
         else:
-            self.stats.bad += 1
             await self._holdings.discard(content)
+        self.stats.contents += 1
+        self.stats.bad += not good

@@ -39,6 +39,10 @@ _TOUCH = """
     UPDATE content SET used_at = ?1 WHERE used_at < ?1 AND (digest = ?2 OR digest IN (
         SELECT parent FROM child WHERE child = ?2 AND EXISTS (
             SELECT 1 FROM content WHERE digest = ?2 AND media_type <> '')))"""
+_CLAMP = [
+    f"UPDATE {table} SET {column} = ?4 WHERE digest >= ?1 AND digest < ?2 AND ({column} > ?4 OR {column} < ?3)"
+    for table, column in (("content", "used_at"), ("content", "created_at"), ("membership", "created_at"))
+]
 _CLASSES = {
     EvictionClass.IMAGES: """media_type <> '' AND parents = 0
         AND NOT EXISTS (SELECT 1 FROM content AS about WHERE about.digest = content.subject)""",
@@ -114,6 +118,12 @@ class SqliteContents:
 
     async def clear_tombstones(self, digests: Sequence[Digest]) -> None:
         await self._database.change_all("DELETE FROM tombstone WHERE digest = ?", [(digest,) for digest in digests])
+
+    async def clamp(self, first: str, last: str, earliest: float, latest: float) -> int:
+        values = (first, last, earliest, latest)
+        return await self._database.write(
+            lambda connection: sum(connection.execute(statement, values).rowcount for statement in _CLAMP)
+        )
 
     async def compact(self, size: int) -> int:
         return await self._database.alone(partial(removal.compact, size))

@@ -265,6 +265,10 @@ class CatalogContents(Protocol):
     async def clear_tombstones(self, digests: Sequence[Digest]) -> None:
         """Their bytes are gone."""
 
+    async def clamp(self, first: str, last: str, earliest: float, latest: float) -> int:
+        """Of what is held with first <= digest < last: when it was cached and served becomes ``latest`` where it is
+        later, or before ``earliest``. Returns how many were."""
+
     async def compact(self, size: int) -> int:
         """Gives up to ``size`` bytes of its own unused space back to the home; returns how many are still unused."""
 

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy.cache.doubts import VerifyRules
 from proxy.cache.engine import Cache, CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
@@ -59,6 +60,7 @@ class HouseRules:
     upstream: ExchangeLimits = field(default_factory=ExchangeLimits)
     gate: Gate = field(default_factory=OpenGate)
     homes: Callable[[str], Sequence[Source]] = lambda _: ()
+    verify: VerifyRules = field(default_factory=VerifyRules)
 
 
 async def _at_once(_: float) -> None:
@@ -173,7 +175,7 @@ class House:
                 raise UpstreamUnknown(name)
             return registry
 
-        cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills)
+        cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills, verify=rules.verify)
         upstreams = Upstreams(
             registries,
             lambda repository, tag: False,

@@ -37,6 +37,7 @@ async def a_person_asks_for_a_reload(_: App) -> None:
 
 PROMPTS: Mapping[str, Prompt] = {
     "catalog copy": nothing,
+    "clock": nothing,
     "comparison": nothing,
     "credentials": nothing,
     "eviction": nothing,  # the next pull finds the cache too full

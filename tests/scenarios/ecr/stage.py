@@ -131,6 +131,7 @@ def _under_watch(logs: app.Logs, clock: Clock) -> Iterator[app.Stop]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(app, "Registries", partial(Registries, timing=timing))
             patch.setattr(app, "steady_clock", lambda: clock.wall)
+            patch.setattr(app, "wall_clock", clock.wall)
             patch.setattr(app, "Stop", lambda: stop)
             patch.setattr(app, "_logs", lambda settings: logs)
             yield stop
