@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from cachetools import LRUCache
 
@@ -11,7 +12,7 @@ from proxy.cache.holdings import Holdings
 from proxy.core.errors import Outage, ReferrersUnsupported
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
-from proxy.core.paging import LARGEST_PAGE, Page, cut
+from proxy.core.paging import AFTER, LARGEST_PAGE, Page, cut, without
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
@@ -49,19 +50,20 @@ class Listings:
         self._registry = registry
         self._rules = rules
         self._now = now
-        self._tags: Flights[tuple[Repository, int | None, str | None], TagsPage] = Flights(group)
+        self._tags: Flights[tuple[Repository, str], TagsPage] = Flights(group)
         self._asking: Flights[ReferrersKey, _Kept] = Flights(group)
         self._referrers: LRUCache[ReferrersKey, _Kept] = LRUCache(
             _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
         )
 
-    async def tags(self, repository: Repository, limit: int | None, last: str | None) -> Page:
-        """Raises NameUnknown, and upstream's faults."""
+    async def tags(self, repository: Repository, limit: int | None, query: str) -> Page:
+        """At most ``limit``. ``query`` is the client's, encoded. Raises NameUnknown, and upstream's faults."""
         if limit == 0:
             return Page((), None)
         registry = self._registry(repository.upstream)
-        page = await self._tags.join((repository, limit, last), lambda: registry.tags(repository.name, limit, last))
-        return cut(page.tags, limit, last, page.next_last)
+        asked = without(query, AFTER)
+        page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
+        return cut(page.tags, limit, query, page.next_query)
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
@@ -86,7 +88,8 @@ class Listings:
         after = (upstream, name) if last else None
         memberships = self._holdings.catalog.memberships
         found = [str(repository) for repository in await memberships.repositories(after, size + 1)]
-        return Page(found[:size], found[size - 1] if len(found) > size else None)
+        onward = urlencode({"n": size, "last": found[size - 1]}) if len(found) > size else None
+        return Page(found[:size], onward)
 
     async def _ask(self, key: ReferrersKey) -> _Kept:
         repository, digest, query = key

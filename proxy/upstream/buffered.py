@@ -16,11 +16,13 @@ from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, Up
 from proxy.upstream.address import AddressPolicy
 from proxy.upstream.health import Stats
 from proxy.upstream.message import USER_AGENT, HostClass, Request
-from proxy.upstream.settings import RegistrySettings, Trust
+from proxy.upstream.settings import KIB, RegistrySettings, Trust
 from proxy.upstream.target import Target
 
 CONNECTIONS = 256
 CONNECTIONS_PER_HOST = 32
+LONGEST_FIELD = 32 * KIB  # bytes of one header: a signed URL in a Location may have 9,000
+MOST_HEADERS = 128
 
 
 class BufferedClient:
@@ -78,7 +80,12 @@ class BufferedClient:
                 socket_factory=_admitting(admit),
             )
             self._sessions[host_class] = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                max_field_size=LONGEST_FIELD,
+                max_headers=MOST_HEADERS,
             )
         return self._sessions[host_class]
 
@@ -128,15 +135,15 @@ def _fault(upstream: str, target: Target, cause: Exception) -> UpstreamFault:
     """A library's exception as a kind of ours; its text may quote what the other side sent, so only its type is told,
     and the reason where the system gave it."""
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return UpstreamUnreachable(upstream, f"no connection to {target.origin} in time")
+        return UpstreamUnreachable(upstream, f"no connection to {target.origin} in time", str(target.origin))
     if isinstance(cause, TimeoutError):
         return UpstreamTimeout(upstream, f"{target} did not answer in time")
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
-        return UpstreamUnreachable(
-            upstream, f"the certificate of {target.origin} is not valid: {_reason(cause.certificate_error)}"
-        )
+        why = f"the certificate of {target.origin} is not valid: {_reason(cause.certificate_error)}"
+        return UpstreamUnreachable(upstream, why, str(target.origin))
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return UpstreamUnreachable(upstream, f"no connection to {target.origin}: {_reason(cause.os_error)}")
+        why = f"no connection to {target.origin}: {_reason(cause.os_error)}"
+        return UpstreamUnreachable(upstream, why, str(target.origin))
     if isinstance(cause, aiohttp.ClientResponseError | aiohttp.InvalidURL) or not isinstance(
         cause, aiohttp.ClientError | OSError
     ):

@@ -5,7 +5,7 @@ import base64
 from urllib.parse import quote
 
 from proxy.core.credentials import Credentials
-from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
+from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.challenge import listed_origin
 from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
@@ -29,7 +29,7 @@ class TokenServer:
         self._listed = {listed_origin(entry) for entry in network.settings.realms}
 
     async def fetch(self, key: TokenKey) -> Token:
-        """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken."""
+        """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused."""
         target = _with_query(parse_target(key.realm), key)
         headers = {"Accept": "application/json"}
         if key.credentials is not None:
@@ -47,7 +47,7 @@ class TokenServer:
             await answer.close()
         token = parse_token(body) if len(body) <= limits.token else None
         if token is None:
-            raise UpstreamBroken(self._upstream, f"the token server {target} gave no token")
+            raise UpstreamFailed(self._upstream, f"the token server {target} gave no token")
         return token
 
     def _host_class(self, origin: Origin) -> HostClass:
@@ -61,9 +61,7 @@ class TokenServer:
             return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})")
         if status == 429:
             return RateLimited(self._upstream, f"the token server {target} limits our requests", wait or 1.0)
-        if status >= 500 or status == 408:
-            return UpstreamFailed(self._upstream, f"the token server {target} answered {status}")
-        return UpstreamBroken(self._upstream, f"the token server {target} answered {status}")
+        return UpstreamFailed(self._upstream, f"the token server {target} answered {status}")
 
 
 def _with_query(realm: Target, key: TokenKey) -> Target:
