@@ -6,6 +6,7 @@ every hop is built afresh, so nothing that the registry is told reaches a host t
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from proxy.core.backoff import Backoff
@@ -84,12 +85,12 @@ class Exchange:
     async def ask(self, ask: Ask, send: Send[A]) -> A:
         """An answer below 400, which the caller closes. Raises what ``contract.Registry`` names, and the absence that
         belongs to the kind of the question."""
-        return await self._persist(ask, lambda: self.converse(ask, send))
+        return await self._persist(ask, partial(self.converse, ask, send))
 
     async def read(self, ask: Ask, send: Send[A], limit: int, understand: Understand[T]) -> T:
         """What a small answer means, of at most ``limit`` bytes; it is asked for again where it breaks off, or where
         something else has answered. Raises as ``ask`` does."""
-        return await self._persist(ask, lambda: self._understood(ask, send, limit, understand))
+        return await self._persist(ask, partial(self._understood, ask, send, limit, understand))
 
     async def _persist(self, ask: Ask, attempt: Callable[[], Awaitable[T | Rejection]]) -> T:
         timing, limits = self._network.timing, self._network.settings.limits

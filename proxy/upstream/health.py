@@ -91,7 +91,8 @@ class Breaker:
         """It works: whatever it said, it was no outage."""
         self._spells = 0
         self._limited = None
-        self._in_a_row_no_more()
+        if self._last is not None:
+            self._in_a_row_no_more()
 
     def failed(self, fault: Outage, thing: str | None, now: float) -> None:
         """One more outage in a row, met at ``thing``; None for a connection to the registry that could not be made."""
