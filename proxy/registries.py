@@ -26,7 +26,7 @@ from proxy.config import (
 from proxy.core.budget import ByteLimits
 from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
-from proxy.core.errors import Fault, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
+from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag
 from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
@@ -232,7 +232,7 @@ def _basic(upstream: str, auth: BasicAuth) -> CredentialSource:
         try:
             return await read_credentials(auth, os.environ)
         except FileRefused as refused:
-            raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
+            raise CredentialsFailed(upstream, f"its credentials cannot be read: {refused}") from None
 
     return credentials
 
@@ -242,6 +242,6 @@ def _docker(upstream: str, found: DockerCredentials) -> CredentialSource:
         try:
             return await found.login(name)
         except FileRefused as refused:
-            raise UpstreamRefused(upstream, f"its credentials cannot be read: {refused}") from None
+            raise CredentialsFailed(upstream, f"its credentials cannot be read: {refused}") from None
 
     return credentials

@@ -14,7 +14,7 @@ from proxy.cache.holdings import Holdings
 from proxy.core.errors import Outage, ReferrersUnsupported, StoreFailed
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
-from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page
+from proxy.core.paging import AFTER, LARGEST_PAGE, Page, cut, first_page, place_of, without
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
@@ -67,26 +67,27 @@ class Listings:
         self._registry = registry
         self._rules = rules
         self._now = now
-        self._tags: Flights[tuple[Repository, int | None, str | None], TagsPage] = Flights(group)
+        self._tags: Flights[tuple[Repository, str], TagsPage] = Flights(group)
         self._asking: Flights[ReferrersKey, _Kept] = Flights(group)
         self._referrers: LRUCache[ReferrersKey, _Kept] = LRUCache(
             _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
         )
 
-    async def tags(self, repository: Repository, limit: int | None, last: str | None) -> TagsAnswer:
-        """Raises NameUnknown, and upstream's faults."""
+    async def tags(self, repository: Repository, limit: int | None, query: str) -> TagsAnswer:
+        """At most ``limit``. ``query`` is the client's, encoded. Raises NameUnknown, and upstream's faults."""
         if limit == 0:
             return TagsAnswer(Page((), None), Outcome.BYPASS)
         registry = self._registry(repository.upstream)
+        asked = without(query, AFTER)
         try:
-            page = await self._tags.join((repository, limit, last), lambda: registry.tags(repository.name, limit, last))
+            page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
         except Outage as cause:
-            held = await _if_readable(self._held_tags(repository, limit or LARGEST_PAGE, last or ""))
+            held = await _if_readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
             if held is None:
                 raise
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
             return TagsAnswer(held, Outcome.STALE, _FROM_HELD)
-        return TagsAnswer(cut(page.tags, limit, last, page.next_last), Outcome.BYPASS)
+        return TagsAnswer(cut(page.tags, limit, query, page.next_query), Outcome.BYPASS)
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
@@ -115,8 +116,10 @@ class Listings:
         memberships = self._holdings.catalog.memberships
         return first_page([str(repository) for repository in await memberships.repositories(after, size + 1)], size)
 
-    async def _held_tags(self, repository: Repository, limit: int, last: str) -> Page | None:
-        """None where no tag is held at all."""
+    async def _held_tags(self, repository: Repository, limit: int, last: str | None) -> Page | None:
+        """None where no tag is held at all, and where nobody but upstream knows the place ``last``."""
+        if last is None:
+            return None
         held = self._holdings.catalog.tags
         found = await held.list(repository, last, limit + 1)
         return first_page(found, limit) if found or await held.list(repository, "", 1) else None

@@ -1,6 +1,6 @@
 """Manifests by digest and by tag. Content by digest does not age; a tag is believed for a while, then checked.
 
-An upstream that does not answer leaves a known tag served stale; one that answers no is believed at once.
+An upstream that does not answer, or not as a registry, leaves a known tag served stale; a clear no is believed at once.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ from proxy.core.errors import (
     Outage,
     StoreFailed,
     UpstreamBroken,
+    UpstreamFault,
     UpstreamRefused,
+    WrongBytes,
     explained,
 )
 from proxy.core.freshness import Standing, age
@@ -121,8 +123,8 @@ class Manifests:
         try:
             async with asyncio.timeout(self.tags.rules.revalidate_timeout if kept else None):
                 return await self._join((repository, tag), lambda: self._check(repository, tag, record))
-        except (Outage, TimeoutError) as cause:
-            if isinstance(cause, Outage) and not kept:
+        except (Outage, UpstreamBroken, WrongBytes, TimeoutError) as cause:
+            if isinstance(cause, UpstreamFault) and not kept:
                 hint = f"{record.digest} is held, and is not served any more: tags.stale_if_error decides for how long"
                 raise explained(cause, hint) from cause
             return self._stale(repository, tag, record, held, "upstream does not answer", cause)
@@ -172,14 +174,14 @@ class Manifests:
             log.info("%s:%s is immutable and was not looked at upstream: %s", repository, tag, cause)
 
     async def _check(self, repository: Repository, tag: Tag, record: TagRecord) -> ManifestAnswer:
-        """Where the tag points now, by HEAD where we may already hold the answer: a HEAD costs no pull quota. A no to
-        it is confirmed by GET, since some registries and middleboxes refuse every HEAD."""
+        """Where the tag points now, by HEAD where we may already hold the answer: a HEAD costs no pull quota."""
         if await self._held(repository, record.digest, Outcome.REVALIDATED) is None:
             return await self._fetch(repository, tag)
         try:
             digest = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
-        except (Absent, UpstreamRefused):
-            return await self._fetch(repository, tag)
+        except (Absent, UpstreamRefused) as refusal:
+            await self._refused(repository, tag, refusal)
+            raise
         confirmed = await self._held(repository, digest, Outcome.REVALIDATED)
         if confirmed is None:
             return await self._fetch(repository, tag)
@@ -212,7 +214,10 @@ class Manifests:
             await self.tags.forget(repository, reference)
 
     async def _keep(self, repository: Repository, fetched: FetchedManifest) -> bool:
-        """False where there is no room for it: it is served all the same."""
+        """False where there is no room for it, or where it has another digest than its bytes, as signed schema 1 has:
+        it is served all the same."""
+        if not fetched.digest.matches(fetched.raw):
+            return False
         try:
             facts = read_manifest(fetched.raw, fetched.media_type)
         except ManifestInvalid as cause:

@@ -10,7 +10,7 @@ from proxy.core.backoff import Backoff
 LONGEST_LIFE = 12 * 3600.0  # ECR API reference, GetAuthorizationToken: "valid for 12 hours"
 SHORTEST_LIFE = 60.0
 CALL_SPACING = 60.0  # at least this between two calls that succeed, whatever the answers say
-AGAIN = Backoff(first=1.0, longest=60.0, spread=0.2)  # after calls that failed
+AGAIN = Backoff(first=0.25, longest=60.0, spread=0.2)  # after calls that failed; a pull waits for the first few
 
 
 class EcrToken(NamedTuple):

@@ -9,7 +9,7 @@ Fault
 │   └── UpstreamUnknown, NameUnknown, ManifestUnknown, BlobUnknown, ReferrersUnsupported, RouteUnknown
 ├── UpstreamFault     the registry behind us
 │   ├── Outage        it did not answer as a working registry: a known tag may be served stale
-│   │   └── UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited
+│   │   └── UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, CredentialsFailed
 │   ├── UpstreamRefused       it answered, and the answer is no
 │   ├── UpstreamBroken        it broke the protocol: status, headers, size or form
 │   └── WrongBytes            it sent bytes that are not those of the digest
@@ -131,7 +131,14 @@ class Outage(UpstreamFault):
 
 
 class UpstreamUnreachable(Outage):
-    """No connection: refused, no such host, TLS failed, reset before an answer, address forbidden by policy."""
+    """No connection: refused, no such host, TLS failed, address forbidden by policy; or one that was lost.
+
+    ``origin`` is what no connection could be made to, None where there was one.
+    """
+
+    def __init__(self, upstream: str, why: str, origin: str | None = None) -> None:
+        self.origin = origin
+        super().__init__(upstream, why)
 
 
 class UpstreamTimeout(Outage):
@@ -139,7 +146,7 @@ class UpstreamTimeout(Outage):
 
 
 class UpstreamFailed(Outage):
-    """It answered 5xx."""
+    """It answered 5xx, or something else answers in its place: a page for people, a gateway, a portal."""
 
 
 class RateLimited(Outage):
@@ -148,6 +155,10 @@ class RateLimited(Outage):
     def __init__(self, upstream: str, why: str, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(upstream, why)
+
+
+class CredentialsFailed(Outage):
+    """Our own credentials for it cannot be had: nobody was asked, so nobody has said no."""
 
 
 class UpstreamRefused(UpstreamFault):

@@ -4,6 +4,7 @@ The bytes of a manifest are never re-encoded; what is read out of them serves ho
 may have what. Media types and fields: OCI image-spec manifest.md and image-index.md; Docker image manifest v2 schema 2.
 """
 
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,33 +47,42 @@ class ManifestFacts:
     artifact_type: str | None
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
-    """A JSON object. Raises ManifestInvalid for anything else, and for what parsers differ on: duplicate keys, NaN, a
-    byte order mark, deep nesting."""
+def parse_object(raw: bytes, most: int = _LARGEST) -> dict[str, Any]:
+    """A JSON object of at most ``most`` bytes. Raises ManifestInvalid for anything else, and for what parsers differ
+    on: duplicate keys, NaN, a byte order mark, deep nesting."""
     try:
-        return parse_json_object(raw, _LARGEST)
+        return parse_json_object(raw, most)
     except JsonRefused as cause:
         raise ManifestInvalid(str(cause)) from None
 
 
 def media_type_of(document: dict[str, Any], stated: str) -> str:
-    """The media type to serve: the document's own word, else what upstream stated unless that is generic, else what
-    its fields show. ``stated`` is a Content-Type with or without parameters. Raises ManifestInvalid."""
+    """The media type to serve: the document's own word unless that is empty, else what upstream stated where that is a
+    type of manifests, else what its fields show, else whatever upstream stated. ``stated`` is a Content-Type with or
+    without parameters. Raises ManifestInvalid."""
     own = document.get("mediaType")
-    if own is not None:
+    if own not in (None, ""):
         if isinstance(own, str) and _MEDIA_TYPE.fullmatch(own):
             return own
         raise ManifestInvalid("its mediaType is not a media type")
     stated = stated.partition(";")[0].strip()
-    if stated.lower() not in _GENERIC and _MEDIA_TYPE.fullmatch(stated):
+    shown = _shown_type(document)
+    if stated in KNOWN or (shown is None and stated.lower() not in _GENERIC and _MEDIA_TYPE.fullmatch(stated)):
         return stated
+    if shown is None:
+        raise ManifestInvalid("neither a media type nor the fields of a manifest")
+    return shown
+
+
+def _shown_type(document: dict[str, Any]) -> str | None:
+    """By the fields alone."""
     if isinstance(document.get("manifests"), list):
         return OCI_INDEX
     if "config" in document and isinstance(document.get("layers"), list):
         return OCI_MANIFEST
     if document.get("schemaVersion") == 1 and isinstance(document.get("fsLayers"), list):
         return DOCKER_SIGNED_V1 if "signatures" in document else DOCKER_V1
-    raise ManifestInvalid("neither a media type nor the fields of a manifest")
+    return None
 
 
 def read_manifest(raw: bytes, stated: str) -> ManifestFacts:
@@ -106,6 +116,25 @@ def platform_of(index: bytes, child: Digest) -> str | None:
 def _platform(fields: dict[str, Any]) -> str | None:
     named = (fields.get(key) for key in ("os", "architecture", "variant"))
     return "/".join(part for part in named if isinstance(part, str) and part.isprintable())[:_LONGEST_PLATFORM] or None
+
+
+def digested(raw: bytes) -> bytes:
+    """What the digest of a manifest is over: all of it, but of a signed schema 1 manifest the payload, which its
+    signatures were put into (distribution image manifest v2 schema 1, "Signed Manifests")."""
+    if b'"signatures"' not in raw or b'"fsLayers"' not in raw:
+        return raw
+    try:
+        protected = _unbase64(parse_object(raw)["signatures"][0]["protected"])
+        form = parse_json_object(protected, _LARGEST)
+        length, tail = form["formatLength"], _unbase64(form["formatTail"])
+        payload = raw[:length] + tail if 0 < length < len(raw) else raw
+        return payload if "signatures" not in parse_object(payload) else raw
+    except (ValueError, LookupError, TypeError):
+        return raw
+
+
+def _unbase64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _children(document: dict[str, Any]) -> Iterator[Digest]:

@@ -37,7 +37,7 @@ class TagList:
     kind: ClassVar[str] = "tags"
     repository: Repository
     limit: int | None
-    last: str | None
+    query: str  # the client's, encoded, with no larger ``n`` than ``limit``
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ TABLE: dict[type[errors.Fault], Row] = {
     errors.UpstreamTimeout: Row(504, "UNAVAILABLE"),
     errors.UpstreamFailed: Row(502, "UNAVAILABLE"),
     errors.RateLimited: Row(429, "TOOMANYREQUESTS"),
+    errors.CredentialsFailed: Row(502, "UNAVAILABLE"),
     # Never 401: a client would take it as our own challenge and send us what it has for the upstream.
     errors.UpstreamRefused: Row(403, "DENIED"),
     errors.UpstreamBroken: Row(502, "UNAVAILABLE"),

@@ -106,7 +106,7 @@ class Handler:
                     answer.body.close()
                     raise
             case TagList() as listing:
-                tags = await cache.listings.tags(listing.repository, listing.limit, listing.last)
+                tags = await cache.listings.tags(listing.repository, listing.limit, listing.query)
                 return replies.tags(asked, listing, tags)
             case ReferrersList() as listing:
                 found = await cache.listings.referrers(listing.repository, listing.digest, listing.query)

@@ -102,7 +102,7 @@ def tags(request: Asked, asked: TagList, answer: TagsAnswer) -> Reply:
     page, outcome, warning = answer
     body = json.dumps({"name": asked.repository.name, "tags": list(page.names)}).encode()
     said = [*_cached(outcome), *_stale(outcome, None, warning)]
-    return _whole(200, [_JSON, *said, *_link(request, asked.limit, page.last)], body, outcome.value)
+    return _whole(200, [_JSON, *said, *_link(request, page.next_query)], body, outcome.value)
 
 
 def referrers(request: Asked, asked: ReferrersList, answer: ReferrersAnswer) -> Reply:
@@ -110,15 +110,13 @@ def referrers(request: Asked, asked: ReferrersList, answer: ReferrersAnswer) -> 
     headers = [("Content-Type", OCI_INDEX), *said]
     if answer.page.filtered:
         headers.append(("OCI-Filters-Applied", "artifactType"))
-    if answer.page.next_query is not None:
-        extra = f"&ns={request.namespace}" if request.namespace else ""
-        headers.append(("Link", f'<{request.path}?{answer.page.next_query}{extra}>; rel="next"'))
+    headers.extend(_link(request, answer.page.next_query))
     return _whole(200, headers, answer.page.raw, answer.outcome.value)
 
 
 def catalog(request: Asked, asked: CatalogList, page: Page) -> Reply:
     body = json.dumps({"repositories": list(page.names)}).encode()
-    link = _link(request, asked.limit, page.last)
+    link = _link(request, page.next_query)
     return _whole(200, [_JSON, *_cached(Outcome.HIT), *link], body, Outcome.HIT.value)
 
 
@@ -189,8 +187,5 @@ def _matches(condition: str, digest: Digest) -> bool:
     return any(tag in {digest, "*"} for tag in tags)
 
 
-def _link(request: Asked, limit: int | None, last: str | None) -> Headers:
-    if last is None:
-        return ()
-    namespace = (("ns", request.namespace),) if request.namespace is not None else ()
-    return (("Link", next_link(request.path, limit, last, namespace)),)
+def _link(request: Asked, query: str | None) -> Headers:
+    return () if query is None else (("Link", next_link(request.path, query, request.namespace)),)

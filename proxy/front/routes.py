@@ -7,12 +7,12 @@ operation is read from the right.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, unquote
 
 from proxy.core.errors import MethodUnsupported, NameInvalid, RequestMalformed, RouteUnknown, UpstreamUnknown
 from proxy.core.names import Digest, Repository, parse_name, parse_reference
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, Ping, ReferrersList, TagList
-from proxy.core.paging import parse_limit
+from proxy.core.paging import bounded, parse_limit, without
 from proxy.core.ranges import parse_range
 from proxy.core.upstreams import DOCKER_HUB, UpstreamNames, names_a_host
 
@@ -20,7 +20,6 @@ _CONTENT = re.compile(
     r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)", re.ASCII | re.DOTALL
 )
 _TAGS = re.compile(r"/v2/(?P<name>.+)/tags/list", re.ASCII | re.DOTALL)
-_LAST_LIMIT = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -46,18 +45,24 @@ def parse(method: str, target: str, headers: Mapping[str, str], names: UpstreamN
         query = dict(parse_qsl(raw_query, keep_blank_values=True, errors="strict", max_num_fields=32))
     except ValueError:
         raise RequestMalformed("the target is not percent-encoded UTF-8, or has more than 32 parameters") from None
-    operation = _operation(path, query, headers, names)
+    if not (raw_query.isascii() and raw_query.isprintable()):
+        raise RequestMalformed("the query is not percent-encoded")
+    operation = _operation(path, query, without(raw_query, "ns"), headers, names)
     namespace = query.get("ns")
     return Asked(method, operation, raw_path, namespace if namespace and names.find(namespace) else None)
 
 
-def _operation(path: str, query: dict[str, str], headers: Mapping[str, str], names: UpstreamNames) -> Operation:
+def _operation(
+    path: str, query: dict[str, str], passed_on: str, headers: Mapping[str, str], names: UpstreamNames
+) -> Operation:
+    """``passed_on`` is what of the query, as it came, is for the registry."""
     if path in {"/v2/", "/v2"}:
         return Ping()
     if path == "/v2/_catalog":
-        return CatalogList(parse_limit(query.get("n")), _last(query))
+        return CatalogList(parse_limit(query.get("n")), query.get("last") or None)
     if found := _TAGS.fullmatch(path):
-        return TagList(_repository(found["name"], query, names), parse_limit(query.get("n")), _last(query))
+        limit = parse_limit(query.get("n"))
+        return TagList(_repository(found["name"], query, names), limit, bounded(passed_on, limit))
     if found := _CONTENT.fullmatch(path):
         repository = _repository(found["name"], query, names)
         match found["kind"]:
@@ -66,8 +71,7 @@ def _operation(path: str, query: dict[str, str], headers: Mapping[str, str], nam
             case "blobs":
                 return _blob(repository, Digest.parse(found["reference"]), headers)
             case _:
-                kept = [(key, value) for key, value in query.items() if key in {"artifactType", "n", "last"}]
-                return ReferrersList(repository, Digest.parse(found["reference"]), urlencode(kept))
+                return ReferrersList(repository, Digest.parse(found["reference"]), passed_on)
     raise RouteUnknown(path)
 
 
@@ -100,10 +104,3 @@ def _repository(name: str, query: dict[str, str], names: UpstreamNames) -> Repos
     if upstream == DOCKER_HUB and "/" not in name:
         name = f"library/{name}"
     return Repository(upstream, parse_name(name))
-
-
-def _last(query: dict[str, str]) -> str | None:
-    last = query.get("last")
-    if last is not None and (len(last) > _LAST_LIMIT or not last.isprintable()):
-        raise RequestMalformed(f"last is longer than {_LAST_LIMIT} characters, or not printable")
-    return last or None

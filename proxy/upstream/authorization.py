@@ -40,5 +40,5 @@ class Authorizer(Protocol):
         Called at most once for each request. Raises what ``authorization`` raises."""
 
     async def identified(self) -> bool:
-        """Whether requests are made in somebody's name, and not anonymously. Raises UpstreamRefused where the
+        """Whether requests are made in somebody's name, and not anonymously. Raises CredentialsFailed where the
         credentials cannot be read."""

@@ -21,12 +21,14 @@ from proxy.upstream.egress import Proxy, ProxyFailed, proof, refused_by
 from proxy.upstream.health import Stats
 from proxy.upstream.message import USER_AGENT, HostClass, Request
 from proxy.upstream.passage import Passages
-from proxy.upstream.settings import RegistrySettings
+from proxy.upstream.settings import KIB, RegistrySettings
 from proxy.upstream.target import Target
 
 CONNECTIONS = 256
 CONNECTIONS_PER_HOST = 32
 _OURS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+LONGEST_FIELD = 32 * KIB  # bytes of one header: a signed URL in a Location may have 9,000
+MOST_HEADERS = 128
 
 
 class BufferedClient:
@@ -98,7 +100,12 @@ class BufferedClient:
                 socket_factory=_admitting(passage.admit if proxy is None else passage.admit_proxy),
             )
             self._sessions[key] = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                max_field_size=LONGEST_FIELD,
+                max_headers=MOST_HEADERS,
             )
         return self._sessions[key]
 
@@ -152,15 +159,15 @@ def _fault(upstream: str, target: Target, cause: Exception, proxy: Proxy | None 
     if proxy is not None and (blamed := _proxy_fault(proxy, cause)) is not None:
         return UpstreamUnreachable(upstream, f"no connection to {target.origin}: {blamed}")
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return UpstreamUnreachable(upstream, f"no connection to {target.origin} in time")
+        return UpstreamUnreachable(upstream, f"no connection to {target.origin} in time", str(target.origin))
     if isinstance(cause, TimeoutError):
         return UpstreamTimeout(upstream, f"{target} did not answer in time")
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
-        return UpstreamUnreachable(
-            upstream, f"the certificate of {target.origin} is not valid: {_reason(cause.certificate_error)}"
-        )
+        why = f"the certificate of {target.origin} is not valid: {_reason(cause.certificate_error)}"
+        return UpstreamUnreachable(upstream, why, str(target.origin))
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return UpstreamUnreachable(upstream, f"no connection to {target.origin}: {_reason(cause.os_error)}")
+        why = f"no connection to {target.origin}: {_reason(cause.os_error)}"
+        return UpstreamUnreachable(upstream, why, str(target.origin))
     if isinstance(cause, aiohttp.ClientResponseError | aiohttp.InvalidURL) or not isinstance(
         cause, aiohttp.ClientError | OSError
     ):

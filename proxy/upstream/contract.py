@@ -15,7 +15,7 @@ class FetchedManifest(NamedTuple):
     """A manifest that the upstream sent in full."""
 
     raw: bytes  # exactly as received
-    digest: Digest  # computed from ``raw``, never believed
+    digest: Digest  # computed from ``raw``, never believed; of a signed schema 1 manifest, from its payload
     media_type: str  # without parameters
 
 
@@ -23,7 +23,7 @@ class TagsPage(NamedTuple):
     """A page of tags in the upstream's order."""
 
     tags: Sequence[str]
-    next_last: str | None  # the opaque ``last`` of upstream's Link rel="next"; None at the end
+    next_query: str | None  # the query of upstream's Link rel="next", opaque, with no host; None at the end
 
 
 class PingResult(NamedTuple):
@@ -46,7 +46,7 @@ class ReferrersPage(NamedTuple):
 
 class Registry(Protocol):
     """Each call retries, follows redirects and refreshes tokens by itself. Raised by all: UpstreamUnreachable,
-    UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken.
+    UpstreamTimeout, UpstreamFailed, RateLimited, CredentialsFailed, UpstreamRefused, UpstreamBroken.
 
     A call that returns is upstream's own final yes: every redirect was followed, and the answer fits the question.
     """
@@ -58,13 +58,13 @@ class Registry(Protocol):
         the digest asked for."""
 
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
-        """HEAD: where the tag points now, at no cost of quota; a GET where upstream sends no digest header.
-        Raises ManifestUnknown or NameUnknown."""
+        """HEAD: where the tag points now, at no cost of quota; a GET where upstream sends no digest header or refuses
+        the HEAD. Raises ManifestUnknown or NameUnknown, which a GET has said."""
 
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         """GET, with a Range where ``offset`` > 0; then ``end`` may bound it: bytes up to, not including, that one are
         wanted. Returns once the headers of a final 200 or 206 are in whose length and Content-Range fit. An upstream
-        that ignores the Range gives a transfer whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
+        that ignores or refuses the Range gives a transfer whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
 
     async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
         """May this repository's readers have the blob? True for a final 200 or 206 that says ``size`` bytes, any number
@@ -81,8 +81,8 @@ class Registry(Protocol):
         """``GET /v2/`` by the way that pulls take: first bare, then as the challenge wants it. A token server is really
         asked, with the configured credentials, so that wrong ones show. Raises Outage kinds and UpstreamBroken."""
 
-    async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
-        """Raises NameUnknown."""
+    async def tags(self, name: str, query: str) -> TagsPage:
+        """``query`` is the encoded query to send. Raises NameUnknown."""
 
     async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
         """``query`` is the encoded query to send. Raises ReferrersUnsupported for anything but a JSON index."""

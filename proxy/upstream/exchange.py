@@ -6,34 +6,43 @@ every hop is built afresh, so nothing that the registry is told reaches a host t
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from proxy.core.backoff import Backoff
 from proxy.core.errors import (
+    CredentialsFailed,
     Fault,
     Outage,
     RateLimited,
     UpstreamBroken,
+    UpstreamFailed,
     UpstreamFault,
     UpstreamRefused,
     UpstreamUnreachable,
+    WrongBytes,
     explained,
 )
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
-from proxy.upstream.headers import retry_after
+from proxy.upstream.headers import decoded, is_page, retry_after
 from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
 
 A = TypeVar("A", bound=Answer)
+T = TypeVar("T")
 Send = Callable[[Request], Awaitable[A]]
+Understand = Callable[[Answer, bytes], T]
+"""What an answer and its whole body mean. Raises faults; an Outage where something else has answered."""
 
 MOST_HOPS = 5
-_AGAIN = Backoff(first=0.2, longest=5.0, spread=1.0)  # before a retry
+_AGAIN = Backoff(first=0.2, longest=5.0, spread=0.5)  # before a retry
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_URL_REFUSED = frozenset({400, 401, 403, 404, 410})  # by storage: its URL may be too old, or good for once only
+_RANGE_REFUSED = frozenset({400, 403, 416, 501})
 
 
 class Follow(Enum):
@@ -54,10 +63,15 @@ class Ask(NamedTuple):
     method: str = "GET"
     follow: Follow = Follow.ANYWHERE
 
+    def without(self, header: str) -> "Ask":
+        """The same question, less that header."""
+        return self._replace(headers={name: value for name, value in self.headers.items() if name != header})
+
 
 class _Failure(NamedTuple):
     fault: Fault
     again: bool  # another try may help
+    advised: float = 0.0  # seconds to wait before it, at least
 
 
 class Exchange:
@@ -73,30 +87,44 @@ class Exchange:
     async def ask(self, ask: Ask, send: Send[A]) -> A:
         """An answer below 400, which the caller closes. Raises what ``contract.Registry`` names, and the absence that
         belongs to the kind of the question."""
-        timing = self._network.timing
+        return await self._persist(ask, partial(self.converse, ask, send))
+
+    async def read(self, ask: Ask, send: Send[A], limit: int, understand: Understand[T]) -> T:
+        """What a small answer means, of at most ``limit`` bytes; it is asked for again where it breaks off, or where
+        something else has answered. Raises as ``ask`` does."""
+        return await self._persist(ask, partial(self._understood, ask, send, limit, understand))
+
+    async def _persist(self, ask: Ask, attempt: Callable[[], Awaitable[T | Rejection]]) -> T:
+        timing, limits = self._network.timing, self._network.settings.limits
         self._budget.request()
-        retries = 0
+        until, retries = timing.now() + limits.patience, 0
         while True:
             if (closed := self._health.closed_off(timing.now())) is not None:
                 raise closed
-            outcome = await self._attempt(ask, send)
+            outcome = await self._attempt(ask, attempt)
             if not isinstance(outcome, _Failure):
                 return outcome
-            last = retries + 1 >= self._network.settings.limits.tries
-            if last or not outcome.again or not self._budget.take():
+            pause = max(_AGAIN.pause(retries, timing.jitter()), outcome.advised)
+            over = retries + 1 >= limits.tries or timing.now() + pause > until or outcome.advised > limits.advised
+            if over or not outcome.again or not self._budget.take():
                 raise outcome.fault
-            await timing.sleep(_AGAIN.pause(retries, timing.jitter()))
+            await timing.sleep(pause)
             retries += 1
 
-    async def _attempt(self, ask: Ask, send: Send[A]) -> A | _Failure:
+    async def _attempt(self, ask: Ask, attempt: Callable[[], Awaitable[T | Rejection]]) -> T | _Failure:
         now = self._network.timing.now
         try:
-            outcome = await self.converse(ask, send)
-        except RateLimited as limit:
-            return _Failure(self._health.limited(self._upstream, limit.retry_after, now()), again=False)
+            outcome = await attempt()
+        except RateLimited as limit:  # of a token server, which says nothing about the registry
+            return _Failure(limit, True, limit.retry_after)
+        except CredentialsFailed as own:
+            return _Failure(own, again=False)
         except Outage as outage:
-            self._health.failed(outage, now())
-            return _Failure(outage, again=isinstance(outage, UpstreamUnreachable))
+            self._health.failed(outage, self._thing(ask, outage), now())
+            return _Failure(outage, again=isinstance(outage, UpstreamUnreachable | UpstreamFailed))
+        except WrongBytes as wrong:
+            self._health.answered()
+            return _Failure(wrong, again=True)
         if not isinstance(outcome, Rejection):
             self._health.answered()
             return outcome
@@ -104,16 +132,40 @@ class Exchange:
             return _Failure(self._health.limited(self._upstream, outcome.retry_after, now()), again=False)
         fault = fault_of(self._upstream, ask.kind, ask.what, outcome)
         if isinstance(fault, Outage):
-            self._health.failed(fault, now())
+            self._health.failed(fault, ask.what, now())
         else:
             self._health.answered()
         if isinstance(fault, UpstreamRefused) and not await self._authorizer.identified():
             fault = explained(fault, "it was asked without credentials")
-        return _Failure(fault, again=outcome.status in RETRIED)
+        again = ask.method != "HEAD" and (outcome.status in RETRIED or (outcome.page and isinstance(fault, Outage)))
+        return _Failure(fault, again, outcome.retry_after or 0.0)
+
+    def _thing(self, ask: Ask, outage: Outage) -> str | None:
+        """What the outage was met at; None where no connection to the registry itself can be made."""
+        missed = outage.origin if isinstance(outage, UpstreamUnreachable) else None
+        return None if missed == str(self._network.home.origin) else ask.what
+
+    async def _understood(self, ask: Ask, send: Send[A], limit: int, understand: Understand[T]) -> T | Rejection:
+        answer = await self.converse(ask, send)
+        if isinstance(answer, Rejection):
+            return answer
+        try:
+            raw = await answer.read(limit)
+        finally:
+            await answer.close()
+        self._network.stats.received(len(raw))
+        if len(raw) > limit:
+            raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes")
+        try:
+            content = decoded(raw, answer.header("Content-Encoding"), limit)
+        except ValueError as fault:
+            raise UpstreamBroken(self._upstream, f"{ask.what} cannot be read: {fault}") from fault
+        return understand(answer, content)
 
     async def converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
-        """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, and
-        one return to the registry for a fresh URL after its storage refused the old one. Raises UpstreamFault kinds."""
+        """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, one
+        return to the registry for a fresh URL after its storage refused the old one, and one question without Range
+        where that may be what is refused. Raises UpstreamFault kinds."""
         start = Target(self._network.home.origin, self._network.home.path + ask.path)
         target, hops, renewed, returned = start, 0, False, False
         while True:
@@ -131,8 +183,10 @@ class Exchange:
             rejection = await self._rejection(answer, used, at_home=at_home)
             if at_home and not renewed and await self._renewed(ask, rejection, used):
                 renewed = True
-            elif not at_home and not returned and rejection.status in (401, 403):
+            elif not at_home and not returned and rejection.status in _URL_REFUSED:
                 returned = True
+            elif "Range" in ask.headers and rejection.status in _RANGE_REFUSED:
+                ask = ask.without("Range")
             else:
                 return rejection
             target, hops = start, 0
@@ -150,14 +204,11 @@ class Exchange:
 
     async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:
         """Where the answer sends us; None where it is the one to return."""
+        if 200 <= answer.status < 300:
+            return None
         if answer.status not in _REDIRECTS:
-            if 200 <= answer.status < 300 and (answer.header("Content-Encoding") or "identity").lower() == "identity":
-                return None
-            fault = f"it answered {answer.status} to {ask.what}"
-            if answer.status < 300:
-                fault = f"it encoded its answer to {ask.what}, though asked not to"
             await answer.close()
-            raise UpstreamBroken(self._upstream, fault)
+            raise UpstreamBroken(self._upstream, f"it answered {answer.status} to {ask.what}")
         try:
             onward = parse_location(here, answer.header("Location") or "")
             if here.origin.scheme == "https" and onward.origin.scheme == "http":
@@ -186,7 +237,8 @@ class Exchange:
         wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
         challenges = parse_challenges(answer.headers("WWW-Authenticate"))
         reason = error_reason(body, used) if at_home else ""
-        return Rejection(answer.status, error_code(body), challenges, wait, at_home, reason, answer.header("Date"))
+        code, date, page = error_code(body), answer.header("Date"), is_page(answer.header("Content-Type"))
+        return Rejection(answer.status, code, challenges, wait, at_home, reason, date, page)
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

@@ -41,6 +41,7 @@ class Rejection(NamedTuple):
     at_home: bool  # the registry itself said so, not a host that it redirected to
     reason: str = ""  # the registry's own sentence
     date: str | None = None
+    page: bool = False  # the body is a page for people
 
 
 def error_code(body: bytes) -> str | None:
@@ -87,6 +88,8 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
         return UpstreamFailed(upstream, f"it answered {said} to {what}")
     if status == 408:
         return UpstreamTimeout(upstream, f"it answered 408 to {what}")
+    if rejection.page and not rejection.challenges and kind is not Kind.REFERRERS:
+        return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})")
     if not rejection.at_home and status in (401, 403):
         return UpstreamBroken(upstream, f"the storage host that it redirects to answered {said} to {what}")
     if status in (401, 403):

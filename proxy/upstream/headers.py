@@ -1,16 +1,20 @@
 """What the headers of an answer say: which bytes these are, where the next page is, how long to wait. Pure."""
 
 import re
+import zlib
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 LONGEST_WAIT = 60.0  # seconds that a Retry-After is honoured at most
-_LONGEST_LINE = 8192  # characters of a Link header that are read
+_LONGEST_LINE = 16384  # characters of a Link header that are read
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 _LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 _NEXT = re.compile(r";[ \t]*rel[ \t]*=[ \t]*(?:\"[ \t]*next[ \t]*\"|next\b)", re.IGNORECASE)
+
+
+_GZIP = b"\x1f\x8b"
 
 
 class ContentRange(NamedTuple):
@@ -51,12 +55,25 @@ def next_query(lines: Sequence[str]) -> str | None:
     return None
 
 
-def last_of(query: str) -> str | None:
-    """The ``last`` parameter, decoded."""
+def is_page(media_type: str | None) -> bool:
+    """Is a body of this Content-Type made for people? No registry answers so in its own name."""
+    return (media_type or "").partition(";")[0].strip().lower() in {"text/html", "application/xhtml+xml"}
+
+
+def decoded(body: bytes, encoding: str | None, most: int) -> bytes:
+    """The content of a body that is JSON by right. What a header names is believed where the bytes agree: registries
+    name encodings on bytes that have none. Raises ValueError for gzip that is broken, or holds more than ``most``
+    bytes."""
+    if "gzip" not in (encoding or "").lower() or not body.startswith(_GZIP):
+        return body
+    unpacking = zlib.decompressobj(wbits=31)
     try:
-        return parse_qs(query).get("last", [None])[0]
-    except ValueError:
-        return None
+        content = unpacking.decompress(body, most + 1)
+    except zlib.error as cause:
+        raise ValueError("it is not the gzip that it is said to be") from cause
+    if len(content) > most or not unpacking.eof:
+        raise ValueError("its gzip is cut off, or too large")
+    return content
 
 
 def retry_after(header: str | None, now: float) -> float | None:

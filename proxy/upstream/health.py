@@ -16,10 +16,11 @@ from proxy.core.errors import (
 )
 from proxy.upstream.message import Kind
 
-OPENS_AFTER = 5  # outages in a row
+OPENS_AFTER = 5  # things in a row that met an outage, or connections that could not be made
+OPENS_LASTING = 2.0  # seconds of outages: a shorter one is waited out by whoever met it
 PROBE_EVERY = 5.0  # seconds
 RETRY_SHARE = 0.1  # of the requests
-RETRY_BURST = 10.0
+RETRY_BURST = 100.0
 _SPELL = Backoff(first=1.0, longest=60.0)  # of silence after 429, where the upstream does not say how long
 _OUTCOMES: dict[type[UpstreamFault], str] = {
     UpstreamUnreachable: "unreachable",
@@ -56,10 +57,16 @@ class Stats:
 
 
 class Breaker:
-    """Remembers outages and 429 of one upstream, so that while it is down its callers hear so at once."""
+    """Remembers outages and 429 of one upstream, so that while it is down its callers hear so at once.
+
+    An outage at one thing says nothing about the others: what is broken there may be that one blob. So outages count by
+    the things that they were met at, and one by one only where no connection could be made.
+    """
 
     def __init__(self) -> None:
-        self._outages = 0  # in a row
+        self._connections = 0  # that could not be made, in a row
+        self._things: set[str] = set()  # that met an outage, in a row
+        self._since = 0.0
         self._last: Outage | None = None
         self._next_probe = 0.0
         self._limited: RateLimited | None = None
@@ -72,7 +79,8 @@ class Breaker:
         if self._limited is not None and now < self._limited_until:
             left = max(self._limited_until - now, 1.0)
             return RateLimited(self._limited.upstream, f"it limits our requests for another {left:.0f} s", left)
-        if self._outages < OPENS_AFTER or self._last is None:
+        met = max(self._connections, len(self._things))
+        if met < OPENS_AFTER or now - self._since < OPENS_LASTING or self._last is None:
             return None
         if now >= self._next_probe:
             self._next_probe = now + PROBE_EVERY
@@ -81,12 +89,19 @@ class Breaker:
 
     def answered(self) -> None:
         """It works: whatever it said, it was no outage."""
-        self._outages = self._spells = 0
-        self._last = self._limited = None
+        self._spells = 0
+        self._limited = None
+        if self._last is not None:
+            self._in_a_row_no_more()
 
-    def failed(self, fault: Outage, now: float) -> None:
-        """One more outage in a row."""
-        self._outages += 1
+    def failed(self, fault: Outage, thing: str | None, now: float) -> None:
+        """One more outage in a row, met at ``thing``; None for a connection to the registry that could not be made."""
+        if self._last is None:
+            self._since = now
+        if thing is None:
+            self._connections += 1
+        elif len(self._things) < OPENS_AFTER:
+            self._things.add(thing)
         self._last = afresh(fault)  # what was raised holds on to the frames that it came through
         self._next_probe = now + PROBE_EVERY
 
@@ -94,15 +109,21 @@ class Breaker:
         """After a 429: for how long nobody asks, ``wait`` seconds where it said so, at most 60."""
         spell = min(wait or _SPELL.pause(self._spells), _SPELL.longest)
         self._spells += 1
-        self._outages = 0
+        self._in_a_row_no_more()
         if self._limited is None or now + spell > self._limited_until:
             self._limited_until = now + spell
         self._limited = RateLimited(upstream, f"it limits our requests; the next is in {spell:.0f} s", spell)
         return afresh(self._limited)
 
+    def _in_a_row_no_more(self) -> None:
+        self._connections = 0
+        self._things.clear()
+        self._last = None
+
 
 class RetryBudget:
-    """Retries are at most a tenth of the requests, with a small burst: they must not double the load of an outage."""
+    """Retries are at most a tenth of the requests, with a burst in which everything under way may be asked for once
+    more: they must not double the load of an outage."""
 
     def __init__(self) -> None:
         self._left = RETRY_BURST

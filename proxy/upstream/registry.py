@@ -1,29 +1,34 @@
 """``contract.Registry`` over HTTP: what each call asks, and what its answer must look like."""
 
-from urllib.parse import urlencode
+from functools import partial
 
 from proxy.core.errors import (
+    Absent,
     BlobUnknown,
     DigestInvalid,
     NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
+    UpstreamFailed,
     UpstreamFault,
+    UpstreamRefused,
     WrongBytes,
 )
-from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, parse_object, read_manifest
+from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, digested, parse_object, read_manifest
 from proxy.core.names import Digest, Reference
+from proxy.core.paging import without
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow
 from proxy.upstream.fault_table import Rejection
-from proxy.upstream.headers import last_of, next_query, parse_content_range, parse_length
+from proxy.upstream.headers import is_page, next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.streaming import StreamingAnswer
-from proxy.upstream.transfer import HttpTransfer
+from proxy.upstream.transfer import BytesTransfer, HttpTransfer
 
+LARGEST_PAGE = 4 << 20  # bytes of what may be a page for people in place of a blob
 _PING = Ask(Kind.PING, "", "/v2/", "/v2/", follow=Follow.AT_HOME)
 
 
@@ -40,22 +45,31 @@ class HttpRegistry:
 
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         ask = _manifest_ask(name, reference)
-        answer = await self._exchange.ask(ask, self._network.buffered.send)
-        raw = await self._whole(answer, ask.what, self._limits.manifest)
-        if isinstance(reference, Digest) and not reference.matches(raw):
-            raise WrongBytes(self.name, f"the bytes of {ask.what} do not match that digest")
+        understand = partial(self._fetched, reference, ask.what)
+        return await self._exchange.read(ask, self._network.buffered.send, self._limits.manifest, understand)
+
+    def _fetched(self, reference: Reference, what: str, answer: Answer, raw: bytes) -> FetchedManifest:
+        """What is no manifest at all was sent by something else in the registry's place."""
+        digest = Digest.of(digested(raw), reference.algorithm if isinstance(reference, Digest) else "sha256")
+        proven = digest == reference or (isinstance(reference, Digest) and reference.matches(raw))
+        stated = answer.header("Content-Type") or ""
+        if isinstance(reference, Digest) and not (proven or is_page(stated) or raw[:1] in (b"", b"<")):
+            raise WrongBytes(self.name, f"the bytes of {what} do not match that digest")
         try:
-            media_type = read_manifest(raw, answer.header("Content-Type") or "").media_type
+            media_type = read_manifest(raw, stated).media_type
         except ManifestInvalid as fault:
-            raise UpstreamBroken(self.name, f"{ask.what} is not a manifest: {fault}") from fault
-        digest = reference if isinstance(reference, Digest) else Digest.of(raw)
-        return FetchedManifest(raw, digest, media_type)
+            kind = UpstreamBroken if proven else UpstreamFailed
+            raise kind(self.name, f"{what} is not a manifest: {fault}") from fault
+        if isinstance(reference, Digest) and not proven:
+            raise UpstreamFailed(self.name, f"something else stands in place of {what}")
+        return FetchedManifest(raw, reference if isinstance(reference, Digest) else digest, media_type)
 
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
-        """Also a GET where HEAD itself is not to be had, as with storage whose URLs are signed for GET only."""
+        """Also a GET where HEAD itself is not to be had: storage whose URLs are signed for GET only, registries and
+        middleboxes that refuse every HEAD. So no refusal of a HEAD is ever the answer."""
         try:
             answer = await self._exchange.ask(_manifest_ask(name, reference, "HEAD"), self._network.buffered.send)
-        except UpstreamBroken:
+        except (Absent, UpstreamRefused, UpstreamBroken, UpstreamFailed):
             return (await self.manifest(name, reference)).digest
         header = answer.header("Docker-Content-Digest")
         await answer.close()
@@ -70,6 +84,8 @@ class HttpRegistry:
         headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset else {}
         ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
         answer = await self._exchange.ask(ask, self._network.streaming.send)
+        if answer.status == 200 and is_page(answer.header("Content-Type")):
+            return BytesTransfer(self.name, await self._no_page(answer, digest, ask.what))
         span = _span(answer, offset, end)
         if span is None:
             await answer.close()
@@ -99,42 +115,59 @@ class HttpRegistry:
             if span is None or span.start != 0:
                 raise UpstreamBroken(self.name, f"it answered 206 to {ask.what} in a way that does not fit")
             return span.total
+        if answer.status == 200 and is_page(answer.header("Content-Type")):
+            return len(await self._no_page(answer, digest, ask.what))
         await answer.close()  # the whole blob is on its way, and nobody wants it
         if answer.status != 200:
             raise UpstreamBroken(self.name, f"it answered {answer.status} to {ask.what}")
         return parse_length(answer.header("Content-Length"))
 
-    async def tags(self, name: str, limit: int | None, last: str | None) -> TagsPage:
-        asked = {"n": limit, "last": last}
-        query = urlencode({key: value for key, value in asked.items() if value is not None})
-        ask = Ask(Kind.TAGS, name, f"/v2/{name}/tags/list{_question(query)}", f"the tags of {name}")
-        answer = await self._exchange.ask(ask, self._network.buffered.send)
-        raw = await self._whole(answer, ask.what, self._limits.listing)
+    async def _no_page(self, answer: Answer, digest: Digest, what: str) -> bytes:
+        """The whole of a blob that is a page for people by its Content-Type, as artifacts may be. Raises UpstreamFailed
+        where it is a page of somebody else's."""
         try:
-            tags = parse_object(raw).get("tags") or []
+            content = await answer.read(LARGEST_PAGE)
+        finally:
+            await answer.close()
+        self.stats.received(len(content))
+        if not digest.matches(content):
+            raise UpstreamFailed(self.name, f"a page for people stands in place of {what}")
+        return content
+
+    async def tags(self, name: str, query: str) -> TagsPage:
+        try:
+            return await self._tags(name, query)
+        except UpstreamBroken:  # some refuse an ``n`` that is too large for them
+            if (unbounded := without(query, "n")) == query:
+                raise
+            return await self._tags(name, unbounded)
+
+    async def _tags(self, name: str, query: str) -> TagsPage:
+        ask = Ask(Kind.TAGS, name, f"/v2/{name}/tags/list{_question(query)}", f"the tags of {name}")
+        understand = partial(self._listed, ask.what)
+        return await self._exchange.read(ask, self._network.buffered.send, self._limits.listing, understand)
+
+    def _listed(self, what: str, answer: Answer, raw: bytes) -> TagsPage:
+        try:
+            tags = parse_object(raw, self._limits.listing).get("tags") or []
         except ManifestInvalid as fault:
-            raise UpstreamBroken(self.name, f"{ask.what} cannot be read: {fault}") from fault
+            raise UpstreamFailed(self.name, f"{what} cannot be read: {fault}") from fault
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise UpstreamBroken(self.name, f"{ask.what} are not a list of names")
-        onward = next_query(answer.headers("Link"))
-        if onward is None:
-            return TagsPage(tags, None)
-        return TagsPage(tags, last_of(onward) or (tags[-1] if tags else None))
+            raise UpstreamBroken(self.name, f"{what} are not a list of names")
+        return TagsPage(tags, next_query(answer.headers("Link")))
 
     async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
         path = f"/v2/{name}/referrers/{digest}{_question(query)}"
         what = f"the referrers of {name}@{digest}"
         ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": OCI_INDEX}, follow=Follow.AT_HOME)
-        answer = await self._exchange.ask(ask, self._network.buffered.send)
-        if answer.status != 200:
-            await answer.close()
-            raise ReferrersUnsupported(f"{self.name} has no referrers API")
-        raw = await self._whole(answer, what, self._limits.listing)
+        return await self._exchange.read(ask, self._network.buffered.send, self._limits.referrers, self._referring)
+
+    def _referring(self, answer: Answer, raw: bytes) -> ReferrersPage:
         try:
             index = parse_object(raw)
         except ManifestInvalid as fault:
             raise ReferrersUnsupported(f"{self.name} has no referrers API") from fault
-        if not isinstance(index.get("manifests"), list):
+        if answer.status != 200 or not isinstance(index.get("manifests"), list):
             raise ReferrersUnsupported(f"{self.name} has no referrers API")
         filtered = "artifacttype" in (answer.header("OCI-Filters-Applied") or "").lower()
         return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
@@ -156,16 +189,6 @@ class HttpRegistry:
 
     async def close(self) -> None:
         await self._network.close()
-
-    async def _whole(self, answer: Answer, what: str, limit: int) -> bytes:
-        try:
-            raw = await answer.read(limit)
-        finally:
-            await answer.close()
-        self.stats.received(len(raw))
-        if len(raw) > limit:
-            raise UpstreamBroken(self.name, f"{what}: more than {limit} bytes")
-        return raw
 
 
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:

@@ -28,11 +28,14 @@ class ExchangeLimits:
     total: float = 120.0  # of one small exchange: manifest, tags, referrers
     token_total: float = 120.0
     manifest: int = 4 * MIB
-    listing: int = 4 * MIB  # a page of tags or referrers
+    listing: int = 64 * MIB  # a page of tags; some registries send all at once
+    referrers: int = 4 * MIB  # a page of them
     token: int = 64 * KIB
     error: int = 64 * KIB
     idle: float = 30.0  # that a connection is kept for reuse
-    tries: int = 3
+    tries: int = 5  # of one question, while its next try begins within ``patience``
+    patience: float = 20.0
+    advised: float = 5.0  # seconds of a Retry-After that are waited for within a pull; longer ones are the client's
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,12 +135,12 @@ class _Opening:
             return self._pool.fresh(origin, self._proxy)
         except ssl.SSLCertVerificationError as cause:
             why = f"the certificate of {origin} is not valid: {cause.verify_message}"
-            raise UpstreamUnreachable(name, why) from cause
+            raise UpstreamUnreachable(name, why, str(origin)) from cause
         except TimeoutError as late:
-            raise UpstreamUnreachable(name, f"no connection to {origin} in time") from late
+            raise UpstreamUnreachable(name, f"no connection to {origin} in time", str(origin)) from late
         except (OSError, ValueError) as cause:
             reason = getattr(cause, "strerror", None) or cause
-            raise UpstreamUnreachable(name, f"no connection to {origin}: {reason}") from cause
+            raise UpstreamUnreachable(name, f"no connection to {origin}: {reason}", str(origin)) from cause
 
     def _ask(self, connection: UpstreamConnection) -> "StreamingAnswer":
         request = self._request

@@ -1,7 +1,7 @@
 """One question to a token server. No redirect is followed: the credentials are for this server."""
 
 from proxy.core.credentials import Credentials, IdentityToken, Login
-from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamFault, UpstreamRefused
+from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.challenge import listed_origin
 from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
@@ -20,7 +20,7 @@ class TokenServer:
         self._listed = {listed_origin(entry) for entry in network.settings.realms}
 
     async def fetch(self, key: TokenKey) -> Token:
-        """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused, UpstreamBroken."""
+        """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused."""
         question = token_question(parse_target(key.realm), key)
         target = question.target
         limits = self._network.settings.limits
@@ -44,7 +44,7 @@ class TokenServer:
             await answer.close()
         token = parse_token(body) if len(body) <= limits.token else None
         if token is None:
-            raise UpstreamBroken(self._upstream, f"the token server {target} gave no token")
+            raise UpstreamFailed(self._upstream, f"the token server {target} gave no token")
         return token
 
     def _host_class(self, origin: Origin) -> HostClass:
@@ -58,9 +58,7 @@ class TokenServer:
             return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})")
         if status == 429:
             return RateLimited(self._upstream, f"the token server {target} limits our requests", wait or 1.0)
-        if status >= 500 or status == 408:
-            return UpstreamFailed(self._upstream, f"the token server {target} answered {status}")
-        return UpstreamBroken(self._upstream, f"the token server {target} answered {status}")
+        return UpstreamFailed(self._upstream, f"the token server {target} answered {status}")
 
 
 def _whose(credentials: Login | None) -> str:

@@ -24,7 +24,7 @@ from proxy.upstream.settings import Timing
 MOST_TOKENS = 4096
 UNSTATED_LIFE = 60.0  # seconds, by the distribution token specification
 LONGEST_LIFE = 12 * 3600.0
-_PAUSE = Backoff(first=1.0, longest=60.0)  # between two tries that fail
+_PAUSE = Backoff(first=0.2, longest=60.0)  # between two tries that fail; whoever pulls tries for longer than the first
 _LONGEST_TOKEN = 32 * 1024
 
 

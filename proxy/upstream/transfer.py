@@ -148,6 +148,27 @@ def body_of(opened: StreamingAnswer, stall: float) -> AnswerBody:
     return LengthBody(opened, opened.response.length, stall)
 
 
+class BytesTransfer:
+    """``core.transfer.Transfer`` of a blob that is here already, whole."""
+
+    def __init__(self, upstream: str, content: bytes) -> None:
+        self.origin = upstream
+        self.offset = 0
+        self.size: int | None = len(content)
+        self._left = memoryview(content)
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
+
+    def interrupt(self) -> None:
+        """Nobody waits here."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
 class HttpTransfer:
     """``core.transfer.Transfer`` over one HTTP connection. ``count`` is told of all that arrives."""
 

@@ -45,9 +45,9 @@ def test_a_short_life_makes_no_loop() -> None:
     assert renewal_time(EcrToken("secret", 0.0, SHORTEST_LIFE), jitter=0.0) == 60.0
 
 
-def test_failures_are_spaced_from_a_second_to_a_minute() -> None:
-    assert [AGAIN.pause(failures) for failures in (0, 1, 2, 5, 6, 5000)] == [1, 2, 4, 32, 60, 60]
-    assert AGAIN.pause(6, chance=1.0) == 48
+def test_failures_are_spaced_from_a_quarter_second_to_a_minute() -> None:
+    assert [AGAIN.pause(failures) for failures in (0, 1, 2, 7, 8, 5000)] == [0.25, 0.5, 1, 32, 60, 60]
+    assert AGAIN.pause(8, chance=1.0) == 48
 
 
 def test_a_token_of_this_minute_is_not_to_blame() -> None:

@@ -170,23 +170,45 @@ def test_what_is_no_number_of_results_is_refused(text: str) -> None:
 def test_an_upstream_that_ignores_n_is_cut_into_pages_that_lose_nothing() -> None:
     tags = [f"t{number:02}" for number in range(25)]
     seen: list[str] = []
-    last: str | None = None
+    query: str | None = "n=10"
     for _ in range(10):
-        page = cut(tags, 10, last, None)
+        assert query is not None
+        page = cut(tags, 10, query, None)
         seen += page.names
-        last = page.last
-        if last is None:
+        query = page.next_query
+        if query is None:
             break
     assert seen == tags
 
 
 def test_an_upstream_that_pages_is_left_alone() -> None:
-    assert cut(["b", "a"], 2, None, "opaque token") == (["b", "a"], "opaque token")
+    assert cut(["b", "a"], 2, "n=2", "next_page=%2B/x&n=2") == (["b", "a"], "next_page=%2B/x&n=2")
 
 
-def test_a_link_escapes_what_it_carries() -> None:
-    link = next_link("/v2/a/tags/list", 5, 'x"> y&z', [("ns", "docker.io")])
-    assert link == '</v2/a/tags/list?ns=docker.io&n=5&last=x%22%3E+y%26z>; rel="next"'
+def test_pages_that_are_longer_than_asked_for_lose_nothing_either() -> None:
+    """It ignores ``n``, names its own place, and leaves ``n`` out of its link."""
+    pages = {None: (["a", "b", "c"], "token=2"), "2": (["d", "e", "f"], None)}
+    seen: list[str] = []
+    query: str | None = "n=2"
+    for _ in range(10):
+        assert query is not None
+        token = dict(pair.split("=") for pair in query.split("&")).get("token")
+        page = cut(pages[token][0], 2, query, pages[token][1])
+        assert len(page.names) <= 2
+        seen += page.names
+        query = page.next_query
+        if query is None:
+            break
+    assert seen == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_an_upstream_that_ignores_last_too_is_not_believed() -> None:
+    assert cut(["a", "b", "c"], 2, "n=2&last=b", None) == (["c"], None)
+
+
+def test_a_link_keeps_all_but_the_namespace_which_is_our_own() -> None:
+    link = next_link("/v2/a/tags/list", "n=5&ns=other.test&nextToken=a%2Fb%3D", "docker.io")
+    assert link == '</v2/a/tags/list?n=5&nextToken=a%2Fb%3D&ns=docker.io>; rel="next"'
 
 
 NAMES = UpstreamNames.of(["docker.io", "*.dkr.ecr.us-east-1.amazonaws.com", "registry.test:5000"], "docker.io")

@@ -43,8 +43,8 @@ async def test_the_next_page_of_upstream_is_the_next_page_of_ours(house: House, 
     onward = {"Link": f'<https://elsewhere.test/v2/{APP}/tags/list?last=opaque%2F1&n=2>; rel="next"'}
     upstream.plays("tags", roles.answers(200, body, {"Content-Type": "application/json", **onward}))
     reply = await house.get(f"/v2/{NAME}/{APP}/tags/list?n=2")
-    assert reply.headers["link"] == f'</v2/{NAME}/{APP}/tags/list?n=2&last=opaque%2F1>; rel="next"'
-    await house.get(f"/v2/{NAME}/{APP}/tags/list?n=2&last=opaque%2F1")
+    assert reply.headers["link"] == f'</v2/{NAME}/{APP}/tags/list?last=opaque%2F1&n=2>; rel="next"'
+    await house.get(f"/v2/{NAME}/{APP}/tags/list?last=opaque%2F1&n=2")
     assert upstream.requests("tags")[-1].target.endswith("last=opaque%2F1")
 
 
@@ -76,7 +76,7 @@ async def test_the_filter_of_referrers_is_upstreams(house: House, upstream: Faul
     upstream.plays("referrers", roles.answers(200, INDEX, filtered))
     reply = await house.get(f"{REFERRERS}?artifactType=application/x")
     assert reply.headers["oci-filters-applied"] == "artifactType"
-    assert upstream.requests("referrers")[0].target.endswith("?artifactType=application%2Fx")
+    assert upstream.requests("referrers")[0].target.endswith("?artifactType=application/x")
 
 
 NO_API: dict[str, Act] = {

@@ -5,7 +5,14 @@ import asyncio
 import pytest
 
 from proxy.core.credentials import Credentials
-from proxy.core.errors import RateLimited, UpstreamBroken, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from proxy.core.errors import (
+    CredentialsFailed,
+    RateLimited,
+    UpstreamBroken,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from proxy.core.names import Tag
 from proxy.upstream.authorization import no_credentials
 from tests.cast import Act, FaultUpstream, Guard, ManualClock, roles
@@ -170,11 +177,11 @@ async def test_a_token_server_at_the_metadata_address_is_never_connected_to() ->
 async def test_a_redirect_of_the_token_server_is_not_followed() -> None:
     async with FaultUpstream() as up, FaultUpstream() as thief, client_of(up, credentials=secret) as registry:
         up.guard()
-        up.plays("token", roles.redirects(f"{thief.url}/token"))
-        with pytest.raises(UpstreamBroken, match="307"):
+        up.always("token", roles.redirects(f"{thief.url}/token"))
+        with pytest.raises(UpstreamFailed, match="307"):
             await registry.manifest(NAME, TAG)
         assert thief.ledger == []
-        assert up.unplayed == 0
+        assert up.requests("token")
 
 
 @pytest.mark.parametrize(
@@ -183,10 +190,10 @@ async def test_a_redirect_of_the_token_server_is_not_followed() -> None:
         (roles.fails(503), UpstreamFailed),
         (roles.limits("30"), RateLimited),
         (roles.silent, UpstreamTimeout),
-        (roles.answers(200, b"x" * 70_000), UpstreamBroken),
-        (roles.answers(200, b"not json"), UpstreamBroken),
-        (roles.answers(200, b"{}"), UpstreamBroken),
-        (roles.endless, UpstreamBroken),
+        (roles.answers(200, b"x" * 70_000), UpstreamFailed),
+        (roles.answers(200, b"not json"), UpstreamFailed),
+        (roles.answers(200, b"{}"), UpstreamFailed),
+        (roles.endless, UpstreamFailed),
         (roles.answers(403), UpstreamRefused),
     ],
     ids=["failing", "limiting", "silent", "huge", "not json", "empty", "endless", "forbidding"],
@@ -195,10 +202,34 @@ async def test_a_token_server_in_trouble_is_named_and_not_asked_in_a_loop(act: A
     async with FaultUpstream() as up, client_of(up, limits=HASTY) as registry:
         up.guard()
         up.always("token", act)
-        for _ in range(2):
+        for _ in range(20):
             with pytest.raises(fault):
                 await registry.manifest(NAME, TAG)
-        assert len(up.requests("token")) == 1
+        assert len(up.requests("token")) <= 12  # the pauses grow, whoever pulls
+
+
+@pytest.mark.parametrize(
+    "act", [roles.fails(502), roles.fails(503), roles.limits("2"), roles.ends_early(5), roles.closes_unanswered]
+)
+async def test_a_token_server_that_stumbles_once_costs_no_pull(act: Act) -> None:
+    async with FaultUpstream() as up, client_of(up) as registry:
+        up.guard()
+        digest = up.manifest(NAME, "1", RAW)
+        up.plays("token", act)
+        assert (await registry.manifest(NAME, TAG)).digest == digest
+        assert len(up.requests("token")) == 2
+
+
+async def test_credentials_that_cannot_be_read_are_our_own_outage_and_ask_nobody_twice() -> None:
+    async def unreadable(_: str) -> Credentials | None:
+        raise CredentialsFailed("up", "its credentials cannot be read")
+
+    clock = ManualClock()
+    async with FaultUpstream() as up, client_of(up, clock, credentials=unreadable) as registry:
+        up.guard()
+        with pytest.raises(CredentialsFailed):
+            await registry.manifest(NAME, TAG)
+        assert clock.slept == []
 
 
 async def test_basic_goes_to_a_registry_that_asks_for_it() -> None:

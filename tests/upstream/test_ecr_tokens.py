@@ -141,10 +141,10 @@ async def test_failing_calls_are_spaced_up_to_a_minute(clock: ManualClock) -> No
             with pytest.raises(UpstreamFailed):
                 await keeper.token(HOST)
         assert aws.calls == 1
-        await clock.advance(1 + 2 + 4 + 8 + 16 + 32)
-        assert aws.calls == 7
+        await clock.advance(0.25 + 0.5 + 1 + 2 + 4 + 8 + 16 + 32)
+        assert aws.calls == 9
         await clock.advance(600)
-        assert aws.calls == 17
+        assert aws.calls == 19
 
 
 async def test_throttling_is_an_outage_that_says_when_aws_is_asked_again(clock: ManualClock) -> None:
@@ -154,7 +154,7 @@ async def test_throttling_is_an_outage_that_says_when_aws_is_asked_again(clock: 
         await clock.advance(0)
         with pytest.raises(UpstreamFailed):
             await keeper.token(HOST)
-        await clock.advance(3)
+        await clock.advance(4)
         with pytest.raises(UpstreamFailed, match="AWS throttles; AWS is asked again in 4 s"):
             await keeper.token(HOST)
 

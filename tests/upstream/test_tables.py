@@ -1,5 +1,6 @@
 """Pure rooms as tables: status to fault, breaker, media types, links, content ranges, token answers."""
 
+import gzip
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from proxy.core.manifests import OCI_INDEX as INDEX
 from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.upstream.fault_table import Rejection, error_code, fault_of
-from proxy.upstream.headers import ContentRange, last_of, next_query, parse_content_range, retry_after
+from proxy.upstream.headers import ContentRange, decoded, next_query, parse_content_range, retry_after
 from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Kind
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
@@ -111,14 +112,14 @@ def test_a_fault_raised_afresh_is_the_same_but_not_the_same_object() -> None:
 
 def test_the_breaker_opens_after_five_outages_and_lets_one_probe_through_every_five_seconds() -> None:
     health, outage = Breaker(), errors.UpstreamFailed("up", "it answered 500")
-    for _ in range(4):
-        health.failed(outage, 100.0)
-        assert health.closed_off(100.0) is None
-    health.failed(outage, 100.0)
+    for number in range(4):
+        health.failed(outage, f"app:{number}", 97.5)
+        assert health.closed_off(97.5) is None
+    health.failed(outage, "app:4", 100.0)
     assert str(health.closed_off(104.9)) == str(outage)
     assert health.closed_off(105.0) is None
     assert health.closed_off(105.0) is not None
-    health.failed(outage, 106.0)
+    health.failed(outage, "app:5", 106.0)
     assert health.closed_off(110.9) is not None
     assert health.closed_off(111.0) is None
     health.answered()
@@ -128,9 +129,24 @@ def test_the_breaker_opens_after_five_outages_and_lets_one_probe_through_every_f
 def test_an_answer_between_outages_keeps_the_breaker_shut() -> None:
     health = Breaker()
     for _ in range(20):
-        health.failed(errors.UpstreamTimeout("up", "late"), 0.0)
+        health.failed(errors.UpstreamTimeout("up", "late"), None, 0.0)
         health.answered()
     assert health.closed_off(0.0) is None
+
+
+def test_what_fails_of_one_thing_says_nothing_about_the_others() -> None:
+    health = Breaker()
+    for second in range(100):
+        health.failed(errors.UpstreamFailed("up", "it answered 500"), "app@sha256:bad", float(second))
+        assert health.closed_off(float(second)) is None
+
+
+def test_connections_that_cannot_be_made_count_one_by_one_and_not_within_two_seconds() -> None:
+    health, outage = Breaker(), errors.UpstreamUnreachable("up", "refused", "http://up")
+    for _ in range(50):
+        health.failed(outage, None, 100.0)
+    assert health.closed_off(101.9) is None
+    assert health.closed_off(102.0) is not None
 
 
 def test_429_closes_off_until_its_time_and_says_how_long() -> None:
@@ -155,12 +171,12 @@ def test_429_without_advice_doubles_to_a_minute() -> None:
 
 def test_retries_are_a_tenth_of_the_requests_after_the_burst() -> None:
     budget = RetryBudget()
-    burst = sum(budget.take() for _ in range(50))
+    burst = sum(budget.take() for _ in range(150))
     taken = 0
     for _ in range(200):
         budget.request()
         taken += budget.take()
-    assert burst == 10
+    assert burst == 100
     assert 19 <= taken <= 20
 
 
@@ -232,9 +248,20 @@ def test_only_the_query_of_the_next_link_is_taken(lines: list[str], query: str |
     assert next_query(lines) == query
 
 
-def test_last_is_decoded() -> None:
-    assert last_of("n=2&last=a%2Fb") == "a/b"
-    assert last_of("n=2") is None
+def test_gzip_is_undone_where_the_bytes_are_gzip_and_nowhere_else() -> None:
+    packed = gzip.compress(b'{"tags":[]}')
+    assert decoded(packed, "gzip", 100) == b'{"tags":[]}'
+    assert decoded(packed, None, 100) == packed
+    assert decoded(b'{"tags":[]}', "gzip", 100) == b'{"tags":[]}'
+    assert decoded(b'{"tags":[]}', "aws-chunked", 100) == b'{"tags":[]}'
+
+
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"x" * 101), gzip.compress(b"x")[:-1], b"\x1f\x8bno"], ids=["large", "cut", "nonsense"]
+)
+def test_gzip_that_is_broken_or_too_large_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match="gzip"):
+        decoded(body, "gzip", 100)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,6 @@ async def test_an_upstream_that_ignores_the_range_begins_at_nought() -> None:
         roles.answers(416),
         roles.answers(204),
         roles.answers(203),
-        roles.encoded("gzip"),
     ],
 )
 async def test_a_part_that_does_not_fit_is_a_broken_upstream(act: Act) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.zoo.manners import Bearer
+from tests.zoo.manners import Bearer, Ranges
 from tests.zoo.pulls import Pulls, base_path, outcome, put_image
 from tests.zoo.registry import OCI_INDEX, OCI_MANIFEST, ScriptedRegistry
 
@@ -71,7 +71,13 @@ async def test_a_layer_of_one_repository_is_served_to_another_once_the_registry_
     reply = await pulls.blob(registry, other, image.layer)
     assert (reply.status, reply.body) == (200, content), reply
     assert len(registry.asked("blob")) > asked
-    assert sum(seen.sent == len(content) for seen in registry.transfers(image.layer)) == 1
+    whole = sum(seen.sent == len(content) for seen in registry.transfers(image.layer))
+    storage = registry.manners.storage
+    ranges = storage.ranges if storage is not None else registry.manners.ranges
+    if ranges in {Ranges.SERVED, Ranges.OPEN_END_IGNORED}:
+        assert whole == 1
+    else:  # to whoever asks for no more than a byte it begins to send everything, which nobody reads
+        assert whole <= 2
 
 
 async def test_referrers_are_its_own_or_none(pulls: Pulls, registry: ScriptedRegistry) -> None:
