@@ -1,35 +1,18 @@
 """One Entrepot for each file of scenes, as users start it, with every kind of registry behind it by its own name."""
 
-import fnmatch
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.scenarios.client import Cut
 from tests.scenarios.process import site
-from tests.zoo.known import WRONG
 from tests.zoo.pulls import Pulls
 from tests.zoo.registries import REGISTRIES
 from tests.zoo.registry import ScriptedRegistry
 
 NAMES = [kind.manners.name for kind in REGISTRIES]
-_HERE = Path(__file__).parent
-_WRONG_ANSWERS = (AssertionError, Cut, TimeoutError, pytest.fail.Exception)  # an error of the zoo itself is none
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What ``known`` says of a scene is marked here."""
-    for item in items:
-        if _HERE not in item.path.parents:
-            continue
-        scene, _, parameters = f"{item.path.name}::{item.name}".partition("[")
-        for known in WRONG:
-            if known.scene == scene and any(fnmatch.fnmatchcase(parameters[:-1], one) for one in known.where):
-                item.add_marker(pytest.mark.xfail(strict=True, raises=_WRONG_ANSWERS, reason=known.reason))
 
 
 @pytest.fixture(scope="module")
