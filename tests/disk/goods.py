@@ -66,6 +66,13 @@ class Goods:
         """``v1`` is another image from now on."""
         self.app = self._image("v1", 300_000, "tag moved", "tag moved", "tag moved")
 
+    def leave(self) -> None:
+        """The registry has none of it any more: a long campaign would fill the memory."""
+        for good in self.all:
+            for reference in (good.path.rpartition("/")[2], good.digest):
+                self._up.remove(f"/v2/{self.name}/{good.path.split('/')[-2]}/{reference}")
+        self._up.remove(f"/v2/{self.name}-other/blobs/{self.shared.digest}")
+
     def now(self) -> list[Good]:
         """What must be had, and kept, when all is well: all but what went by order or to make room."""
         images = (self.app, self.joined, self.kept, self.large)

@@ -18,7 +18,7 @@ from tests.disk.day import STEPS, Day
 from tests.disk.faults import RESTART, START, Fault
 from tests.disk.findings import Finding, Kind
 from tests.disk.goods import BUDGET, Goods
-from tests.disk.injector import Injector, Seen
+from tests.disk.injector import Call, Injector, Seen
 from tests.process import Entrepot, ProcessFailed
 from tests.scenarios.house import NAME
 from tests.scenarios.invariants import stored
@@ -48,6 +48,7 @@ class Life:
         self._pins: list[str] = []
         self._usual: Fetched = []  # of a round without a fault
         self._last: Day | None = None
+        self._was_in_memory = False  # the catalog may have been, so that what was its file is kept aside
 
     async def __aenter__(self) -> Self:
         self.up = await self._stack.enter_async_context(FaultUpstream())
@@ -86,7 +87,7 @@ class Life:
 
     async def started_under(self, fault: Fault) -> Outcome:
         """A start, on an empty folder or on one with content. Where the fault lasts, a day follows before it ends."""
-        mark, findings = self._arm(fault), []
+        mark, findings, self._was_in_memory = self._arm(fault), [], True
         try:
             await self.start()
         except ProcessFailed as cause:
@@ -128,6 +129,8 @@ class Life:
     async def round(self, fault: Fault | None) -> Outcome:
         """One day with that fault, and its healing. What was armed before it lasts until the day is over."""
         began, mark = len(self.up.ledger), self.injector.written
+        if self._last is not None:
+            self._last.goods.leave()
         goods = Goods(self.up, self.rounds)
         day = self._last = self._day(goods)
         self.rounds += 1
@@ -196,12 +199,13 @@ class Life:
         return [*look.findings, *(Finding(Kind.NOT_HEALED, look.step, f"not cached: {step}") for step in again)]
 
     def _loses_nothing(self, day: Day, fault: Fault | None, asked: list[Asked]) -> None:
-        """Only what came in the step of the fault may have been fetched again."""
+        """Only what came in the step of the fault may have been fetched again. Bytes that could not be removed take
+        the room of others, until they are."""
         fetched = [good.fetches(asked) for good in day.goods.all]
         if fault is None:
             self._usual = self._usual or fetched
             return
-        if fault.lasts or day.findings:
+        if fault.lasts or Call.UNLINK in fault.calls or day.findings:
             return
         for good, times, usual in zip(day.goods.all, fetched, self._usual, strict=True):
             if times > usual and fault.step not in good.steps:
@@ -243,7 +247,8 @@ class Life:
             rows, files = len(known.keys() - on_disk.keys()), len(on_disk.keys() - known.keys())
             return f"{rows} rows without a file, {files} files without a row"
         left = Counter(path.parent.name for name in ("ingest", "quarantine") for path in (cache / name).glob("*"))
-        left.update(path.name for path in cache.glob("catalog.*") if not path.name.startswith("catalog.backup"))
+        if not self._was_in_memory:
+            left.update(path.name for path in cache.glob("catalog.corrupt*"))
         return f"left over: {dict(left)}" if left else ""
 
 
