@@ -20,6 +20,7 @@ from proxy.cache.pass_through import PassThrough
 from proxy.cache.sources import Sources
 from proxy.core.errors import BlobUnknown, NoSpace, StoreFailed
 from proxy.core.names import Digest, Repository
+from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
 
@@ -61,9 +62,8 @@ class Blobs:
                 return answer
             content = await self._holdings.get(digest)
             if content is not None:
-                await self._access.require(repository, digest, content.size)
-                continue
-            answer = await self._fetched(repository, digest)
+                await self._access.require(repository, digest, content.size)  # which nobody may be able to note
+            answer = await (self._opened(repository, content) if content else self._fetched(repository, digest))
             if answer is not None:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
@@ -93,17 +93,18 @@ class Blobs:
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
         found = await self._holdings.find(repository, digest)
-        if found is None:
-            return None
-        content = found.content
+        return await self._opened(repository, found.content) if found is not None else None
+
+    async def _opened(self, repository: Repository, content: Content) -> BlobAnswer | None:
+        """None where it is held no more."""
         try:
             if content.size <= SMALL:
                 raw = await self._holdings.read(content)
                 return BlobAnswer(BytesBody(raw), content.size, Outcome.HIT) if raw is not None else None
             body = await self._holdings.open(content)
         except (NoSpace, StoreFailed) as cause:
-            log.error("%s is held and cannot be opened: %s", digest, cause)
-            return await self._fetched(repository, digest)
+            log.error("%s is held and cannot be opened: %s", content.digest, cause)
+            return await self._fetched(repository, content.digest)
         return BlobAnswer(body, body.size, Outcome.HIT) if body is not None else None
 
     async def _followed(self, repository: Repository, digest: Digest) -> BlobAnswer | None:

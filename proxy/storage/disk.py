@@ -140,9 +140,11 @@ class DiskStore:
                 return _hashes_to(reader.fileno(), digest)
 
     def sweep(self) -> int:
-        with reported(self.health, "removal", "sweep the ingest folder"):
+        with reported(self.health, "sweep", "sweep the ingest folder"):
             folder = self._home.ingest
-            return sum(self._erase(name, folder) for name in os.listdir(folder) if name not in self._arriving)
+            swept = sum(self._erase(name, folder) for name in os.listdir(folder) if name not in self._arriving)
+        self.health.worked("sweep")
+        return swept
 
     def _erase(self, name: str, folder: int) -> bool:
         """One that the disk does not let go of keeps nobody from the others."""
@@ -158,6 +160,8 @@ class DiskStore:
     def recover(self) -> None:
         with reported(self.health, "store", "make the folders of the store"):
             self._home.renew()
+        if "sweep" in self.health.trouble:
+            self.sweep()
         if "store" in self.health.trouble:
             self._try_out()
 
