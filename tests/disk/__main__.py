@@ -1,0 +1,95 @@
+"""Every call of the disk that fails once, with every error, until a day has no more of them; and every sickness of the
+disk from every step of the day on, starts and stops among them.
+
+    python -m tests.disk [--step STEP] [--call CALL] [--error ERROR] [--all]
+
+Takes a night. Prints what it finds, the sum of it by kind at the end, and ends with 1 where ``known`` does not say the same.
+With ``--all`` what is known is printed too.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.disk.campaign import Campaign, every
+from tests.disk.faults import ERRORS, SICK, Fault
+from tests.disk.injector import Call, compiled
+from tests.disk.known import mended, unknown
+from tests.disk.lives import Outcome
+
+
+class Report:
+    """What was found so far."""
+
+    def __init__(self, show_known: bool) -> None:
+        self.tried = self.unknown = 0
+        self._show_known = show_known
+        self._kinds: Counter[str] = Counter()
+
+    def add(self, fault: Fault, outcome: Outcome) -> None:
+        self.tried += 1
+        met = str(outcome.failed[0]) if outcome.failed else "nothing"
+        fresh = unknown(fault, outcome)
+        self.unknown += len(fresh) > 0
+        shown = outcome.findings if self._show_known else fresh
+        for finding in shown:
+            print(f"{fault} [{met}] {finding}", flush=True)
+        for known in mended(fault, outcome):
+            print(f"{fault} [{met}] goes right, and is known to go wrong: {known.reason}", flush=True)
+            self.unknown += 1
+        self._kinds.update({finding.kind.value for finding in outcome.findings})
+
+    def end(self, seconds: float) -> None:
+        print(f"{self.tried} faults in {seconds:.0f} s, {self.unknown} that are not as known")
+        for kind, count in self._kinds.most_common():
+            print(f"{count:6} {kind}")
+
+
+async def go(steps: Sequence[str], calls: Sequence[Call], errors: Sequence[str], report: Report) -> None:
+    """All of it."""
+    with tempfile.TemporaryDirectory(prefix="entrepot-disk-") as made:
+        folder = Path(made)
+        async with Campaign(folder, compiled(folder)) as campaign:
+            journal = await campaign.journal()
+            for step in (step for step in journal if step in steps or not steps):
+                for how in (how for how in SICK if SICK[how][1] in errors):
+                    fault = Fault.sick(step, how)
+                    report.add(fault, await campaign.play(fault))
+                for call in (call for call in calls if any(seen.call is call for seen in journal[step])):
+                    for error in errors:
+                        await _until_none_is_left(campaign, call, error, step, report)
+
+
+async def _until_none_is_left(campaign: Campaign, call: Call, error: str, step: str, report: Report) -> None:
+    for fault in every(call, error, step):
+        outcome = await campaign.play(fault)
+        if not outcome.failed:
+            return
+        report.add(fault, outcome)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.disk", description=__doc__)
+    parser.add_argument("--step", action="append", default=[])
+    parser.add_argument("--call", action="append", choices=[call.value for call in Call])
+    parser.add_argument("--error", action="append", choices=ERRORS)
+    parser.add_argument("--all", action="store_true")
+    given = parser.parse_args()
+    calls = [Call(name) for name in given.call] if given.call else list(Call)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no process is left behind
+    report, began = Report(given.all), time.monotonic()
+    try:
+        asyncio.run(go(given.step, calls, given.error or ERRORS, report))
+    finally:
+        report.end(time.monotonic() - began)
+    sys.exit(1 if report.unknown else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Fault after fault, each in a life that is fit for it."""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from tests.disk.faults import RESTART, START, STOP, Fault, points
+from tests.disk.injector import Call, Seen
+from tests.disk.lives import Life, Outcome
+
+_ROUNDS = 15  # of one life, after which a restart shows what it has kept
+
+
+class Campaign:
+    """Lives are below ``folder``; a new one begins where the last one has something wrong."""
+
+    def __init__(self, folder: Path, library: Path) -> None:
+        self._folder = folder
+        self._library = library
+        self._numbers = itertools.count(1)
+        self._life: Life | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._part()
+
+    async def play(self, fault: Fault) -> Outcome:
+        """What comes of it. Raises ProcessFailed and AssertionError where a life is broken without a fault."""
+        if fault.step == START:
+            await self._part()
+            outcome = await (await self._new()).started_under(fault)
+        else:
+            outcome = await self._in_a_life(fault)
+        life = self._life
+        assert life is not None
+        if not outcome.findings and life.rounds >= _ROUNDS:
+            outcome.findings.extend(await life.restarted())
+        if outcome.findings or life.rounds >= _ROUNDS:
+            await self._part()
+        return outcome
+
+    async def play_anywhere(self, call: Call, error: str, choose: Callable[[int], int]) -> tuple[Fault, Outcome]:
+        """One such call in the day, wherever it is made: ``choose`` picks one of so many. Tried again where the next
+        day has fewer."""
+        while True:
+            life = await self._begun()
+            found = points(life.journal, call)
+            step, nth = found[choose(len(found))]
+            fault = Fault(step, (call,), error, nth)
+            outcome = await self.play(fault)
+            if outcome.failed or outcome.findings:
+                return fault, outcome
+
+    async def journal(self) -> dict[str, list[Seen]]:
+        """The calls of a day without a fault, and of what stands around it."""
+        await self._part()
+        life = await self._new()
+        await life.start()
+        found = {START: life.injector.seen()}
+        await life.round(None)
+        found |= life.journal
+        for step, work in ((STOP, life.stop), (RESTART, life.start)):
+            mark = life.injector.written
+            await work()
+            found[step] = life.injector.seen(mark)
+        await self._part()
+        return found
+
+    async def _in_a_life(self, fault: Fault) -> Outcome:
+        life = await self._begun()
+        if fault.step == STOP:
+            return await life.stopped_under(fault)
+        if fault.step == RESTART:
+            await life.stop()
+            return await life.started_under(fault)
+        return await life.round(fault)
+
+    async def _begun(self) -> Life:
+        """One that has a good day behind it."""
+        if self._life is None:
+            await (await self._new()).begin()
+        assert self._life is not None
+        return self._life
+
+    async def _new(self) -> Life:
+        self._life = await Life(self._folder / f"life-{next(self._numbers)}", self._library).__aenter__()
+        return self._life
+
+    async def _part(self) -> None:
+        life, self._life = self._life, None
+        if life is not None:
+            await life.__aexit__()
+            shutil.rmtree(life.folder)
+
+
+def every(call: Call, error: str, step: str) -> Iterator[Fault]:
+    """The first of such a call in that step, the second, and so on without end: until one has not failed."""
+    return (Fault(step, (call,), error, nth) for nth in itertools.count(1))
