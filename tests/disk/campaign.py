@@ -1,6 +1,7 @@
 """Fault after fault, each in a life that is fit for it."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
@@ -93,6 +94,7 @@ class Campaign:
         life, self._life = self._life, None
         if life is not None:
             await life.__aexit__()
+            shutil.rmtree(life.folder)
 
 
 def every(call: Call, error: str, step: str) -> Iterator[Fault]:

@@ -42,7 +42,7 @@ class Life:
         (folder / "cache").mkdir(parents=True, mode=0o700)  # as a volume that is mounted there
         self.rounds = 0
         self.journal: dict[str, list[Seen]] = {}  # the calls of the last round, by step
-        self._folder = folder
+        self.folder = folder
         self._library = library
         self._stack = AsyncExitStack()
         self._pins: list[str] = []
@@ -54,14 +54,12 @@ class Life:
         self.up = await self._stack.enter_async_context(FaultUpstream())
         settings = {
             "upstreams": {NAME: {"url": self.up.url}},
-            "cache": {"path": str(self._folder / "cache"), "max_size": BUDGET, "min_free": 0},
+            "cache": {"path": str(self.folder / "cache"), "max_size": BUDGET, "min_free": 0},
             "tags": {"ttl": "0s", "negative_ttl": "0s"},
             "drain": {"delay": "0s", "timeout": "5s"},
         }
-        self.entrepot = Entrepot(self._folder, settings)
-        self.injector = self._stack.enter_context(
-            Injector(self._library, self._folder / "control", self.entrepot.cache)
-        )
+        self.entrepot = Entrepot(self.folder, settings)
+        self.injector = self._stack.enter_context(Injector(self._library, self.folder / "control", self.entrepot.cache))
         self._stack.callback(self.entrepot.dispose)
         return self
 
