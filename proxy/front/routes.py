@@ -47,22 +47,22 @@ def parse(method: str, target: str, headers: Mapping[str, str], names: UpstreamN
         raise RequestMalformed("the target is not percent-encoded UTF-8, or has more than 32 parameters") from None
     if not (raw_query.isascii() and raw_query.isprintable()):
         raise RequestMalformed("the query is not percent-encoded")
-    operation = _operation(path, query, without(raw_query, "ns"), headers, names)
+    operation = _operation(path, query, raw_query, headers, names)
     namespace = query.get("ns")
     return Asked(method, operation, raw_path, namespace if namespace and names.find(namespace) else None)
 
 
 def _operation(
-    path: str, query: dict[str, str], passed_on: str, headers: Mapping[str, str], names: UpstreamNames
+    path: str, query: dict[str, str], raw_query: str, headers: Mapping[str, str], names: UpstreamNames
 ) -> Operation:
-    """``passed_on`` is what of the query, as it came, is for the registry."""
+    """Lists pass the query on as it came, but for what is ours."""
     if path in {"/v2/", "/v2"}:
         return Ping()
     if path == "/v2/_catalog":
         return CatalogList(parse_limit(query.get("n")), query.get("last") or None)
     if found := _TAGS.fullmatch(path):
         limit = parse_limit(query.get("n"))
-        return TagList(_repository(found["name"], query, names), limit, bounded(passed_on, limit))
+        return TagList(_repository(found["name"], query, names), limit, bounded(without(raw_query, "ns"), limit))
     if found := _CONTENT.fullmatch(path):
         repository = _repository(found["name"], query, names)
         match found["kind"]:
@@ -71,7 +71,7 @@ def _operation(
             case "blobs":
                 return _blob(repository, Digest.parse(found["reference"]), headers)
             case _:
-                return ReferrersList(repository, Digest.parse(found["reference"]), passed_on)
+                return ReferrersList(repository, Digest.parse(found["reference"]), without(raw_query, "ns"))
     raise RouteUnknown(path)
 
 
