@@ -146,9 +146,9 @@ class PassThrough:
             self._proven = True
 
     async def _make_room(self) -> None:
-        self._forget(self._slowest())
         if len(self._window) < _WINDOW:
-            return
+            return  # what is there stays for those who come late
+        self._forget(self._slowest())
         deadline = asyncio.get_running_loop().time() + _PATIENCE
         while len(self._window) >= _WINDOW and not self._over:
             self._moved.clear()

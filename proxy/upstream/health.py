@@ -16,7 +16,8 @@ from proxy.core.errors import (
 )
 from proxy.upstream.message import Kind
 
-OPENS_AFTER = 5  # things in a row that met an outage, or connections that could not be made
+OPENS_AFTER = 5  # things in a row that met an outage
+OPENS_UNCONNECTED = 10  # connections in a row that could not be made: two requests make so many, one does not
 OPENS_LASTING = 2.0  # seconds of outages: a shorter one is waited out by whoever met it
 PROBE_EVERY = 5.0  # seconds
 RETRY_SHARE = 0.1  # of the requests
@@ -79,8 +80,8 @@ class Breaker:
         if self._limited is not None and now < self._limited_until:
             left = max(self._limited_until - now, 1.0)
             return RateLimited(self._limited.upstream, f"it limits our requests for another {left:.0f} s", left)
-        met = max(self._connections, len(self._things))
-        if met < OPENS_AFTER or now - self._since < OPENS_LASTING or self._last is None:
+        met = len(self._things) >= OPENS_AFTER or self._connections >= OPENS_UNCONNECTED
+        if not met or now - self._since < OPENS_LASTING or self._last is None:
             return None
         if now >= self._next_probe:
             self._next_probe = now + PROBE_EVERY

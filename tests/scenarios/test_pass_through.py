@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from proxy.cache import pass_through
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.scenarios.client import Cut
 from tests.scenarios.conftest import under
@@ -18,8 +19,9 @@ pytestmark = under(soft=16 * MiB)  # a blob above half of it is not kept
 
 
 async def test_thirty_clients_of_a_blob_that_is_not_kept_cost_one_transfer(
-    house: House, upstream: FaultUpstream, some_bytes: Bytes
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pass_through, "_PATIENCE", 60.0)  # all of them run on one loop, which others may hold up
     digest = upstream.blob(APP, blob := some_bytes(SIZE))
     gate = asyncio.Event()
     upstream.plays("blob", roles.holds(MiB, gate))
