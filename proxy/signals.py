@@ -34,4 +34,4 @@ def on_hangup(loop: asyncio.AbstractEventLoop, heard: Callable[[], object]) -> I
         yield
     finally:
         hold_hangups()
-        loop.remove_signal_handler(signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # threads that were begun meanwhile do hear it
