@@ -8,6 +8,7 @@ Takes a night. Prints what it finds, the sum of it by kind at the end, and ends 
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import tempfile
@@ -75,10 +76,9 @@ def main() -> None:
     calls = [Call(name) for name in given.call] if given.call else list(Call)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no process is left behind
     report, began = Report(), time.monotonic()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(go(given.step, calls, given.error or ERRORS, report))
-    finally:
-        report.end(time.monotonic() - began)
+    report.end(time.monotonic() - began)
     sys.exit(1 if report.wrong else 0)
 
 

@@ -47,8 +47,10 @@ class Campaign:
         """One such call in the day, wherever it is made: ``choose`` picks one of so many. Tried again where the next
         day has fewer."""
         while True:
-            life = await self._begun()
-            found = points(life.journal, call)
+            if self._life is not None and not points(self._life.journal, call):
+                await self._part()  # its eviction rests after a fault
+            found = points((await self._begun()).journal, call)
+            assert found, f"a day without {call.value}"
             step, nth = found[choose(len(found))]
             fault = Fault(step, (call,), error, nth)
             outcome = await self.play(fault)

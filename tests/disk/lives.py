@@ -197,16 +197,17 @@ class Life:
         return [*look.findings, *(Finding(Kind.NOT_HEALED, look.step, f"not cached: {step}") for step in again)]
 
     def _loses_nothing(self, day: Day, fault: Fault | None, asked: list[Asked]) -> None:
-        """Only what came in the step of the fault may have been fetched again. Bytes that could not be removed take
-        the room of others, until they are."""
+        """What was held before the fault is not fetched again. Bytes that could not be removed take the room of others,
+        until they are."""
         fetched = [good.fetches(asked) for good in day.goods.all]
         if fault is None:
             self._usual = self._usual or fetched
             return
         if fault.lasts or Call.UNLINK in fault.calls or day.findings:
             return
+        order = list(STEPS)
         for good, times, usual in zip(day.goods.all, fetched, self._usual, strict=True):
-            if times > usual and fault.step not in good.steps:
+            if times > usual and all(order.index(step) < order.index(fault.step) for step in good.steps):
                 day.find(Kind.LOST, f"of {good.steps[0]}, {len(good.raw)} bytes, fetched {times} times")
 
     # ------------------------------------------------------------ behind a restart
