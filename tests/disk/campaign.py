@@ -37,9 +37,11 @@ class Campaign:
             outcome = await self._in_a_life(fault)
         life = self._life
         assert life is not None
-        if not outcome.findings and life.rounds >= _ROUNDS:
+        # Behind a sick disk eviction rests for a while, which the next round would meet.
+        is_over = fault.lasts or life.rounds >= _ROUNDS
+        if is_over and not outcome.findings:
             outcome.findings.extend(await life.restarted())
-        if outcome.findings or life.rounds >= _ROUNDS:
+        if is_over or outcome.findings:
             await self._part()
         return outcome
 

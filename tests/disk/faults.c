@@ -154,10 +154,17 @@ THERE(int, FSYNC, fdatasync, (int descriptor), (descriptor))
 THERE(int, TRUNCATE, ftruncate, (int descriptor, off_t size), (descriptor, size))
 THERE(int, TRUNCATE, ftruncate64, (int descriptor, off64_t size), (descriptor, size))
 
+/* A name that is not there to be removed is not there: somebody else was faster. */
 #define AT(result, call, name, parent, path, taken, given) \
     result name taken { \
         REAL(result, name, PARAMETERS taken); \
-        return fails_at(call, parent, path) ? -1 : really given; \
+        if (!fails_at(call, parent, path)) \
+            return really given; \
+        if (call == UNLINK && errno == ENOENT) { \
+            really given; \
+            errno = ENOENT; \
+        } \
+        return -1; \
     }
 
 AT(int, RENAME, rename, AT_FDCWD, from, (const char *from, const char *to), (from, to))

@@ -29,12 +29,12 @@ _SOME = random.Random(_SEED).sample(list(STEPS), len(SICK))
 _SICK = [Fault.sick(step, how) for step, how in zip(_SOME, SICK, strict=True)]
 _AROUND = [
     Fault(STOP, (Call.TRUNCATE,), "ENOSPC"),
-    Fault(START, (Call.TRUNCATE,), "EIO"),
+    Fault(RESTART, (Call.TRUNCATE,), "EIO"),
     Fault(STOP, (Call.TRUNCATE,), "EROFS"),
     Fault(RESTART, (Call.TRUNCATE,), "EDQUOT"),
     Fault(STOP, (Call.TRUNCATE,), "ENOENT"),
     Fault(START, (Call.WRITE,), "EIO", 20),
-    Fault(START, (Call.MKDIR,), "ENOSPC", 3),
+    Fault(RESTART, (Call.WRITE,), "ENOSPC", 6),
     Fault(RESTART, (Call.OPEN,), "EIO", 2),
     Fault.sick(START, "full"),
     Fault.sick(RESTART, "read-only"),
