@@ -16,6 +16,7 @@ from proxy.core.paging import bounded, parse_limit, without
 from proxy.core.ranges import parse_range
 from proxy.core.upstreams import DOCKER_HUB, UpstreamNames, names_a_host
 
+_LAST_LIMIT = 1024
 _CONTENT = re.compile(
     r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)", re.ASCII | re.DOTALL
 )
@@ -59,7 +60,7 @@ def _operation(
     if path in {"/v2/", "/v2"}:
         return Ping()
     if path == "/v2/_catalog":
-        return CatalogList(parse_limit(query.get("n")), query.get("last") or None)
+        return CatalogList(parse_limit(query.get("n")), _last(query))
     if found := _TAGS.fullmatch(path):
         limit = parse_limit(query.get("n"))
         return TagList(_repository(found["name"], query, names), limit, bounded(without(raw_query, "ns"), limit))
@@ -73,6 +74,14 @@ def _operation(
             case _:
                 return ReferrersList(repository, Digest.parse(found["reference"]), without(raw_query, "ns"))
     raise RouteUnknown(path)
+
+
+def _last(query: dict[str, str]) -> str | None:
+    """The place in a list of ours; those of registries are their own affair."""
+    last = query.get("last")
+    if last is not None and (len(last) > _LAST_LIMIT or not last.isprintable()):
+        raise RequestMalformed(f"last is longer than {_LAST_LIMIT} characters, or not printable")
+    return last or None
 
 
 def _blob(repository: Repository, digest: Digest, headers: Mapping[str, str]) -> BlobPull:

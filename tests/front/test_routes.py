@@ -126,6 +126,8 @@ def test_only_the_name_of_an_upstream_is_echoed(target: str, namespace: str | No
         ("/v2/a/tags/list?n=-1", PageInvalid),
         ("/v2/a/tags/list?n=x", PageInvalid),
         ("/v2/_catalog?n=", PageInvalid),
+        ("/v2/_catalog?last=" + "x" * 2000, RequestMalformed),
+        ("/v2/_catalog?last=%0a", RequestMalformed),
         ("/v2/a/tags/list?last=\xe9", RequestMalformed),
         ("/v2/a/tags/list?last=a\x7f", RequestMalformed),
         ("/v2/a/tags/list?" + "&".join(f"x{n}=1" for n in range(40)), RequestMalformed),
