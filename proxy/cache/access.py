@@ -56,12 +56,16 @@ class Access:
     def refuse_absent(self, repository: Repository, digest: Digest) -> None:
         """Raises BlobUnknown where that was upstream's answer a moment ago."""
         if (repository, digest) in self._absent:
-            raise BlobUnknown(f"{repository} has no blob {digest}")
+            raise _absence(repository, digest)
 
     async def _check(self, repository: Repository, digest: Digest, size: int | None) -> None:
-        if not await self._registry(repository.upstream).has_blob(repository.name, digest, size):
-            self.deny(repository, digest)
-            await self._holdings.disallow(repository, digest)
-        else:
+        if await self._registry(repository.upstream).has_blob(repository.name, digest, size):
             await self.grant(repository, digest)
-        self.refuse_absent(repository, digest)
+            return
+        self.deny(repository, digest)
+        await self._holdings.disallow(repository, digest)
+        raise _absence(repository, digest)
+
+
+def _absence(repository: Repository, digest: Digest) -> BlobUnknown:
+    return BlobUnknown(f"{repository} has no blob {digest}")

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import product
 
+from proxy.core.freshness import TagRules
 from tests.cast import FaultUpstream, Line, Seen, roles
+from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, House, MiB, blob_path, manifest_path
 from tests.scenarios.invariants import fetches
 
@@ -25,6 +28,22 @@ async def test_a_held_private_blob_is_not_given_to_another_repository(
     assert (await house.get(blob_path(digest, OTHER))).status == 404
     assert len(_asked(upstream, OTHER)) == 2
     assert (await house.get(blob_path(digest))).headers["cache-status"] == "entrepot; hit"
+
+
+@under(tags=TagRules(negative_ttl=0.0))
+async def test_where_no_absence_is_remembered_each_is_still_a_no(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    held, arriving = upstream.blob(APP, some_bytes(MiB)), upstream.blob(APP, blob := some_bytes(2 * MiB))
+    await house.get(blob_path(held))
+    await house.quiet()
+    upstream.plays("blob", roles.holds(MiB, gate := asyncio.Event()))
+    async with await house.pull(blob_path(arriving)) as tasks:
+        head = await tasks.head()
+        for digest, method in product((held, arriving), ("GET", "HEAD")):
+            assert (await house.get(blob_path(digest, OTHER), method=method)).status == 404
+        gate.set()
+        assert await tasks.rest(head) == blob
 
 
 async def test_an_arriving_private_blob_is_not_given_to_another_repository(
