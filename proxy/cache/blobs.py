@@ -62,8 +62,11 @@ class Blobs:
                 return answer
             content = await self._holdings.get(digest)
             if content is not None:
-                await self._access.require(repository, digest, content.size)  # which nobody may be able to note
-            answer = await (self._opened(repository, content) if content else self._fetched(repository, digest))
+                await self._access.require(repository, digest, content.size)
+                # What was granted is found by now, but where the catalog cannot note it.
+                answer = await self._held(repository, digest) or await self._opened(repository, content)
+            else:
+                answer = await self._fetched(repository, digest)
             if answer is not None:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
@@ -119,8 +122,10 @@ class Blobs:
         if self._fills.under_way(repository, digest) is not None:
             return None  # since the last look, which others were waited for behind
         self._access.refuse_absent(repository, digest)
-        opener = self._opener.setdefault(digest, repository)
-        first, same = digest not in self._openings, opener == repository
+        first = digest not in self._openings
+        if first:
+            self._opener[digest] = repository
+        same = self._opener.get(digest) == repository  # nobody's, once it has ended and is still to be joined
         try:
             opened = await self._openings.join(digest, partial(self._open, repository, digest))
         except Exception:

@@ -89,6 +89,7 @@ class PassThrough:
         self._window = bytearray()
         self._proven = False
         self._over = False
+        self._reading = False
         self._moved = asyncio.Event()
         self._reads: Flights[None, None] = Flights(group)
 
@@ -127,15 +128,23 @@ class PassThrough:
         self._moved.set()
         if not self.positions:
             self._over = True
-            self._transfer.interrupt() if len(self._reads) else self._transfer.close()
+            if self._reading:
+                self._transfer.interrupt()
+            else:
+                self._transfer.close()
 
     async def _read(self) -> None:
         """The next bytes, into the window."""
-        await self._make_room()
+        self._reading = True
         try:
+            await self._make_room()
             chunk = await off_loop(self._pool, self._next, self._transfer.interrupt)
+        except BaseException:
+            self._over = True  # who comes now asks anew
+            raise
         finally:
-            if self._over:  # the last reader left meanwhile
+            self._reading = False
+            if self._over:  # or the last reader left meanwhile
                 self._transfer.close()
         self._window += chunk
         if not chunk:

@@ -6,6 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from proxy.cache import pass_through
+from proxy.cache.fills import Fills, Opened
+from proxy.cache.holdings import Holdings
+from proxy.core.names import Digest, Repository
+from proxy.storage.contract import Content
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.scenarios.client import Cut
 from tests.scenarios.conftest import under
@@ -74,7 +78,7 @@ async def test_wrong_bytes_cut_all_who_share_them_and_are_blamed_on_upstream(
 ) -> None:
     digest = upstream.blob(APP, some_bytes(SIZE))
     gate = asyncio.Event()
-    upstream.plays("blob", lies_behind(gate))
+    upstream.plays("blob", behind(gate, roles.lies(SIZE - 1)))
     clients = [await house.pull(blob_path(digest)) for _ in range(4)]
     gate.set()
     for client in clients:
@@ -83,6 +87,50 @@ async def test_wrong_bytes_cut_all_who_share_them_and_are_blamed_on_upstream(
         assert len(cut.value.body) < SIZE
     again = await house.get(blob_path(digest))
     assert (again.status, b"wrong bytes" in again.body) == (502, True)
+
+
+async def test_a_transfer_that_broke_off_is_joined_by_nobody(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.ends_early(4 * MiB))
+    async with await house.pull(blob_path(digest), buffer=4096) as slow:
+        await slow.head()  # and reads no further, so that what came is still there
+        with pytest.raises(Cut):
+            await house.get(blob_path(digest))
+        assert (await house.get(blob_path(digest))).body == blob
+    assert fetches(upstream, digest) == 2
+
+
+async def test_who_asks_in_the_very_step_in_which_another_repository_gets_it_is_not_given_it(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    gate, waits, opened = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    upstream.plays("blob", behind(gate))
+    get, open_ = Holdings.get, Fills.open
+
+    async def get_late(holdings: Holdings, digest: Digest) -> Content | None:
+        found = await get(holdings, digest)
+        waits.set()
+        await opened.wait()
+        return found
+
+    async def open_and_tell(fills: Fills, repository: Repository, digest: Digest) -> Opened:
+        found = await open_(fills, repository, digest)
+        opened.set()
+        return found
+
+    monkeypatch.setattr(Fills, "open", open_and_tell)
+    async with await house.pull(blob_path(digest)) as theirs:
+        while not upstream.requests("blob"):
+            await asyncio.sleep(0.005)
+        monkeypatch.setattr(Holdings, "get", get_late)
+        async with await house.pull(blob_path(digest, "somebody/else")) as other:
+            await waits.wait()
+            gate.set()
+            assert (await other.reply()).status == 404
+        assert (await theirs.reply()).body == blob
 
 
 async def test_the_last_who_leaves_ends_a_transfer_that_stalls(
@@ -98,11 +146,11 @@ async def test_the_last_who_leaves_ends_a_transfer_that_stalls(
     await house.quiet()  # and nothing stays behind: no connection, no thread that waits for upstream
 
 
-def lies_behind(gate: asyncio.Event) -> Act:
-    """The last byte is another; nothing comes before the gate opens."""
+def behind(gate: asyncio.Event, then: Act = roles.steady) -> Act:
+    """Nothing comes before the gate opens."""
 
     async def act(line: Line) -> None:
         await gate.wait()
-        await roles.lies(SIZE - 1)(line)
+        await then(line)
 
     return act
