@@ -150,7 +150,13 @@ async def _compose(
     make_jobs: MakeJobs,
 ) -> Service:
     upstreams = Upstreams(
-        registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
+        registries.get,
+        registries.immutable,
+        registries.touch_period,
+        registries.share,
+        registries.amazon.push_times,
+        access_ttl=registries.access_ttl,
+        trust=registries.trust_domain,
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)

@@ -98,6 +98,15 @@ class Registries:
         """Seconds, None where upstream is not to be touched."""
         return self.settings_of(upstream).touch_upstream
 
+    def access_ttl(self, upstream: str) -> float:
+        """Seconds that its yes carries. Raises UpstreamUnknown."""
+        return self.settings_of(upstream).access_ttl
+
+    def trust_domain(self, upstream: str) -> str:
+        """What is no upstream any more is trusted by nobody else."""
+        configured = self._configured(upstream)
+        return configured.trust_domain(upstream) if configured is not None else upstream
+
     async def close(self) -> None:
         """Of all registries; transfers under way are their movers'."""
         for registry in self._made.values():

@@ -149,6 +149,10 @@ class Fills:
         run.fill.task.add_done_callback(partial(self._ended, run))
         return run.fill
 
+    async def pass_by(self, repository: Repository, digest: Digest) -> PassThroughBody:
+        """From the front, for one who may not follow the fill under way. Raises as ``open``."""
+        return await self.pass_throughs.join(repository, Hasher(digest), 0)
+
     async def settle(self) -> None:
         """What clients have been sent to its end is committed, or ``_SETTLED`` seconds are over."""
         whole = [fill.task for fill in self.arriving.values() if fill.proven and fill.task is not None]

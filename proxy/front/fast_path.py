@@ -123,13 +123,14 @@ class FastPath:
                 found = self._cache.manifests.peek(pull.repository, pull.reference)
                 return _Decided(replies.manifest(pull, found[0]), found[0].digest, found[1]) if found else None
             case BlobPull() as pull:
-                raw = self._cache.blobs.peek(pull.repository, pull.digest)
-                if raw is None:
+                hit = self._cache.blobs.peek(pull.repository, pull.digest)
+                if hit is None:
                     return None
+                raw, until = hit
                 if asked.method == "HEAD":
-                    return _Decided(replies.blob_size(pull, SizeAnswer(len(raw), Outcome.HIT)), pull.digest, math.inf)
+                    return _Decided(replies.blob_size(pull, SizeAnswer(len(raw), Outcome.HIT)), pull.digest, until)
                 try:
-                    return _Decided(replies.small_blob(pull, raw), pull.digest, math.inf)
+                    return _Decided(replies.small_blob(pull, raw), pull.digest, until)
                 except RangeUnsatisfiable:
                     return None
             case Ping():

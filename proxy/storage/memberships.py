@@ -1,12 +1,14 @@
 """The catalog's memberships as SQL: which repository may have what, and how it came to it."""
 
 import sqlite3
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from proxy.core.names import Digest, Repository
-from proxy.storage.contract import Held, MembershipRecord
+from proxy.storage.contract import Held, MembershipRecord, RepositoryRecord, Witness
 from proxy.storage.database import Database
-from proxy.storage.reading import COLUMNS, RECORD, held_in, record_in
+from proxy.storage.reading import COLUMNS, RECORD, digest_in, held_in, record_in
 
 INTERN = "INSERT OR IGNORE INTO repository (upstream, name) VALUES (?, ?)"
 """It has a number from then on, by which the other tables name it."""
@@ -20,7 +22,18 @@ _ALLOW = f"""
         confirmed_at = iif(excluded.confirmed_at > coalesce(confirmed_at, 0), excluded.confirmed_at, confirmed_at),
         granted_by = iif(granted_by = 'upstream', granted_by, excluded.granted_by),
         created_at = coalesce(created_at, excluded.created_at)"""
+_RENEW = """
+    UPDATE repository SET confirmed_at = max(coalesce(confirmed_at, 0), ?), refused_at = NULL
+    WHERE upstream = ? AND name = ?"""
 _DISALLOW = f"DELETE FROM membership WHERE repository = {ID} AND digest = ?"
+_UPSTREAMS = """
+    SELECT DISTINCT upstream FROM membership JOIN repository ON repository.id = membership.repository
+    WHERE digest = ? AND membership.confirmed_at IS NOT NULL"""
+_WITNESS = """
+    SELECT digest, name, media_type FROM (
+        SELECT id, name FROM repository WHERE upstream = ? AND name <> ? AND refused_at IS NULL
+        ORDER BY confirmed_at DESC LIMIT 16) AS other
+    JOIN membership ON membership.repository = other.id AND membership.confirmed_at IS NOT NULL LIMIT 1"""
 _REPOSITORIES = """
     SELECT upstream, name FROM repository
     WHERE (upstream, name) > (?, ?)
@@ -51,9 +64,29 @@ class SqliteMemberships:
         return found[0] if found else None
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
-        await self._database.change(
-            f"DELETE FROM membership WHERE repository = {ID} AND digest = ?", *repository, digest
-        )
+        await self._database.change(_DISALLOW, *repository, digest)
+
+    async def repository(self, repository: Repository) -> RepositoryRecord | None:
+        query = "SELECT confirmed_at, refused_at FROM repository WHERE upstream = ? AND name = ?"
+        found = await self._database.rows(query, tuple(repository), RepositoryRecord._make)
+        return found[0] if found else None
+
+    async def renew(self, repository: Repository, at: float) -> None:
+        await self._database.change(_RENEW, at, *repository)
+
+    async def suspend(self, repository: Repository, at: float) -> None:
+        query = "UPDATE repository SET refused_at = ? WHERE upstream = ? AND name = ?"
+        await self._database.change(query, at, *repository)
+
+    async def upstreams(self, digest: Digest) -> set[str]:
+        return {upstream for (upstream,) in await self._database.rows(_UPSTREAMS, (digest,), tuple)}
+
+    async def witness(self, beside: Repository) -> Witness | None:
+        def witness_in(row: Sequence[Any]) -> Witness:
+            return Witness(Repository(beside.upstream, row[1]), digest_in(row), row[2])
+
+        found = await self._database.rows(_WITNESS, tuple(beside), witness_in)
+        return found[0] if found else None
 
     async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
         return await self._database.rows(_REPOSITORIES, (*(after or ("", "")), limit), Repository._make)
@@ -76,3 +109,5 @@ def allow(
     media_type, confirmed_at, grant = record
     connection.execute(INTERN, repository)
     connection.execute(_ALLOW, (*repository, digest, media_type, confirmed_at, grant.value, created_at, digest))
+    if confirmed_at is not None:
+        connection.execute(_RENEW, (confirmed_at, *repository))

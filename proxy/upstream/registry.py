@@ -4,9 +4,7 @@ from functools import partial
 
 from proxy.core.errors import (
     Absent,
-    BlobUnknown,
     DigestInvalid,
-    NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
     UpstreamFailed,
@@ -94,14 +92,10 @@ class HttpRegistry:
             )
         return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
 
-    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
-        try:
-            total = await self.blob_size(name, digest)
-        except (BlobUnknown, NameUnknown):
-            return False
+    async def check_blob(self, name: str, digest: Digest, size: int | None) -> None:
+        total = await self.blob_size(name, digest)
         if total is None or (size is not None and total != size):
             raise UpstreamBroken(self.name, f"it says that {name}@{digest} has {total} bytes, and it has {size}")
-        return True
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has

@@ -61,6 +61,7 @@ class HouseRules:
     gate: Gate = field(default_factory=OpenGate)
     homes: Callable[[str], Sequence[Source]] = lambda _: ()
     verify: VerifyRules = field(default_factory=VerifyRules)
+    trust: Callable[[str], str] = lambda upstream: upstream
 
 
 async def _at_once(_: float) -> None:
@@ -79,9 +80,16 @@ class House:
     front: Front
     port: int
 
-    def __init__(self, folder: Path, upstream: FaultUpstream, rules: HouseRules, clock: ManualClock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstream: FaultUpstream,
+        rules: HouseRules,
+        clock: ManualClock,
+        others: Mapping[str, FaultUpstream] | None = None,
+    ) -> None:
         self.folder = folder
-        self.upstream = upstream
+        self.upstreams = {NAME: upstream, **(others or {})}
         self.rules = rules
         self.clock = clock
         self.shares: dict[str, ByteLimits] = {}  # budgets of upstreams
@@ -167,13 +175,15 @@ class House:
 
     async def _compose(self, stack: AsyncExitStack) -> asyncio.Server:
         rules = self.rules
-        registry = self._registry(Jobs(await stack.enter_async_context(task_group())))
-        stack.push_async_callback(registry.close)
+        jobs = Jobs(await stack.enter_async_context(task_group()))
+        made = {name: self._registry(name, jobs) for name in self.upstreams}
+        for registry in made.values():
+            stack.push_async_callback(registry.close)
 
         def registries(name: str) -> HttpRegistry:
-            if name != NAME:
+            if name not in made:
                 raise UpstreamUnknown(name)
-            return registry
+            return made[name]
 
         cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills, verify=rules.verify)
         upstreams = Upstreams(
@@ -183,8 +193,9 @@ class House:
             self.shares.get,
             self._ask_push_times,
             rules.homes,
+            trust=rules.trust,
         )
-        around = Collaborators(upstreams, UpstreamNames.of({NAME}, None), self.clock, gate=rules.gate)
+        around = Collaborators(upstreams, UpstreamNames.of(self.upstreams, None), self.clock, gate=rules.gate)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
         self.places, self.handler, self.front = service.connections, service.handler, service.front
@@ -196,15 +207,15 @@ class House:
     async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
         return await self.push_times(repository)
 
-    def _registry(self, jobs: Jobs) -> HttpRegistry:
-        settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)
+    def _registry(self, name: str, jobs: Jobs) -> HttpRegistry:
+        settings = RegistrySettings(name, self.upstreams[name].url, limits=self.rules.upstream)
         network = Network(settings, jobs, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
         return HttpRegistry(network, ChallengeAuthorizer(network))
 
 
-def blob_path(digest: Digest, repository: str = APP) -> str:
-    return f"/v2/{NAME}/{repository}/blobs/{digest}"
+def blob_path(digest: Digest, repository: str = APP, registry: str = NAME) -> str:
+    return f"/v2/{registry}/{repository}/blobs/{digest}"
 
 
-def manifest_path(reference: str, repository: str = APP) -> str:
-    return f"/v2/{NAME}/{repository}/manifests/{reference}"
+def manifest_path(reference: str, repository: str = APP, registry: str = NAME) -> str:
+    return f"/v2/{registry}/{repository}/manifests/{reference}"
