@@ -212,4 +212,4 @@ def _word(membership: MembershipRecord, record: RepositoryRecord | None) -> Word
 
 
 def _absence(repository: Repository, digest: Digest) -> BlobUnknown:
-    return BlobUnknown(f"{repository} has no blob {digest}")
+    return BlobUnknown(f"{repository.upstream} does not have {repository.name}@{digest}")
