@@ -16,7 +16,6 @@ from functools import partial
 
 from aiohttp import web
 
-from proxy.access_lines import Logged, lines_of
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import NoForeignPages
@@ -32,8 +31,8 @@ from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority
-from proxy.core.upstreams import UpstreamNames
-from proxy.front.access_log import Lines
+from proxy.core.names import UpstreamNames
+from proxy.front.access_log import Lines, Logged, lines_of
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import service_rules

@@ -15,8 +15,7 @@ from proxy.front import replies
 from proxy.front.connections import ClientConnections
 from proxy.front.date import DateHeader
 from proxy.front.handler import Handler
-from proxy.front.request_head import HeadParser
-from proxy.front.requests import Requests, Understood
+from proxy.front.requests import HeadParser, Requests, Understood
 
 log = logging.getLogger("entrepot.front")
 
@@ -180,8 +179,8 @@ class Connection(asyncio.Protocol):
         taken = 0
         while taken < len(self._received) and not (self._busy or self._clogged or self._leaving):
             try:
-                if self._begun is None:
-                    taken = _past_empty_lines(self._received, taken)
+                while self._begun is None and self._received.startswith(b"\r\n", taken):
+                    taken += 2  # RFC 9112 2.2
                 end = self._received.find(_END, taken + self._looked) + len(_END)
                 if end < len(_END):
                     self._look_at_part(taken)
@@ -284,10 +283,3 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Ends it as it is."""
         self._transport.abort()
-
-
-def _past_empty_lines(received: bytes, start: int) -> int:
-    """Where the next request begins (RFC 9112 2.2)."""
-    while received.startswith(b"\r\n", start):
-        start += 2
-    return start

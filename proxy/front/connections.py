@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
-from proxy.front.request_head import HeadLimits
+from proxy.front.requests import HeadLimits
 
 log = logging.getLogger("entrepot.front")
 

@@ -22,8 +22,7 @@ from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
-from proxy.core.names import Digest, Repository
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import Digest, Repository, UpstreamNames
 from proxy.front.access_log import AccessLog
 from proxy.front.connection import Front
 from proxy.front.connections import ClientConnections, ConnectionRules
