@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from proxy.cache.access import Access
-from proxy.cache.arrivals import Arrivals
 from proxy.cache.blobs import Blobs
 from proxy.cache.doubts import VerifyRules
 from proxy.cache.fill import Fill
@@ -161,9 +160,8 @@ async def start_cache(
     arriving: dict[Digest, Fill] = {}
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
-    arrivals = Arrivals(holdings, space)
     sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
-    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, times.stamp)
+    fills = Fills(arriving, space, sources, rules.fills, threads, group, times.stamp)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
@@ -172,7 +170,7 @@ async def start_cache(
         holdings,
         fills,
         Blobs(holdings, fills, access, sources, registry, group),
-        Manifests(holdings, arrivals, tags, registry, touches.served, jobs, now),
+        Manifests(holdings, space, tags, registry, touches.served, jobs, now),
         Listings(holdings, registry, rules.tags, group, now),
         Behind(
             touches,

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from cachetools import TTLCache
 
 from proxy.cache.answers import ManifestAnswer, Outcome
-from proxy.cache.arrivals import Arrivals
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.platforms import missing_platform
+from proxy.cache.space import Space
 from proxy.cache.tags import Tags
 from proxy.core.errors import (
     Absent,
@@ -49,7 +49,7 @@ class Manifests:
     def __init__(
         self,
         holdings: Holdings,
-        arrivals: Arrivals,
+        space: Space,
         tags: Tags,
         registry: Callable[[str], Registry],
         served: Callable[[Repository, Digest], None],
@@ -58,7 +58,7 @@ class Manifests:
     ) -> None:
         self.tags = tags
         self._holdings = holdings
-        self._arrivals = arrivals
+        self._space = space
         self._registry = registry
         self._served = served
         self._jobs = jobs
@@ -223,7 +223,7 @@ class Manifests:
         except ManifestInvalid as cause:
             raise UpstreamBroken(repository.upstream, f"{fetched.digest} is not a manifest: {cause}") from None
         what = f"{fetched.digest} of {repository}"
-        arrival = await self._arrivals.begin(len(fetched.raw), repository.upstream, what)
+        arrival = await self._space.begin(len(fetched.raw), repository.upstream, what)
         if arrival is None:
             return False
         now = self._holdings.now()

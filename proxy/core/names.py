@@ -52,6 +52,29 @@ class Digest(str):
         return hashlib.new(self.algorithm, content).hexdigest() == self.encoded
 
 
+class Hasher:
+    """Proof that bytes are those of a digest, gathered while they pass: counts and hashes them in order. Large updates
+    release the interpreter lock."""
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        self.count = 0
+        self._state = hashlib.new(digest.algorithm)
+
+    def update(self, content: bytes | memoryview) -> None:
+        self._state.update(content)
+        self.count += len(content)
+
+    def agrees(self) -> bool:
+        return self._state.hexdigest() == self.digest.encoded
+
+    def copy(self) -> "Hasher":
+        """The same proof so far, to be carried on by somebody else."""
+        twin = Hasher.__new__(Hasher)
+        twin.digest, twin.count, twin._state = self.digest, self.count, self._state.copy()
+        return twin
+
+
 class Tag(str):
     """A tag of at most 128 characters."""
 
