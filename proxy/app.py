@@ -179,7 +179,9 @@ async def _listen(
     site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
     await site.start()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(service.front, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    listener = await loop.create_server(
+        service.front.protocol, settings.listen.host, settings.listen.port, backlog=_BACKLOG
+    )
     return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
 
 

@@ -44,7 +44,7 @@ class ServiceRules:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What answers pulls: ``front`` makes the protocol of each connection."""
+    """What answers pulls: ``front.protocol`` makes each connection."""
 
     catalog: SqliteCatalog
     storage: StorageHealth

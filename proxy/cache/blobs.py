@@ -71,11 +71,6 @@ class Blobs:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
 
-    def peek(self, repository: Repository, digest: Digest) -> bytes | None:
-        """The bytes of a hit, if they are in memory. Never waits."""
-        found = self._holdings.peek(repository, digest)
-        return found[1] if found is not None else None
-
     async def size(self, repository: Repository, digest: Digest) -> SizeAnswer:
         """Of a HEAD: starts no fill, and asks upstream at most once. Raises as ``get``."""
         found = await self._holdings.find(repository, digest)

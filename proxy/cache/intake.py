@@ -139,18 +139,16 @@ class Segment:
             return True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Intake:
     """Brings segments of one fill."""
 
-    def __init__(
-        self, fill: Fill, ingest: Ingest, verifier: InOrderVerifier, reopen: Open, grant: Grant, rules: IntakeRules
-    ) -> None:
-        self._fill = fill
-        self._ingest = ingest
-        self._verifier = verifier
-        self._reopen = reopen
-        self._grant = grant
-        self._rules = rules
+    _fill: Fill
+    _ingest: Ingest
+    _verifier: InOrderVerifier
+    _reopen: Open
+    _grant: Grant
+    _rules: IntakeRules
 
     async def bring(self, segment: Segment, transfer: Transfer | None, movers: Executor) -> None:
         """The whole segment, over as many transfers as that takes; a no to a resume may be a URL that has expired, so

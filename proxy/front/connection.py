@@ -8,6 +8,7 @@ it is out the next one may be answered from memory again.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from proxy.core.errors import Overloaded, RequestMalformed
@@ -28,7 +29,7 @@ FastReply = Callable[[Understood, bytes, str, float], bytes | None]
 
 
 class Front:
-    """The factory of the listener's protocols, and what they share. ``fast_reply`` is the fast path's; where it has
+    """What the listener's connections share; ``protocol`` makes them. ``fast_reply`` is the fast path's; where it has
     none, ``handler`` answers in a task of ``tasks``."""
 
     def __init__(
@@ -50,9 +51,7 @@ class Front:
         self.now = now
         self.connections: set[Connection] = set()
         self.draining = False
-
-    def __call__(self) -> "Connection":
-        return Connection(self)
+        self.protocol = partial(Connection, self)
 
     def sweep(self, now: float) -> None:
         """Closes who said nothing, or took nothing, for too long."""
@@ -141,7 +140,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._idle:
-            understood = self._known(data) or self._recall(data)
+            understood = self._known(data)
+            if understood is None:
+                requests = self._front.requests
+                understood = requests.recall(data)
+                if understood is not None and data == self._last:
+                    requests.keep(data, understood)
+                self._last = data
             if understood is not None:
                 self._answer(understood, data)
                 return
@@ -165,14 +170,6 @@ class Connection(asyncio.Protocol):
             self._front.places.leave(self._address)
 
     # ------------------------------------------------------------ answering
-
-    def _recall(self, data: bytes) -> Understood | None:
-        requests = self._front.requests
-        understood = requests.recall(data)
-        if understood is not None and data == self._last:
-            requests.keep(data, understood)
-        self._last = data
-        return understood
 
     def _advance(self) -> None:
         """Answers what has come whole, until an answer takes time."""

@@ -50,7 +50,7 @@ async def test_an_encrypted_connection_is_refused_before_a_byte_and_loudly(
     house: House, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(house.front, "127.0.0.1", 0, ssl=authority.server())
+    listener = await loop.create_server(house.front.protocol, "127.0.0.1", 0, ssl=authority.server())
     async with listener:
         port = listener.sockets[0].getsockname()[1]
         with caplog.at_level(logging.ERROR, "entrepot.front"):
