@@ -1,12 +1,18 @@
 """The catalog's memberships as SQL: which repository may have what, and how it came to it."""
 
 import sqlite3
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from proxy.core.names import Digest, Repository
-from proxy.storage.contract import Held, MembershipRecord
+from proxy.storage.contract import Grant, Held, MembershipRecord
 from proxy.storage.database import Database
-from proxy.storage.reading import COLUMNS, RECORD, held_in, record_in
+from proxy.storage.reading import COLUMNS, content_in
+from proxy.storage.recovery import RowDamaged
+
+_RECORD = "membership.media_type, membership.confirmed_at, membership.granted_by"
+
 
 INTERN = "INSERT OR IGNORE INTO repository (upstream, name) VALUES (?, ?)"
 """It has a number from then on, by which the other tables name it."""
@@ -20,6 +26,10 @@ _ALLOW = f"""
         confirmed_at = iif(excluded.confirmed_at > coalesce(confirmed_at, 0), excluded.confirmed_at, confirmed_at),
         granted_by = iif(granted_by = 'upstream', granted_by, excluded.granted_by),
         created_at = coalesce(created_at, excluded.created_at)"""
+_HELD = f"""
+    SELECT {COLUMNS}, {_RECORD} FROM repository
+    JOIN membership ON membership.repository = repository.id JOIN content ON content.digest = membership.digest
+    WHERE repository.upstream = ? AND name = ? AND membership.digest = ?"""
 _DISALLOW = f"DELETE FROM membership WHERE repository = {ID} AND digest = ?"
 _REPOSITORIES = """
     SELECT upstream, name FROM repository
@@ -27,11 +37,11 @@ _REPOSITORIES = """
         AND EXISTS (SELECT 1 FROM membership WHERE repository = repository.id AND image = 1)
     ORDER BY upstream, name LIMIT ?"""
 _REFERRERS = f"""
-    SELECT {COLUMNS}, {RECORD} FROM content
+    SELECT {COLUMNS}, {_RECORD} FROM content
     JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}
     WHERE content.subject = ? ORDER BY content.digest"""
 _INDEXES = f"""
-    SELECT {COLUMNS}, {RECORD} FROM child JOIN content ON content.digest = child.parent
+    SELECT {COLUMNS}, {_RECORD} FROM child JOIN content ON content.digest = child.parent
     JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}
     WHERE child.child = ? ORDER BY content.used_at DESC, content.digest LIMIT 16"""
 
@@ -46,8 +56,12 @@ class SqliteMemberships:
         await self._database.write(partial(allow, repository, digest, record, None))
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
-        query = f"SELECT {RECORD} FROM membership WHERE repository = {ID} AND digest = ?"
-        found = await self._database.rows(query, (*repository, digest), record_in)
+        query = f"SELECT {_RECORD} FROM membership WHERE repository = {ID} AND digest = ?"
+        found = await self._database.rows(query, (*repository, digest), _record_in)
+        return found[0] if found else None
+
+    async def held(self, repository: Repository, digest: Digest) -> Held | None:
+        found = await self._database.rows(_HELD, (*repository, digest), _held_in)
         return found[0] if found else None
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
@@ -59,10 +73,10 @@ class SqliteMemberships:
         return await self._database.rows(_REPOSITORIES, (*(after or ("", "")), limit), Repository._make)
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Held]:
-        return await self._database.rows(_REFERRERS, (*repository, subject), held_in)
+        return await self._database.rows(_REFERRERS, (*repository, subject), _held_in)
 
     async def indexes(self, repository: Repository, child: Digest) -> list[Held]:
-        return await self._database.rows(_INDEXES, (*repository, child), held_in)
+        return await self._database.rows(_INDEXES, (*repository, child), _held_in)
 
 
 def allow(
@@ -76,3 +90,17 @@ def allow(
     media_type, confirmed_at, grant = record
     connection.execute(INTERN, repository)
     connection.execute(_ALLOW, (*repository, digest, media_type, confirmed_at, grant.value, created_at, digest))
+
+
+def _record_in(row: Sequence[Any]) -> MembershipRecord:
+    """Of ``_RECORD``."""
+    media_type, confirmed_at, granted_by = row
+    try:
+        return MembershipRecord(media_type, confirmed_at, Grant(granted_by))
+    except ValueError as error:
+        raise RowDamaged(str(error)) from error
+
+
+def _held_in(row: Sequence[Any]) -> Held:
+    """Of ``COLUMNS`` and ``_RECORD``."""
+    return Held(content_in(row[:7]), _record_in(row[7:]))
