@@ -115,7 +115,7 @@ async def _start(
     telemetry = Telemetry(
         service.cache,
         service.access_log,
-        service.connections,
+        service.front,
         registries,
         logs,
         lag,

@@ -56,7 +56,7 @@ async def test_an_encrypted_connection_is_refused_before_a_byte_and_loudly(
         with caplog.at_level(logging.ERROR, "entrepot.front"):
             assert await came(authority, port, request("/v2/")) == b""
     assert "it is encrypted" in caplog.text
-    assert house.places.open == 0
+    assert not house.front.connections
 
 
 @pytest.mark.parametrize("streams", [True, False], ids=["a stream", "bytes"])

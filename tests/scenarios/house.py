@@ -25,7 +25,7 @@ from proxy.core.freshness import TagRules
 from proxy.core.names import Digest, Repository, UpstreamNames
 from proxy.front.access_log import AccessLog
 from proxy.front.connection import Front
-from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
 from proxy.front.sender import SenderRules
 from proxy.storage.catalog import SqliteCatalog
@@ -74,7 +74,6 @@ class House:
     catalog: SqliteCatalog
     access_log: AccessLog
     handler: Handler
-    places: ClientConnections
     front: Front
     port: int
 
@@ -186,7 +185,7 @@ class House:
         around = Collaborators(upstreams, UpstreamNames.of({NAME}, None), self.clock, gate=rules.gate)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
-        self.places, self.handler, self.front = service.connections, service.handler, service.front
+        self.handler, self.front = service.handler, service.front
         listener = await asyncio.get_running_loop().create_server(self.front.protocol, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
