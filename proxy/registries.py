@@ -27,9 +27,8 @@ from proxy.core.budget import ByteLimits
 from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
-from proxy.core.names import Repository, Tag
+from proxy.core.names import Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
-from proxy.core.upstreams import UpstreamNames
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from proxy.cache.access import Access, AccessRules
-from proxy.cache.arrivals import Arrivals
 from proxy.cache.blobs import Blobs
 from proxy.cache.doubts import VerifyRules
 from proxy.cache.fill import Fill
@@ -164,9 +163,8 @@ async def start_cache(
     arriving: dict[Digest, Fill] = {}
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
-    arrivals = Arrivals(holdings, space)
     sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
-    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, times.stamp)
+    fills = Fills(arriving, space, sources, rules.fills, threads, group, times.stamp)
     standings = Standings(holdings, registry, pins.concern, group, now)
     carries = AccessRules(upstreams.access_ttl, upstreams.trust, rules.tags.negative_ttl)
     access = Access(holdings, standings, registry, carries, jobs, now)
@@ -177,7 +175,7 @@ async def start_cache(
         holdings,
         fills,
         Blobs(holdings, fills, access, sources, registry, group),
-        Manifests(holdings, arrivals, access, tags, registry, touches.served, jobs),
+        Manifests(holdings, space, access, tags, registry, touches.served, jobs),
         Listings(holdings, standings, registry, rules.tags, group, now),
         Behind(
             touches,

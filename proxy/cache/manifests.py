@@ -11,9 +11,9 @@ from cachetools import TTLCache
 
 from proxy.cache.access import Access
 from proxy.cache.answers import ManifestAnswer, Outcome
-from proxy.cache.arrivals import Arrivals
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.platforms import missing_platform
+from proxy.cache.space import Space
 from proxy.cache.tags import Tags
 from proxy.core.errors import (
     Absent,
@@ -50,7 +50,7 @@ class Manifests:
     def __init__(
         self,
         holdings: Holdings,
-        arrivals: Arrivals,
+        space: Space,
         access: Access,
         tags: Tags,
         registry: Callable[[str], Registry],
@@ -59,7 +59,7 @@ class Manifests:
     ) -> None:
         self.tags = tags
         self._holdings = holdings
-        self._arrivals = arrivals
+        self._space = space
         self._access = access
         self._registry = registry
         self._served = served
@@ -236,7 +236,7 @@ class Manifests:
         except ManifestInvalid as cause:
             raise UpstreamBroken(repository.upstream, f"{fetched.digest} is not a manifest: {cause}") from None
         what = f"{fetched.digest} of {repository}"
-        arrival = await self._arrivals.begin(len(fetched.raw), repository.upstream, what)
+        arrival = await self._space.begin(len(fetched.raw), repository.upstream, what)
         if arrival is None:
             return False
         now = self._holdings.now()

@@ -218,9 +218,6 @@ FIRST_CURSOR = Cursor(float("-inf"), "")
 class CatalogContents(Protocol):
     """What is held. Sizes in bytes, times in seconds since the epoch."""
 
-    async def held(self, repository: Repository, digest: Digest) -> Held | None:
-        """The content, if it is held and a member of the repository, with that membership."""
-
     async def get(self, digest: Digest) -> Content | None:
         """The content, if it is held, whoever may have it."""
 
@@ -287,6 +284,9 @@ class CatalogMemberships(Protocol):
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
         """None where nobody said so, or it was taken back since."""
+
+    async def held(self, repository: Repository, digest: Digest) -> Held | None:
+        """The content, if it is held and a member of the repository, with that membership."""
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
         """Upstream said that the repository does not have this digest (any more)."""

@@ -6,9 +6,13 @@ from functools import partial
 from typing import Any
 
 from proxy.core.names import Digest, Repository
-from proxy.storage.contract import Held, MembershipRecord, RepositoryRecord, Witness
+from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord, Witness
 from proxy.storage.database import Database
-from proxy.storage.reading import COLUMNS, RECORD, digest_in, held_in, record_in
+from proxy.storage.reading import COLUMNS, content_in, digest_in
+from proxy.storage.recovery import RowDamaged
+
+_RECORD = "membership.media_type, membership.confirmed_at, membership.granted_by"
+
 
 INTERN = "INSERT OR IGNORE INTO repository (upstream, name) VALUES (?, ?)"
 """It has a number from then on, by which the other tables name it."""
@@ -25,6 +29,10 @@ _ALLOW = f"""
 _RENEW = """
     UPDATE repository SET confirmed_at = max(coalesce(confirmed_at, 0), ?), refused_at = NULL
     WHERE upstream = ? AND name = ?"""
+_HELD = f"""
+    SELECT {COLUMNS}, {_RECORD} FROM repository
+    JOIN membership ON membership.repository = repository.id JOIN content ON content.digest = membership.digest
+    WHERE repository.upstream = ? AND name = ? AND membership.digest = ?"""
 _DISALLOW = f"DELETE FROM membership WHERE repository = {ID} AND digest = ?"
 _UPSTREAMS = """
     SELECT DISTINCT upstream FROM membership JOIN repository ON repository.id = membership.repository
@@ -40,11 +48,11 @@ _REPOSITORIES = """
         AND EXISTS (SELECT 1 FROM membership WHERE repository = repository.id AND image = 1)
     ORDER BY upstream, name LIMIT ?"""
 _REFERRERS = f"""
-    SELECT {COLUMNS}, {RECORD} FROM content
+    SELECT {COLUMNS}, {_RECORD} FROM content
     JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}
     WHERE content.subject = ? ORDER BY content.digest"""
 _INDEXES = f"""
-    SELECT {COLUMNS}, {RECORD} FROM child JOIN content ON content.digest = child.parent
+    SELECT {COLUMNS}, {_RECORD} FROM child JOIN content ON content.digest = child.parent
     JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}
     WHERE child.child = ? ORDER BY content.used_at DESC, content.digest LIMIT 16"""
 
@@ -59,8 +67,12 @@ class SqliteMemberships:
         await self._database.write(partial(allow, repository, digest, record, None))
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
-        query = f"SELECT {RECORD} FROM membership WHERE repository = {ID} AND digest = ?"
-        found = await self._database.rows(query, (*repository, digest), record_in)
+        query = f"SELECT {_RECORD} FROM membership WHERE repository = {ID} AND digest = ?"
+        found = await self._database.rows(query, (*repository, digest), _record_in)
+        return found[0] if found else None
+
+    async def held(self, repository: Repository, digest: Digest) -> Held | None:
+        found = await self._database.rows(_HELD, (*repository, digest), _held_in)
         return found[0] if found else None
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
@@ -92,10 +104,10 @@ class SqliteMemberships:
         return await self._database.rows(_REPOSITORIES, (*(after or ("", "")), limit), Repository._make)
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Held]:
-        return await self._database.rows(_REFERRERS, (*repository, subject), held_in)
+        return await self._database.rows(_REFERRERS, (*repository, subject), _held_in)
 
     async def indexes(self, repository: Repository, child: Digest) -> list[Held]:
-        return await self._database.rows(_INDEXES, (*repository, child), held_in)
+        return await self._database.rows(_INDEXES, (*repository, child), _held_in)
 
 
 def allow(
@@ -111,3 +123,17 @@ def allow(
     connection.execute(_ALLOW, (*repository, digest, media_type, confirmed_at, grant.value, created_at, digest))
     if confirmed_at is not None:
         connection.execute(_RENEW, (confirmed_at, *repository))
+
+
+def _record_in(row: Sequence[Any]) -> MembershipRecord:
+    """Of ``_RECORD``."""
+    media_type, confirmed_at, granted_by = row
+    try:
+        return MembershipRecord(media_type, confirmed_at, Grant(granted_by))
+    except ValueError as error:
+        raise RowDamaged(str(error)) from error
+
+
+def _held_in(row: Sequence[Any]) -> Held:
+    """Of ``COLUMNS`` and ``_RECORD``."""
+    return Held(content_in(row[:7]), _record_in(row[7:]))

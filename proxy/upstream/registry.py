@@ -18,9 +18,9 @@ from proxy.core.paging import without
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
-from proxy.upstream.exchange import Ask, Exchange, Follow
+from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
 from proxy.upstream.fault_table import Rejection
-from proxy.upstream.headers import is_page, next_query, parse_content_range, parse_length
+from proxy.upstream.headers import next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.streaming import StreamingAnswer

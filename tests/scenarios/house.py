@@ -22,11 +22,10 @@ from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
-from proxy.core.names import Digest, Repository
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import Digest, Repository, UpstreamNames
 from proxy.front.access_log import AccessLog
 from proxy.front.connection import Front
-from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
 from proxy.front.sender import SenderRules
 from proxy.storage.catalog import SqliteCatalog
@@ -76,7 +75,6 @@ class House:
     catalog: SqliteCatalog
     access_log: AccessLog
     handler: Handler
-    places: ClientConnections
     front: Front
     port: int
 
@@ -198,8 +196,8 @@ class House:
         around = Collaborators(upstreams, UpstreamNames.of(self.upstreams, None), self.clock, gate=rules.gate)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
-        self.places, self.handler, self.front = service.connections, service.handler, service.front
-        listener = await asyncio.get_running_loop().create_server(self.front, "127.0.0.1", 0, backlog=1024)
+        self.handler, self.front = service.handler, service.front
+        listener = await asyncio.get_running_loop().create_server(self.front.protocol, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
         return listener
