@@ -5,8 +5,8 @@ mirrors comes the registry itself, always.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, asks_registry
 from proxy.clients.node_files import NodeFiles, Unread, strings, table
-from proxy.clients.routes import FilePlace, Hop, Patience, Question, Route, Trouble, asks_proxy, asks_registry
 from proxy.clients.setups import (
     CA_FILE,
     ClientFile,
@@ -56,19 +56,19 @@ def is_here(files: NodeFiles) -> bool:
     return files.has(CONFIG)
 
 
-def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
+def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     try:
         registries = table(files.toml(CONFIG).get("registry"))
     except Unread as unread:
         broken = [unread.trouble("correct it: buildkitd does not start with it")]
         for registry in question.registries:
-            yield Route("buildkit", registry.name, [], unread.place, PATIENCE, broken)
+            yield Chain("buildkit", registry.name, [], unread.place, PATIENCE, broken)
         return
     for registry in question.registries:
-        yield _route(files, question, registries, registry)
+        yield _chain(files, question, registries, registry)
 
 
-def _route(files: NodeFiles, question: Question, registries: Mapping[str, Any], registry: MirroredRegistry) -> Route:
+def _chain(files: NodeFiles, question: Question, registries: Mapping[str, Any], registry: MirroredRegistry) -> Chain:
     hops: list[Hop] = []
     troubles: list[Trouble] = []
     for mirror in strings(table(registries.get(registry.name)).get("mirrors")):
@@ -81,7 +81,7 @@ def _route(files: NodeFiles, question: Question, registries: Mapping[str, Any], 
         hops.append(Hop(place, mirror, is_proxy=True, good=not found))
         troubles += found
     end = files.place(CONFIG, f'"{registry.name}"')
-    return Route("buildkit", registry.name, [*hops, Hop(end, None)], end, PATIENCE, troubles)
+    return Chain("buildkit", registry.name, [*hops, Hop(end, None)], end, PATIENCE, troubles)
 
 
 def _wrong(

@@ -7,9 +7,9 @@ It names the registry in ``?ns=``, so the proxy's address needs no path. Hosts a
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble
 from proxy.clients.hosts_toml import Written, hops_of, hosts_toml
 from proxy.clients.node_files import NodeFiles, Unread, table
-from proxy.clients.routes import FilePlace, Hop, Patience, Question, Route, Trouble
 from proxy.clients.setups import (
     CA_FILE,
     ClientFile,
@@ -72,28 +72,28 @@ def is_here(files: NodeFiles) -> bool:
 
 
 def further_folders(files: NodeFiles) -> list[str]:
-    """Folders that the configuration names, below the root: what ``routes`` wants to see beside ``/etc``."""
+    """Folders that the configuration names, below the root: what ``chains`` wants to see beside ``/etc``."""
     return [folder for _, _, found in _config_paths(files) for folder in found]
 
 
-def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
+def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     """The way of Kubernetes; where there is no ``config.toml``, of clients that find the files by themselves."""
     folders, troubles = _searched(files)
     for registry in question.registries:
-        yield _route(files, question, registry, folders, troubles)
+        yield _chain(files, question, registry, folders, troubles)
 
 
-def _route(
+def _chain(
     files: NodeFiles, question: Question, registry: MirroredRegistry, folders: list[str], troubles: list[Trouble]
-) -> Route:
+) -> Chain:
     found = next((path for root in folders for path in _candidates(root, registry.name) if path in files.folders), None)
     if found is None:
         end = troubles[0].place if troubles else FilePlace(folders[0] if folders else CONFIG)
         wrong = _matters(files, registry, troubles)
-        return Route("containerd", registry.name, [Hop(end, None)], end, PATIENCE, wrong)
+        return Chain("containerd", registry.name, [Hop(end, None)], end, PATIENCE, wrong)
     path = f"{found}/hosts.toml"
     written = _shadow(found, path, files) or hops_of(files, path, question.proxy, registry)
-    return Route("containerd", registry.name, written.hops, FilePlace(path), PATIENCE, [*troubles, *written.troubles])
+    return Chain("containerd", registry.name, written.hops, FilePlace(path), PATIENCE, [*troubles, *written.troubles])
 
 
 def _matters(files: NodeFiles, registry: MirroredRegistry, troubles: list[Trouble]) -> list[Trouble]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.clients.containerd import further_folders
+from proxy.clients.marker import Hand, hand, marked
 from proxy.clients.node_files import NodeFiles
-from proxy.clients.seal import Hand, hand, sealed
 from proxy.clients.setups import CA_FILE, ClientFile
 
 _FOLDERS = tuple(
@@ -122,8 +122,8 @@ class Deed(NamedTuple):
 
 
 def as_written(file: ClientFile) -> str:
-    """The text of a file with its seal; JSON brings it along."""
-    return file.text if file.path.endswith(".json") else sealed(file.text)
+    """The text of a file with its marker; JSON brings it along."""
+    return file.text if file.path.endswith(".json") else marked(file.text)
 
 
 def write(root: Path, files: Sequence[ClientFile]) -> list[Deed]:
@@ -178,7 +178,7 @@ def _put(place: Path, text: str) -> Done:
 
 
 def _left_over(root: Path, files: Sequence[ClientFile]) -> list[str]:
-    """Sealed files in the clients' own folders, such as those of registries that are no upstreams any more."""
+    """Marked files in the clients' own folders, such as those of registries that are no upstreams any more."""
     wanted = {file.path for file in files}
     tops = {"/".join(path.split("/")[: 3 if path.startswith("etc/rancher/") else 2]) for path in wanted - {CA_FILE}}
     found = _read(root, sorted(top for top in tops if top.startswith("etc/")))

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, wrong_scheme
+from proxy.clients.marker import marked_json
 from proxy.clients.node_files import NodeFiles, Unread, strings
-from proxy.clients.routes import FilePlace, Hop, Patience, Question, Route, Trouble, asks_proxy, wrong_scheme
-from proxy.clients.seal import sealed_json
 from proxy.clients.setups import ClientFile, Fallback, ProxyAddress, Setup, Wish, ca_files
 from proxy.core.names import DOCKER_HUB
 
@@ -24,7 +24,7 @@ def setup(wish: Wish) -> Setup:
         document["registry-mirrors"] = [str(wish.proxy)]
     if not wish.proxy.secure:
         document["insecure-registries"] = [wish.proxy.authority]
-    files = [ClientFile(CONFIG, sealed_json(document))] if document else []
+    files = [ClientFile(CONFIG, marked_json(document))] if document else []
     certificates = ca_files(wish, f"etc/docker/certs.d/{wish.proxy.authority}/ca.crt")
     return Setup([*files, *certificates], list(_notes(wish)))
 
@@ -55,13 +55,13 @@ def is_here(files: NodeFiles) -> bool:
     return files.has(CONFIG)
 
 
-def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
+def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     try:
         document = files.json(CONFIG)
     except Unread as unread:
         broken = [unread.trouble("correct it: dockerd does not start with it")]
         for registry in question.registries:
-            yield Route("docker", registry.name, [], unread.place, PATIENCE, broken)
+            yield Chain("docker", registry.name, [], unread.place, PATIENCE, broken)
         return
     for registry in question.registries:
         if registry.name == DOCKER_HUB:
@@ -69,10 +69,10 @@ def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
         else:
             place = files.place(CONFIG, "registry-mirrors")
             troubles = list(_by_path(files, question.proxy, document)) if registry.has_path_form else []
-            yield Route("docker", registry.name, [Hop(place, None)], place, PATIENCE, troubles)
+            yield Chain("docker", registry.name, [Hop(place, None)], place, PATIENCE, troubles)
 
 
-def _of_hub(files: NodeFiles, question: Question, mirrors: list[str]) -> Route:
+def _of_hub(files: NodeFiles, question: Question, mirrors: list[str]) -> Chain:
     hops: list[Hop] = []
     troubles: list[Trouble] = []
     for mirror in mirrors:
@@ -86,7 +86,7 @@ def _of_hub(files: NodeFiles, question: Question, mirrors: list[str]) -> Route:
         troubles += found
     # After the mirrors, whatever they are, comes Docker Hub.
     end = files.place(CONFIG, "registry-mirrors")
-    return Route("docker", DOCKER_HUB, [*hops, Hop(end, None)], end, PATIENCE, troubles)
+    return Chain("docker", DOCKER_HUB, [*hops, Hop(end, None)], end, PATIENCE, troubles)
 
 
 def _mirror(question: Question, mirror: str, place: FilePlace) -> Iterator[Trouble]:

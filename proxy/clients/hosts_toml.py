@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from proxy.clients.chains import FilePlace, Hop, Trouble, asks_proxy, asks_registry, wrong_scheme
 from proxy.clients.node_files import NodeFiles, Unread, strings, table
-from proxy.clients.routes import FilePlace, Hop, Trouble, asks_proxy, asks_registry, wrong_scheme
 from proxy.clients.setups import MirroredRegistry, ProxyAddress, quoted
 
 _DIAL = "5s"  # a proxy whose packets are lost costs this, not the 30 s that containerd waits by itself

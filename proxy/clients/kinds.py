@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from proxy.clients import bottlerocket, buildkit, containerd, docker, rancher, registries_conf
+from proxy.clients.chains import Chain, Question
 from proxy.clients.node_files import NodeFiles
-from proxy.clients.routes import Question, Route
 from proxy.clients.setups import Setup, Wish
 
 SETUPS: Mapping[str, Callable[[Wish], Setup]] = MappingProxyType(
@@ -23,13 +23,13 @@ SETUPS: Mapping[str, Callable[[Wish], Setup]] = MappingProxyType(
 """By the word that names the client on the command line."""
 
 
-def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
+def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     """Of every client that has files there, for each registry that is asked about."""
     if containerd.is_here(files):
-        yield from containerd.routes(files, question)
+        yield from containerd.chains(files, question)
     if docker.is_here(files):
-        yield from docker.routes(files, question)
-    yield from registries_conf.routes(files, question)
+        yield from docker.chains(files, question)
+    yield from registries_conf.chains(files, question)
     if buildkit.is_here(files):
-        yield from buildkit.routes(files, question)
-    yield from rancher.routes(files, question)
+        yield from buildkit.chains(files, question)
+    yield from rancher.chains(files, question)

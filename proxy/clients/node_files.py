@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from proxy.clients.routes import FilePlace, Trouble
+from proxy.clients.chains import FilePlace, Trouble
 
 
 class Unread(Exception):

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.clients.chains import Chain, FilePlace, Hop, Question, Trouble, asks_proxy, asks_registry, wrong_scheme
 from proxy.clients.containerd import PATIENCE
 from proxy.clients.node_files import NodeFiles, Unread, strings, table
-from proxy.clients.routes import FilePlace, Hop, Question, Route, Trouble, asks_proxy, asks_registry, wrong_scheme
 from proxy.clients.setups import (
     CA_FILE,
     ClientFile,
@@ -66,7 +66,7 @@ def kinds_here(files: NodeFiles) -> list[str]:
     return [kind for kind in KINDS if f"etc/rancher/{kind}" in files.folders]
 
 
-def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
+def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     for kind in kinds_here(files):
         path = f"etc/rancher/{kind}/registries.yaml"
         try:
@@ -75,10 +75,10 @@ def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
         except Unread as unread:
             broken = [unread.trouble(f"correct it: {kind} does not start with it")]
             for registry in question.registries:
-                yield Route(kind, registry.name, [], unread.place, PATIENCE, broken)
+                yield Chain(kind, registry.name, [], unread.place, PATIENCE, broken)
             continue
         for registry in question.registries:
-            yield _route(files, question, kind, mirrors, registry, alone)
+            yield _chain(files, question, kind, mirrors, registry, alone)
 
 
 def _is_alone(files: NodeFiles, kind: str) -> FilePlace | None:
@@ -93,14 +93,14 @@ def _is_alone(files: NodeFiles, kind: str) -> FilePlace | None:
     return found
 
 
-def _route(
+def _chain(
     files: NodeFiles,
     question: Question,
     kind: str,
     mirrors: Mapping[str, Any],
     registry: MirroredRegistry,
     alone: FilePlace | None,
-) -> Route:
+) -> Chain:
     path = f"etc/rancher/{kind}/registries.yaml"
     key = registry.name if registry.name in mirrors else "*"
     mirror = table(mirrors.get(key))
@@ -114,7 +114,7 @@ def _route(
     end = files.place(path, key) if mirror else FilePlace(path)
     if alone is None or not mirror:
         hops.append(Hop(end, None))
-    return Route(kind, registry.name, hops, alone or end, PATIENCE, troubles)
+    return Chain(kind, registry.name, hops, alone or end, PATIENCE, troubles)
 
 
 def _hop(

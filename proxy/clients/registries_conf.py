@@ -8,8 +8,8 @@ The home of a pull is chosen once, at its first manifest.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, asks_registry
 from proxy.clients.node_files import NodeFiles, Unread, tables
-from proxy.clients.routes import FilePlace, Hop, Patience, Question, Route, Trouble, asks_proxy, asks_registry
 from proxy.clients.setups import (
     ClientFile,
     Fallback,
@@ -79,17 +79,17 @@ def clients_here(files: NodeFiles) -> list[str]:
     return podman + crio
 
 
-def routes(files: NodeFiles, question: Question) -> Iterator[Route]:
+def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     for client in clients_here(files):
         try:
             entries = _entries(files)
         except Unread as unread:
             broken = [unread.trouble("correct it: nothing can be pulled with it")]
             for registry in question.registries:
-                yield Route(client, registry.name, [], unread.place, PATIENCE, broken)
+                yield Chain(client, registry.name, [], unread.place, PATIENCE, broken)
             continue
         for registry in question.registries:
-            yield _route(client, files, entries, question, registry)
+            yield _chain(client, files, entries, question, registry)
 
 
 def _paths(files: NodeFiles) -> list[str]:
@@ -115,13 +115,13 @@ def _entry(entries: Mapping[str, _Entry], name: str) -> _Entry | None:
     return entries.get(name) or max(wild, key=lambda each: len(each.prefix), default=None)
 
 
-def _route(
+def _chain(
     client: str, files: NodeFiles, entries: Mapping[str, _Entry], question: Question, registry: MirroredRegistry
-) -> Route:
+) -> Chain:
     entry = _entry(entries, registry.name)
     if entry is None:
         end = FilePlace(MAIN if files.has(MAIN) else FOLDER)
-        return Route(client, registry.name, [Hop(end, None)], end, PATIENCE)
+        return Chain(client, registry.name, [Hop(end, None)], end, PATIENCE)
     itself = {"location": registry.name, **entry.table, "pull-from-mirror": "all"}
     read = [_hop(files, entry, question, registry, each) for each in (*tables(entry.table.get("mirror")), itself)]
     hops = [hop for hop, _ in read]
@@ -131,7 +131,7 @@ def _route(
         end = files.place(entry.path, f'"{entry.prefix}"', "blocked")
         hops = []
         troubles.append(Trouble(end, f"{registry.name} is blocked: nothing of it can be pulled", "remove blocked"))
-    return Route(client, registry.name, hops, end, PATIENCE, troubles)
+    return Chain(client, registry.name, hops, end, PATIENCE, troubles)
 
 
 def _narrower(files: NodeFiles, entries: Mapping[str, _Entry], name: str) -> Iterator[Trouble]:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from proxy.clients.chains import Chain, ProxyCondition, Question, outcome
 from proxy.clients.configured import asked_of, registries_of
 from proxy.clients.disk import WriteRefused, as_written, read_certificates, read_node, write
-from proxy.clients.kinds import SETUPS, routes
-from proxy.clients.routes import ProxyCondition, Question, Route, outcome
+from proxy.clients.kinds import SETUPS, chains
 from proxy.clients.setups import Fallback, ProxyAddress, Setup, Wish
 from proxy.commands import shown
 from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, stop
@@ -51,14 +51,14 @@ def check(
         files = read_node(root)
     except OSError as cause:
         stop(WRONG, f"{root}: {cause.strerror}")
-    found = list(routes(files, Question(proxy, asked_of(settings), settings.default_upstream)))
+    found = list(chains(files, Question(proxy, asked_of(settings), settings.default_upstream)))
     if not found:
         stop(FAILED, f"no client has files below {root}: `entrepot clients --help` tells which are looked for")
     if as_json:
-        print(json.dumps([_as_json(route) for route in found], indent=2))
+        print(json.dumps([_as_json(chain) for chain in found], indent=2))
     else:
         _print(found)
-    if any(route.troubles for route in found):
+    if any(chain.troubles for chain in found):
         raise typer.Exit(FAILED)
 
 
@@ -139,34 +139,34 @@ def _write(root: Path, setup: Setup) -> None:
 # ---------------------------------------------------------------- what check tells
 
 
-def _print(found: Sequence[Route]) -> None:
-    rows = [(route, [outcome(route, condition) for condition in ProxyCondition]) for route in found]
+def _print(found: Sequence[Chain]) -> None:
+    rows = [(chain, [outcome(chain, condition) for condition in ProxyCondition]) for chain in found]
     shown.table(
         ("CLIENT", "REGISTRY", *(f"PROXY {condition.value.upper()}" for condition in ProxyCondition), "DECIDED BY"),
         (
             (
-                route.client,
-                route.registry,
+                chain.client,
+                chain.registry,
                 *map(str, outcomes),
                 ", ".join(dict.fromkeys(str(o.place) for o in outcomes)),
             )
-            for route, outcomes in rows
+            for chain, outcomes in rows
         ),
     )
-    for trouble in dict.fromkeys(trouble for route in found for trouble in route.troubles):
+    for trouble in dict.fromkeys(trouble for chain in found for trouble in chain.troubles):
         print(f"\n{shown.printable(f'{trouble.place}: {trouble.what}')}\n  {shown.printable(trouble.fix)}")
 
 
-def _as_json(route: Route) -> dict[str, Any]:
-    outcomes = {condition.value: outcome(route, condition) for condition in ProxyCondition}
+def _as_json(chain: Chain) -> dict[str, Any]:
+    outcomes = {condition.value: outcome(chain, condition) for condition in ProxyCondition}
     return {
-        "client": route.client,
-        "registry": route.registry,
+        "client": chain.client,
+        "registry": chain.registry,
         "proxy": {
             condition: {"goes": found.goes.value, "detail": found.detail, "decided_by": str(found.place)}
             for condition, found in outcomes.items()
         },
         "troubles": [
-            {"place": str(trouble.place), "what": trouble.what, "fix": trouble.fix} for trouble in route.troubles
+            {"place": str(trouble.place), "what": trouble.what, "fix": trouble.fix} for trouble in chain.troubles
         ],
     }

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.admin.client import AdminClient
+from proxy.clients.chains import Question
 from proxy.clients.configured import asked_of
-from proxy.clients.routes import Question
 from proxy.clients.setups import ProxyAddress
 from proxy.config import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, Settings, UpstreamSettings
 from proxy.core.errors import UpstreamUnknown

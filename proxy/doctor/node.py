@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from proxy.clients.chains import Chain, Goes, ProxyCondition, Question, outcome
 from proxy.clients.disk import read_node
-from proxy.clients.kinds import routes
-from proxy.clients.routes import Goes, ProxyCondition, Question, Route, outcome
+from proxy.clients.kinds import chains
 from proxy.doctor.steps import Step, Verdict
 
 SUBJECT = "node"
@@ -16,14 +16,14 @@ def node_steps(root: Path, question: Question) -> list[Step]:
         files = read_node(root)
     except OSError as cause:
         return [Step(SUBJECT, "clients", Verdict.FAILED, f"{root}: {cause.strerror}", "name the root of a node")]
-    found = [_step(route, question) for route in routes(files, question)]
+    found = [_step(chain, question) for chain in chains(files, question)]
     return found or [Step(SUBJECT, "clients", Verdict.SKIPPED, f"no client has files below {root}")]
 
 
-def _step(route: Route, question: Question) -> Step:
-    name, up = f"{route.client} {route.registry}", outcome(route, ProxyCondition.UP)
-    if route.troubles:
-        trouble = route.troubles[0]
+def _step(chain: Chain, question: Question) -> Step:
+    name, up = f"{chain.client} {chain.registry}", outcome(chain, ProxyCondition.UP)
+    if chain.troubles:
+        trouble = chain.troubles[0]
         return Step(SUBJECT, name, Verdict.FAILED, f"{trouble.place}: {trouble.what}", trouble.fix)
     match up.goes:
         case Goes.PROXY:

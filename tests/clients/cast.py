@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from proxy.clients.chains import Chain, ProxyCondition, Question, outcome
 from proxy.clients.disk import as_written
-from proxy.clients.kinds import routes
+from proxy.clients.kinds import chains
 from proxy.clients.node_files import NodeFiles
-from proxy.clients.routes import ProxyCondition, Question, Route, outcome
 from proxy.clients.setups import ClientFile, Fallback, MirroredRegistry, ProxyAddress, Wish
 
 PROXY = ProxyAddress.parse("http://10.0.0.5:5000")
@@ -43,10 +43,10 @@ def asked(
     *registries: MirroredRegistry,
     proxy: ProxyAddress = PROXY,
     default: str | None = "docker.io",
-) -> list[Route]:
-    return list(routes(files, Question(proxy, registries or (HUB, GHCR, PLAIN), default)))
+) -> list[Chain]:
+    return list(chains(files, Question(proxy, registries or (HUB, GHCR, PLAIN), default)))
 
 
-def ways(route: Route) -> dict[str, str]:
+def ways(chain: Chain) -> dict[str, str]:
     """What comes of a pull, by how the proxy is."""
-    return {condition.value: str(outcome(route, condition)) for condition in ProxyCondition}
+    return {condition.value: str(outcome(chain, condition)) for condition in ProxyCondition}

@@ -115,8 +115,8 @@ def test_a_node_is_read_with_the_folders_that_its_configuration_names(tmp_path: 
     (tmp_path / "opt/certs/docker.io/client.key").write_text("secret")
     node = read_node(tmp_path)
     assert node.texts["opt/certs/docker.io/client.key"] == ""
-    [route] = asked(node, HUB)
-    assert (route.hops[0].is_proxy, route.hops[0].place.path) == (True, "opt/certs/docker.io/hosts.toml")
+    [chain] = asked(node, HUB)
+    assert (chain.hops[0].is_proxy, chain.hops[0].place.path) == (True, "opt/certs/docker.io/hosts.toml")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"#" * (2 << 20)], ids=["no UTF-8", "too large"])
@@ -125,8 +125,8 @@ def test_a_file_that_cannot_be_used_is_told_and_not_passed_over(content: bytes, 
     (tmp_path / DAEMON).write_bytes(content)
     os.mkfifo(tmp_path / "etc/docker/pipe.json")
     (tmp_path / "etc/docker/loop").symlink_to(tmp_path / "etc")
-    [route] = asked(read_node(tmp_path), HUB)
-    assert "cannot be read" in route.troubles[0].what
+    [chain] = asked(read_node(tmp_path), HUB)
+    assert "cannot be read" in chain.troubles[0].what
 
 
 def test_only_certificates_are_taken_for_certificates(tmp_path: Path) -> None:

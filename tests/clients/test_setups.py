@@ -7,8 +7,8 @@ from base64 import b64decode
 import pytest
 import yaml
 
+from proxy.clients.chains import ProxyCondition, outcome
 from proxy.clients.kinds import SETUPS
-from proxy.clients.routes import ProxyCondition, outcome
 from proxy.clients.setups import Fallback, MirroredRegistry, ProxyAddress, Setup, Wish
 from tests.clients.cast import CA, ECR, GHCR, HUB, PLAIN, PROXY, SECURE, WITH_PORT, asked, node, wish, with_files
 
@@ -33,12 +33,12 @@ def test_what_is_written_is_read_as_what_was_wished_for(kind: str, proxy: ProxyA
         )
         written = node({**written.texts, "etc/containerd/config.toml": config})
     found = asked(written, proxy=proxy)
-    assert {route.registry for route in found} == {"docker.io", "ghcr.io", "registry.test"}
-    assert [trouble for route in found for trouble in route.troubles] == []
+    assert {chain.registry for chain in found} == {"docker.io", "ghcr.io", "registry.test"}
+    assert [trouble for chain in found for trouble in chain.troubles] == []
     dead = "directly" if fallback is Fallback.YES or kind in ALWAYS_FALLS_BACK else "fails"
-    for route in found:
-        assert outcome(route, ProxyCondition.UP).goes.value == "through the proxy", route
-        assert outcome(route, ProxyCondition.DEAD).goes.value == dead, route
+    for chain in found:
+        assert outcome(chain, ProxyCondition.UP).goes.value == "through the proxy", chain
+        assert outcome(chain, ProxyCondition.DEAD).goes.value == dead, chain
 
 
 def test_containerd_has_a_folder_for_each_registry() -> None:

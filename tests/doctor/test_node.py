@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.clients.routes import Question
+from proxy.clients.chains import Question
 from proxy.clients.setups import MirroredRegistry, ProxyAddress
 from proxy.doctor.node import node_steps
 from proxy.doctor.steps import Step, Verdict

@@ -45,7 +45,7 @@ class Patience(NamedTuple):
     remark: str = ""
 
 
-class Route(NamedTuple):
+class Chain(NamedTuple):
     """One client's way to one registry. Where ``hops`` are used up, the pull fails; ``end`` is the file that ends
     it."""
 
@@ -73,7 +73,7 @@ class Goes(Enum):
     FAILS = "fails"
 
 
-class RouteOutcome(NamedTuple):
+class ChainOutcome(NamedTuple):
     """``place`` is what decides it."""
 
     goes: Goes
@@ -84,27 +84,27 @@ class RouteOutcome(NamedTuple):
         return f"{self.goes.value} {self.detail}".rstrip()
 
 
-def outcome(route: Route, condition: ProxyCondition) -> RouteOutcome:
+def outcome(chain: Chain, condition: ProxyCondition) -> ChainOutcome:
     """What a pull does. A proxy that cannot answer a hop refuses it at once, whatever else it does."""
     waited = ""
-    for hop in route.hops:
+    for hop in chain.hops:
         if not hop.is_proxy:
             return _at(hop, waited)
         if not hop.good:
             continue
         if condition is ProxyCondition.UP:
-            return RouteOutcome(Goes.PROXY, hop.place)
+            return ChainOutcome(Goes.PROXY, hop.place)
         if condition is ProxyCondition.SLOW:
-            if route.patience.seconds is None:
-                return RouteOutcome(Goes.WAITS, hop.place, route.patience.remark or "without end")
-            waited = f"after {route.patience.seconds:.0f} s{route.patience.remark}"
-    return RouteOutcome(Goes.FAILS, route.end, waited)
+            if chain.patience.seconds is None:
+                return ChainOutcome(Goes.WAITS, hop.place, chain.patience.remark or "without end")
+            waited = f"after {chain.patience.seconds:.0f} s{chain.patience.remark}"
+    return ChainOutcome(Goes.FAILS, chain.end, waited)
 
 
-def _at(hop: Hop, waited: str) -> RouteOutcome:
+def _at(hop: Hop, waited: str) -> ChainOutcome:
     if hop.url is None:
-        return RouteOutcome(Goes.DIRECTLY, hop.place, waited)
-    return RouteOutcome(Goes.ELSEWHERE, hop.place, f"{waited} ({hop.url})".strip())
+        return ChainOutcome(Goes.DIRECTLY, hop.place, waited)
+    return ChainOutcome(Goes.ELSEWHERE, hop.place, f"{waited} ({hop.url})".strip())
 
 
 class Question(NamedTuple):

@@ -8,7 +8,7 @@ import hashlib
 import json
 from enum import Enum
 
-_LINE = "# Written by `entrepot clients`, which writes it anew unless it was changed by hand. Seal: "
+_LINE = "# Written by `entrepot clients`, which writes it anew unless it was changed by hand. Marker: "
 _LABEL = "entrepot-clients="
 
 
@@ -20,11 +20,11 @@ class Hand(Enum):
     FOREIGN = "not written by this command"
 
 
-def sealed(text: str) -> str:
+def marked(text: str) -> str:
     return f"{_LINE}{_digest(text)}\n{text}"
 
 
-def sealed_json(document: dict[str, object]) -> str:
+def marked_json(document: dict[str, object]) -> str:
     """``document`` has no labels of its own."""
     labels = [f"{_LABEL}{_digest(json.dumps(document, sort_keys=True))}"]
     return json.dumps({**document, "labels": labels}, indent=2) + "\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from proxy.clients.chains import Chain, ProxyCondition, outcome
 from proxy.clients.node_files import NodeFiles
-from proxy.clients.routes import ProxyCondition, Route, outcome
 from proxy.clients.setups import MirroredRegistry
 from tests.clients.cast import GHCR, HUB, SECURE, asked, node, ways
 
@@ -19,13 +19,13 @@ def config(plugin: str = OLD, version: int = 2, path: str = "/etc/containerd/cer
     return f'version = {version}\n[plugins."{plugin}".registry]\n  config_path = "{path}"\n'
 
 
-def only(files: NodeFiles, registry: MirroredRegistry = HUB, default: str | None = "docker.io") -> Route:
-    [route] = asked(files, registry, default=default)
-    return route
+def only(files: NodeFiles, registry: MirroredRegistry = HUB, default: str | None = "docker.io") -> Chain:
+    [chain] = asked(files, registry, default=default)
+    return chain
 
 
-def wrong(route: Route) -> str:
-    return "; ".join(f"{trouble.place} {trouble.what}" for trouble in route.troubles)
+def wrong(chain: Chain) -> str:
+    return "; ".join(f"{trouble.place} {trouble.what}" for trouble in chain.troubles)
 
 
 def test_a_node_without_any_client_has_no_way() -> None:
@@ -38,21 +38,21 @@ def test_a_node_without_any_client_has_no_way() -> None:
 @pytest.mark.parametrize(("plugin", "version"), [(OLD, 2), (NEW, 3), (NEW, 2)])
 def test_containerd_goes_by_its_host_and_then_by_server(plugin: str, version: int) -> None:
     hosts = f'server = "https://registry-1.docker.io"\n{HERE}capabilities = ["pull", "resolve"]\n'
-    route = only(node({HOSTS: hosts, CONFIG: config(plugin, version)}))
-    assert ways(route) == {
+    chain = only(node({HOSTS: hosts, CONFIG: config(plugin, version)}))
+    assert ways(chain) == {
         "up": THROUGH,
         "slow": "directly after 30 s for each request (1.6: without end)",
         "dead": DIRECTLY,
     }
-    assert str(outcome(route, ProxyCondition.UP).place) == f"/{HOSTS}:2"
-    assert str(outcome(route, ProxyCondition.DEAD).place) == f"/{HOSTS}:1"
-    assert not route.troubles
+    assert str(outcome(chain, ProxyCondition.UP).place) == f"/{HOSTS}:2"
+    assert str(outcome(chain, ProxyCondition.DEAD).place) == f"/{HOSTS}:1"
+    assert not chain.troubles
 
 
 def test_containerd_fails_where_the_proxy_is_its_own_last_resort() -> None:
-    route = only(node({HOSTS: f'server = "http://10.0.0.5:5000"\n{HERE}'}))
-    assert ways(route)["dead"] == "fails"
-    assert str(outcome(route, ProxyCondition.DEAD).place) == f"/{HOSTS}"
+    chain = only(node({HOSTS: f'server = "http://10.0.0.5:5000"\n{HERE}'}))
+    assert ways(chain)["dead"] == "fails"
+    assert str(outcome(chain, ProxyCondition.DEAD).place) == f"/{HOSTS}"
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_containerd_fails_where_the_proxy_is_its_own_last_resort() -> None:
     ],
 )
 def test_a_hosts_toml_that_does_not_do_is_told_with_its_line(hosts: str, what: str) -> None:
-    route = only(node({HOSTS: hosts}))
-    assert what in wrong(route)
-    assert ways(route)["up"] == DIRECTLY
-    assert route.troubles[0].place.path == HOSTS
+    chain = only(node({HOSTS: hosts}))
+    assert what in wrong(chain)
+    assert ways(chain)["up"] == DIRECTLY
+    assert chain.troubles[0].place.path == HOSTS
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.5:5000", "http://10.0.0.5:5000/", "http://10.0.0.5:5000/v2"])
@@ -87,8 +87,8 @@ def test_the_path_form_does_where_it_is_taken_as_it_is() -> None:
 
 
 def test_without_config_path_kubernetes_looks_at_no_hosts_toml() -> None:
-    route = only(node({HOSTS: HERE, CONFIG: "version = 2\n"}))
-    assert (ways(route)["up"], "config_path is not set" in wrong(route)) == (DIRECTLY, True)
+    chain = only(node({HOSTS: HERE, CONFIG: "version = 2\n"}))
+    assert (ways(chain)["up"], "config_path is not set" in wrong(chain)) == (DIRECTLY, True)
 
 
 def test_nothing_is_wrong_with_a_config_toml_that_no_file_waits_for() -> None:
@@ -96,8 +96,8 @@ def test_nothing_is_wrong_with_a_config_toml_that_no_file_waits_for() -> None:
 
 
 def test_the_older_plugin_is_passed_over_in_a_file_of_the_newer_version() -> None:
-    route = only(node({HOSTS: HERE, CONFIG: config(OLD, 3)}))
-    assert (ways(route)["up"], f"/{CONFIG}:3" in wrong(route)) == (DIRECTLY, True)
+    chain = only(node({HOSTS: HERE, CONFIG: config(OLD, 3)}))
+    assert (ways(chain)["up"], f"/{CONFIG}:3" in wrong(chain)) == (DIRECTLY, True)
 
 
 def test_mirrors_beside_config_path_end_the_cri() -> None:
@@ -107,8 +107,8 @@ def test_mirrors_beside_config_path_end_the_cri() -> None:
 
 def test_several_folders_are_looked_into_and_doubted() -> None:
     files = node({HOSTS: HERE, CONFIG: config(path="/opt/certs.d:/etc/containerd/certs.d")})
-    route = only(files)
-    assert (ways(route)["up"], "several folders" in wrong(route)) == (THROUGH, True)
+    chain = only(files)
+    assert (ways(chain)["up"], "several folders" in wrong(chain)) == (THROUGH, True)
 
 
 def test_a_folder_without_hosts_toml_hides_the_default() -> None:
@@ -156,9 +156,9 @@ def test_docker_asks_its_mirror_for_docker_hub_alone() -> None:
     ],
 )
 def test_a_mirror_that_docker_cannot_use_is_told(files: NodeFiles, default: str | None, what: str) -> None:
-    route = only(files, default=default)
-    assert what in wrong(route)
-    assert ways(route)["up"] != THROUGH
+    chain = only(files, default=default)
+    assert what in wrong(chain)
+    assert ways(chain)["up"] != THROUGH
 
 
 @pytest.mark.parametrize("allowed", ['["10.0.0.5:5000"]', '["10.0.0.0/8"]'])
@@ -182,18 +182,18 @@ def mirrored(location: str = "10.0.0.5:5000/docker.io", more: str = "insecure = 
 
 
 def test_podman_goes_by_its_mirror_and_then_by_the_registry() -> None:
-    route = only(node({DROP_IN: mirrored()}))
-    assert ways(route) == {"up": THROUGH, "slow": "waits without end", "dead": DIRECTLY}
-    assert [str(outcome(route, condition).place) for condition in ProxyCondition] == [
+    chain = only(node({DROP_IN: mirrored()}))
+    assert ways(chain) == {"up": THROUGH, "slow": "waits without end", "dead": DIRECTLY}
+    assert [str(outcome(chain, condition).place) for condition in ProxyCondition] == [
         f"/{DROP_IN}:5",
         f"/{DROP_IN}:5",
         f"/{DROP_IN}:2",
     ]
-    assert not route.troubles
+    assert not chain.troubles
 
 
 def test_cri_o_reads_what_podman_reads() -> None:
-    assert [route.client for route in asked(node({MAIN: mirrored()}, "etc/crio"), HUB)] == ["podman", "CRI-O"]
+    assert [chain.client for chain in asked(node({MAIN: mirrored()}, "etc/crio"), HUB)] == ["podman", "CRI-O"]
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_cri_o_reads_what_podman_reads() -> None:
     ],
 )
 def test_a_registries_conf_that_does_not_do_is_told(text: str, what: str) -> None:
-    route = only(node({MAIN: text}))
-    assert what in wrong(route)
-    assert ways(route)["up"] != THROUGH
+    chain = only(node({MAIN: text}))
+    assert what in wrong(chain)
+    assert ways(chain)["up"] != THROUGH
 
 
 def test_a_mirror_without_a_name_in_its_path_does_for_what_bare_paths_mean() -> None:
@@ -254,9 +254,9 @@ K3S = "etc/rancher/k3s/registries.yaml"
     ],
 )
 def test_a_buildkitd_toml_that_does_not_do_is_told(text: str, what: str) -> None:
-    route = only(node({BUILDKIT: text}))
-    assert what in wrong(route)
-    assert ways(route)["up"] != THROUGH
+    chain = only(node({BUILDKIT: text}))
+    assert what in wrong(chain)
+    assert ways(chain)["up"] != THROUGH
 
 
 def mirrors(endpoint: str = "http://10.0.0.5:5000", key: str = "docker.io", more: str = "") -> str:
@@ -265,9 +265,9 @@ def mirrors(endpoint: str = "http://10.0.0.5:5000", key: str = "docker.io", more
 
 @pytest.mark.parametrize("key", ["docker.io", "*"])
 def test_k3s_goes_by_its_endpoints_and_then_by_the_registry(key: str) -> None:
-    route = only(node({K3S: mirrors(key=key)}))
-    assert (ways(route)["up"], ways(route)["dead"]) == (THROUGH, DIRECTLY)
-    assert str(outcome(route, ProxyCondition.UP).place) == f"/{K3S}:4"
+    chain = only(node({K3S: mirrors(key=key)}))
+    assert (ways(chain)["up"], ways(chain)["dead"]) == (THROUGH, DIRECTLY)
+    assert str(outcome(chain, ProxyCondition.UP).place) == f"/{K3S}:4"
 
 
 @pytest.mark.parametrize(
@@ -281,9 +281,9 @@ def test_k3s_goes_by_its_endpoints_and_then_by_the_registry(key: str) -> None:
     ],
 )
 def test_a_registries_yaml_that_does_not_do_is_told(text: str, what: str) -> None:
-    route = only(node({K3S: text}))
-    assert what in wrong(route)
-    assert ways(route)["up"] != THROUGH
+    chain = only(node({K3S: text}))
+    assert what in wrong(chain)
+    assert ways(chain)["up"] != THROUGH
 
 
 def test_a_rewrite_to_the_path_form_says_twice_what_is_meant() -> None:
@@ -311,8 +311,8 @@ def test_k3s_may_be_kept_from_the_registry_for_what_has_mirrors() -> None:
     ids=["containerd", "docker", "podman", "k3s"],
 )
 def test_files_for_another_proxy_are_elsewhere(files: NodeFiles) -> None:
-    [route] = asked(files, HUB, proxy=SECURE)
-    assert ways(route)["up"].startswith("elsewhere")
+    [chain] = asked(files, HUB, proxy=SECURE)
+    assert ways(chain)["up"].startswith("elsewhere")
 
 
 @pytest.mark.parametrize("path", [HOSTS, CONFIG, DAEMON, MAIN, BUILDKIT, K3S])
@@ -320,5 +320,5 @@ def test_files_for_another_proxy_are_elsewhere(files: NodeFiles) -> None:
     "text", ["[]", "{}", "host = 3\nregistry = 3\nplugins = 3\n", "null", "\0", "mirrors: 3", "- 1"]
 )
 def test_any_text_in_a_file_is_an_answer(path: str, text: str) -> None:
-    for route in asked(node({path: text, **({CONFIG: config(), HOSTS: text} if path == HOSTS else {})})):
-        assert ways(route)["up"] != THROUGH
+    for chain in asked(node({path: text, **({CONFIG: config(), HOSTS: text} if path == HOSTS else {})})):
+        assert ways(chain)["up"] != THROUGH
