@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from proxy.clients.setups import MirroredRegistry, ProxyAddress
 from proxy.core.authorities import is_own_address, parse_authority
@@ -113,6 +113,14 @@ class Question(NamedTuple):
     proxy: ProxyAddress
     registries: Sequence[MirroredRegistry]  # none with a star
     default: str | None  # what bare paths mean
+
+
+def parts_of(written: str) -> SplitResult:
+    """Of a URL as somebody wrote it; no host where it is none."""
+    try:
+        return urlsplit(written)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def asks_proxy(proxy: ProxyAddress, authority: str, scheme: str) -> bool:

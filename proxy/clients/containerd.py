@@ -4,12 +4,12 @@ It names the registry in ``?ns=``, so the proxy's address needs no path. Hosts a
 ``server``, without which that is the registry itself; each request goes through them anew.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble
-from proxy.clients.hosts_toml import Written, hops_of, hosts_toml
-from proxy.clients.node_files import NodeFiles, Unread, table
+from proxy.clients.cri_config import CERTS, CONFIG, CONFIG_PATH, CriRegistries, cri_registries
+from proxy.clients.hosts_toml import Written, hop_of, hosts_of, hosts_toml
+from proxy.clients.node_files import NodeFiles
 from proxy.clients.setups import (
     CA_FILE,
     ClientFile,
@@ -21,17 +21,12 @@ from proxy.clients.setups import (
     of_kubelet,
 )
 
-CERTS = "etc/containerd/certs.d"
-CONFIG = "etc/containerd/config.toml"
-_CRI = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images")
-_CONFIG_PATH = f'config_path = "/{CERTS}"'
 _FORMS = (
     f"Kubernetes uses these files once /{CONFIG} says where they are; restart it after that, never for them:\n"
-    f'  [plugins."io.containerd.grpc.v1.cri".registry]     # containerd 1.7, version = 2\n    {_CONFIG_PATH}\n'
-    f'  [plugins."io.containerd.cri.v1.images".registry]   # containerd 2, version = 3\n    {_CONFIG_PATH}\n'
+    f'  [plugins."io.containerd.grpc.v1.cri".registry]     # containerd 1.7, version = 2\n    {CONFIG_PATH}\n'
+    f'  [plugins."io.containerd.cri.v1.images".registry]   # containerd 2, version = 3\n    {CONFIG_PATH}\n'
     f"ctr is told by --hosts-dir /{CERTS}; nerdctl finds them by itself."
 )
-_NEEDS = f"write it as `entrepot clients containerd` says: {_CONFIG_PATH}"
 PATIENCE = Patience(30.0, " for each request (1.6: without end)")
 
 
@@ -71,35 +66,28 @@ def is_here(files: NodeFiles) -> bool:
     return files.has(CONFIG) or CERTS in files.folders
 
 
-def further_folders(files: NodeFiles) -> list[str]:
-    """Folders that the configuration names, below the root: what ``chains`` wants to see beside ``/etc``."""
-    return [folder for _, _, found in _config_paths(files) for folder in found]
-
-
 def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     """The way of Kubernetes; where there is no ``config.toml``, of clients that find the files by themselves."""
-    folders, troubles = _searched(files)
+    cri = cri_registries(files)
     for registry in question.registries:
-        yield _chain(files, question, registry, folders, troubles)
+        written = _written(files, question, registry, cri)
+        yield Chain("containerd", registry.name, written.hops, written.place, PATIENCE, written.troubles)
 
 
-def _chain(
-    files: NodeFiles, question: Question, registry: MirroredRegistry, folders: list[str], troubles: list[Trouble]
-) -> Chain:
-    found = next((path for root in folders for path in _candidates(root, registry.name) if path in files.folders), None)
-    if found is None:
-        end = troubles[0].place if troubles else FilePlace(folders[0] if folders else CONFIG)
-        wrong = _matters(files, registry, troubles)
-        return Chain("containerd", registry.name, [Hop(end, None)], end, PATIENCE, wrong)
-    path = f"{found}/hosts.toml"
-    written = _shadow(found, path, files) or hops_of(files, path, question.proxy, registry)
-    return Chain("containerd", registry.name, written.hops, FilePlace(path), PATIENCE, [*troubles, *written.troubles])
-
-
-def _matters(files: NodeFiles, registry: MirroredRegistry, troubles: list[Trouble]) -> list[Trouble]:
-    """What is wrong with ``config.toml`` is a trouble where files wait to be found by it."""
+def _written(files: NodeFiles, question: Question, registry: MirroredRegistry, cri: CriRegistries) -> Written:
+    if cri.broken is not None:
+        return Written(cri.broken, [], cri.troubles)
+    if found := next(
+        (path for root in cri.folders for path in _candidates(root, registry.name) if path in files.folders), None
+    ):
+        path = f"{found}/hosts.toml"
+        written = _hidden(found) if not files.has(path) else hosts_of(files, path, question.proxy, registry)
+        return written._replace(troubles=[*cri.troubles, *written.troubles])
+    if mirrors := cri.mirrors.get(registry.name, cri.mirrors.get("*", ())):
+        return _mirrored(files, question, registry, mirrors)
+    end = cri.troubles[0].place if cri.troubles else FilePlace(cri.folders[0] if cri.folders else CONFIG)
     waits = any(path in files.folders for path in _candidates(CERTS, registry.name))
-    return troubles if waits else []
+    return Written(end, [Hop(end, None)], cri.troubles if waits else [])
 
 
 def _candidates(root: str, name: str) -> list[str]:
@@ -107,64 +95,21 @@ def _candidates(root: str, name: str) -> list[str]:
     return [f"{root}/{folder}" for folder in dict.fromkeys((_folder(name), name, "_default"))]
 
 
-def _shadow(folder: str, path: str, files: NodeFiles) -> Written | None:
-    if files.has(path):
-        return None
+def _hidden(folder: str) -> Written:
     place = FilePlace(folder)
     what = "the folder has no hosts.toml, and yet _default does not count for a registry that has a folder"
-    return Written([Hop(place, None)], [Trouble(place, what, f"write /{path}, or remove the folder")])
+    trouble = Trouble(place, what, f"write /{folder}/hosts.toml, or remove the folder")
+    return Written(place, [Hop(place, None)], [trouble])
 
 
-def _searched(files: NodeFiles) -> tuple[list[str], list[Trouble]]:
-    """The folders that are looked into, and what is wrong with how they are named."""
-    if not files.has(CONFIG):
-        return [CERTS], []
-    try:
-        version = files.toml(CONFIG).get("version", 1)
-    except Unread as unread:
-        return [], [unread.trouble("correct it: containerd does not start with it")]
-    troubles = []
-    for path, plugin, folders in _config_paths(files):
-        place = files.place(path, plugin, "config_path")
-        if version == 3 and plugin == "io.containerd.grpc.v1.cri":
-            what = f"{plugin} is passed over in a file of version = 3: config_path is not set"
-            troubles.append(Trouble(place, what, '[plugins."io.containerd.cri.v1.images".registry] is its name there'))
-            continue
-        return folders, [*_mirrors_too(files), *_several(place, folders)]
-    return [], troubles or [
-        Trouble(FilePlace(CONFIG), "config_path is not set: Kubernetes looks at no hosts.toml", _NEEDS)
+def _mirrored(
+    files: NodeFiles, question: Question, registry: MirroredRegistry, mirrors: Sequence[tuple[str, FilePlace]]
+) -> Written:
+    """By the older form, after which the registry itself is always asked. A path is taken as it is."""
+    read = [
+        hop_of(files, place, question.proxy, registry, url, {"override_path": url.count("/") > 2})
+        for url, place in mirrors
     ]
-
-
-def _config_paths(files: NodeFiles) -> list[tuple[str, str, list[str]]]:
-    """By file and plugin, the newer plugin first."""
-    found = []
-    for path in (CONFIG, *files.within("etc/containerd/conf.d", ".toml")):
-        try:
-            plugins = table(files.toml(path).get("plugins"))
-        except Unread:
-            continue
-        for plugin in reversed(_CRI):
-            written = _registry(plugins, plugin).get("config_path")
-            if isinstance(written, str) and written:
-                folders = [folder.strip("/") for folder in written.split(":") if folder.strip("/")]
-                found.append((path, plugin, folders))
-    return found
-
-
-def _registry(plugins: Mapping[str, Any], plugin: str) -> Mapping[str, Any]:
-    return table(table(plugins.get(plugin)).get("registry"))
-
-
-def _several(place: FilePlace, folders: list[str]) -> Iterator[Trouble]:
-    if len(folders) > 1:
-        what = "config_path lists several folders, which releases of containerd 2 pass over"
-        yield Trouble(place, what, f"name one: {_CONFIG_PATH}")
-
-
-def _mirrors_too(files: NodeFiles) -> Iterator[Trouble]:
-    plugins = table(files.toml(CONFIG).get("plugins"))
-    for plugin in _CRI:
-        if _registry(plugins, plugin).get("mirrors"):
-            place = files.place(CONFIG, plugin, "registry.mirrors")
-            yield Trouble(place, "mirrors beside config_path: Kubernetes finds no CRI then", "remove registry.mirrors")
+    end = mirrors[0][1]
+    hops = [*(hop for each in read for hop in each.hops), Hop(end, None)]
+    return Written(end, hops, [trouble for each in read for trouble in each.troubles])

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.clients.containerd import further_folders
+from proxy.clients.cri_config import further_folders
 from proxy.clients.marker import Hand, hand, marked
 from proxy.clients.node_files import NodeFiles
 from proxy.clients.setups import CA_FILE, ClientFile

@@ -5,9 +5,8 @@ images of all other registries are named by the path form, ``PROXY/REGISTRY/NAME
 import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, wrong_scheme
+from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, parts_of, wrong_scheme
 from proxy.clients.marker import marked_json
 from proxy.clients.node_files import NodeFiles, Unread, strings
 from proxy.clients.setups import ClientFile, Fallback, ProxyAddress, Setup, Wish, ca_files
@@ -77,7 +76,7 @@ def _of_hub(files: NodeFiles, question: Question, mirrors: list[str]) -> Chain:
     troubles: list[Trouble] = []
     for mirror in mirrors:
         place = files.place(CONFIG, f'"{mirror}"')
-        url = urlsplit(mirror)
+        url = parts_of(mirror)
         if not asks_proxy(question.proxy, url.netloc, url.scheme):
             hops.append(Hop(place, mirror))
             continue
@@ -90,7 +89,7 @@ def _of_hub(files: NodeFiles, question: Question, mirrors: list[str]) -> Chain:
 
 
 def _mirror(question: Question, mirror: str, place: FilePlace) -> Iterator[Trouble]:
-    url = urlsplit(mirror)
+    url = parts_of(mirror)
     yield from wrong_scheme(question.proxy, url.scheme, place, mirror)
     if url.path.rstrip("/") or url.query or url.fragment:
         yield Trouble(place, f"{mirror} has more than host and port: dockerd does not start", f"write {question.proxy}")
@@ -100,7 +99,7 @@ def _mirror(question: Question, mirror: str, place: FilePlace) -> Iterator[Troub
 
 def _by_path(files: NodeFiles, proxy: ProxyAddress, document: Mapping[str, Any]) -> Iterator[Trouble]:
     """Images that are named after a proxy without TLS, where the Engine knows it as its mirror."""
-    known = any(asks_proxy(proxy, urlsplit(each).netloc, "http") for each in strings(document.get("registry-mirrors")))
+    known = any(asks_proxy(proxy, parts_of(each).netloc, "http") for each in strings(document.get("registry-mirrors")))
     if known and not proxy.secure and not _may_be_plain(proxy, strings(document.get("insecure-registries"))):
         place = files.place(CONFIG, "insecure-registries")
         what = f"plain http is not allowed for {proxy.authority}: images named after the proxy cannot be pulled"

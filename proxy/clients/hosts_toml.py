@@ -4,9 +4,8 @@ core/remotes/docker/config)."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-from proxy.clients.chains import FilePlace, Hop, Trouble, asks_proxy, asks_registry, wrong_scheme
+from proxy.clients.chains import FilePlace, Hop, Trouble, asks_proxy, asks_registry, parts_of, wrong_scheme
 from proxy.clients.node_files import NodeFiles, Unread, strings, table
 from proxy.clients.setups import MirroredRegistry, ProxyAddress, quoted
 
@@ -16,8 +15,9 @@ _PASSED_OVER = "correct it: containerd passes the file over, and pulls go to the
 
 
 class Written(NamedTuple):
-    """What a file comes to."""
+    """What a file comes to; ``place`` is what ends the chain."""
 
+    place: FilePlace
     hops: Sequence[Hop]
     troubles: Sequence[Trouble]
 
@@ -35,43 +35,47 @@ def hosts_toml(proxy: ProxyAddress, server: str | None, ca: str | None) -> str:
     return "\n".join([*last, *([""] if last else []), *host, ""])
 
 
-def hops_of(files: NodeFiles, path: str, proxy: ProxyAddress, registry: MirroredRegistry) -> Written:
+def hosts_of(files: NodeFiles, path: str, proxy: ProxyAddress, registry: MirroredRegistry) -> Written:
     """The hosts in their order, then ``server``."""
+    whole = FilePlace(path)
     try:
         document = files.toml(path)
     except Unread as unread:
-        return Written([Hop(FilePlace(path), None)], [unread.trouble(_PASSED_OVER)])
+        return Written(whole, [Hop(whole, None)], [unread.trouble(_PASSED_OVER)])
     hosts = [(url, table(host)) for url, host in table(document.get("host")).items()]
     if strange := sorted({each for _, host in hosts for each in strings(host.get("capabilities"))} - _KNOWN):
         place = files.place(path, strange[0])
-        return Written([Hop(place, None)], [Trouble(place, f"no capability is called {strange[0]}", _PASSED_OVER)])
-    read = [_host(files, path, proxy, registry, url, host) for url, host in hosts]
-    hops = [hop for each in read for hop in each.hops]
-    troubles = [trouble for each in read for trouble in each.troubles]
+        return Written(
+            place, [Hop(place, None)], [Trouble(place, f"no capability is called {strange[0]}", _PASSED_OVER)]
+        )
     server = document.get("server")
     if isinstance(server, str) and server:
-        last = _host(files, path, proxy, registry, server, document)
-        troubles += [trouble for trouble in last.troubles if trouble not in troubles]
-        hops += last.hops
-    else:
-        hops.append(Hop(FilePlace(path), None))
-    return Written(hops, troubles)
+        hosts.append((server, document))
+    read = [hop_of(files, files.place(path, f'"{url}"'), proxy, registry, url, host) for url, host in hosts]
+    hops = [hop for each in read for hop in each.hops]
+    last = [] if server else [Hop(whole, None)]
+    return Written(whole, [*hops, *last], list(dict.fromkeys(trouble for each in read for trouble in each.troubles)))
 
 
-def _host(
-    files: NodeFiles, path: str, proxy: ProxyAddress, registry: MirroredRegistry, written: str, host: Mapping[str, Any]
+def hop_of(
+    files: NodeFiles,
+    place: FilePlace,
+    proxy: ProxyAddress,
+    registry: MirroredRegistry,
+    written: str,
+    host: Mapping[str, Any],
 ) -> Written:
-    url = urlsplit(written if written.startswith("http") else f"https://{written}")
-    place = files.place(path, f'"{written}"')
+    """One host with its settings."""
+    url = parts_of(written if written.startswith("http") else f"https://{written}")
     if not asks_proxy(proxy, url.netloc, url.scheme):
-        return Written([Hop(place, None if asks_registry(registry, url.netloc) else written)], [])
+        return Written(place, [Hop(place, None if asks_registry(registry, url.netloc) else written)], [])
     troubles = [
         *_scheme(proxy, url.scheme, place, written),
         *_path(url.path, registry, place, written, bool(host.get("override_path"))),
         *_capabilities(host, place, written),
-        *_certificates(files, path, host, place),
+        *_certificates(files, host, place),
     ]
-    return Written([Hop(place, written, is_proxy=True, good=not troubles)], troubles)
+    return Written(place, [Hop(place, written, is_proxy=True, good=not troubles)], troubles)
 
 
 def _scheme(proxy: ProxyAddress, scheme: str, place: FilePlace, written: str) -> Iterator[Trouble]:
@@ -99,9 +103,9 @@ def _capabilities(host: Mapping[str, Any], place: FilePlace, written: str) -> It
         yield Trouble(place, what, 'write capabilities = ["pull", "resolve"]')
 
 
-def _certificates(files: NodeFiles, path: str, host: Mapping[str, Any], place: FilePlace) -> Iterator[Trouble]:
+def _certificates(files: NodeFiles, host: Mapping[str, Any], place: FilePlace) -> Iterator[Trouble]:
     """What is named below the folder of the file, or in ours, must be there; other folders are not looked into."""
-    folder = path.rpartition("/")[0]
+    folder = place.path.rpartition("/")[0]
     for written in strings(host.get("ca")):
         full = written.strip("/") if written.startswith("/") else f"{folder}/{written}"
         if re.match(r"etc/(containerd|entrepot)/", full) and not files.has(full):

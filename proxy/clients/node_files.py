@@ -41,7 +41,7 @@ class NodeFiles(NamedTuple):
         """Empty where the file is not there. Raises Unread."""
         try:
             return tomllib.loads(self._text(path))
-        except tomllib.TOMLDecodeError as cause:
+        except (tomllib.TOMLDecodeError, RecursionError) as cause:
             raise Unread(FilePlace(path), f"is no TOML: {cause}") from None
 
     def json(self, path: str) -> Mapping[str, Any]:

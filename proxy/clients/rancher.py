@@ -4,9 +4,18 @@ for a containerd of their own. It names the registry in ``?ns=``, so that no ``r
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from proxy.clients.chains import Chain, FilePlace, Hop, Question, Trouble, asks_proxy, asks_registry, wrong_scheme
+from proxy.clients.chains import (
+    Chain,
+    FilePlace,
+    Hop,
+    Question,
+    Trouble,
+    asks_proxy,
+    asks_registry,
+    parts_of,
+    wrong_scheme,
+)
 from proxy.clients.containerd import PATIENCE
 from proxy.clients.node_files import NodeFiles, Unread, strings, table
 from proxy.clients.setups import (
@@ -120,7 +129,7 @@ def _chain(
 def _hop(
     question: Question, registry: MirroredRegistry, mirror: Mapping[str, Any], endpoint: str, place: FilePlace
 ) -> tuple[Hop, list[Trouble]]:
-    url = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+    url = parts_of(endpoint if "://" in endpoint else f"https://{endpoint}")
     if not asks_proxy(question.proxy, url.netloc, url.scheme):
         return Hop(place, None if asks_registry(registry, url.netloc) else endpoint), []
     troubles = list(wrong_scheme(question.proxy, url.scheme, place, endpoint))

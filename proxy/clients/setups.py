@@ -1,5 +1,7 @@
 """What a client is to be told, and the files that tell it."""
 
+import json
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Self
@@ -11,6 +13,7 @@ from proxy.core.names import DOCKER_HUB
 
 CA_FILE = "etc/entrepot/ca.crt"
 """Where a certificate authority is for clients that are told its path."""
+_HOST = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]*[0-9A-Za-z])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)  # name, IPv6
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -34,7 +37,7 @@ class ProxyAddress(NamedTuple):
             host, port = parse_authority(rest.rstrip("/"))
         except ValueError as cause:
             raise ValueError(f"{advice}: {cause}") from None
-        if port == 0 or not host.isascii() or '"' in host or "\\" in host or not host.isprintable():
+        if port == 0 or _HOST.fullmatch(host) is None:
             raise ValueError(advice)
         return cls(scheme, host.lower(), port or _PORTS[scheme])
 
@@ -136,8 +139,8 @@ def ca_files(wish: Wish, path: str) -> list[ClientFile]:
 
 
 def quoted(text: str) -> str:
-    """A basic string of TOML, which is one of YAML too. Names and addresses hold nothing that must be escaped."""
-    return f'"{text}"'
+    """A basic string of TOML and of YAML. In ASCII, which names and URLs are, both know all that JSON escapes."""
+    return json.dumps(text)
 
 
 def without_path_form(wish: Wish, client: str) -> list[str]:

@@ -19,6 +19,10 @@ def config(plugin: str = OLD, version: int = 2, path: str = "/etc/containerd/cer
     return f'version = {version}\n[plugins."{plugin}".registry]\n  config_path = "{path}"\n'
 
 
+def older(url: str, name: str = "docker.io") -> str:
+    return f'[plugins."{OLD}".registry.mirrors."{name}"]\nendpoint = ["{url}"]\n'
+
+
 def only(files: NodeFiles, registry: MirroredRegistry = HUB, default: str | None = "docker.io") -> Chain:
     [chain] = asked(files, registry, default=default)
     return chain
@@ -101,8 +105,28 @@ def test_the_older_plugin_is_passed_over_in_a_file_of_the_newer_version() -> Non
 
 
 def test_mirrors_beside_config_path_end_the_cri() -> None:
-    mirrors = f'[plugins."{OLD}".registry.mirrors."docker.io"]\nendpoint = ["http://10.0.0.9"]\n'
-    assert "finds no CRI" in wrong(only(node({HOSTS: HERE, CONFIG: config() + mirrors})))
+    chain = only(node({HOSTS: HERE, CONFIG: config() + older("http://10.0.0.5:5000")}))
+    assert (ways(chain)["up"], "pulls nothing" in wrong(chain)) == ("fails", True)
+
+
+@pytest.mark.parametrize("name", ["docker.io", "*"])
+def test_mirrors_of_the_older_form_are_asked_before_the_registry(name: str) -> None:
+    chain = only(node({CONFIG: "version = 2\n" + older("http://10.0.0.5:5000", name)}))
+    assert (ways(chain)["up"], ways(chain)["dead"], wrong(chain)) == (THROUGH, DIRECTLY, "")
+    assert str(outcome(chain, ProxyCondition.UP).place) == f"/{CONFIG}:3"
+
+
+def test_the_path_of_an_older_mirror_is_taken_as_it_is() -> None:
+    for url, good in (("http://10.0.0.5:5000/v2/docker.io", True), ("http://10.0.0.5:5000/docker.io", False)):
+        chain = only(node({CONFIG: "version = 2\n" + older(url)}))
+        assert (ways(chain)["up"] == THROUGH, wrong(chain) == "") == (good, good)
+
+
+def test_a_file_counts_once_it_is_imported() -> None:
+    files = {HOSTS: HERE, "etc/containerd/conf.d/50.toml": config()}
+    main = 'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n'
+    assert ways(only(node({**files, CONFIG: main})))["up"] == THROUGH
+    assert "config_path is not set" in wrong(only(node({**files, CONFIG: "version = 2\n"})))
 
 
 def test_several_folders_are_looked_into_and_doubted() -> None:
@@ -313,6 +337,20 @@ def test_k3s_may_be_kept_from_the_registry_for_what_has_mirrors() -> None:
 def test_files_for_another_proxy_are_elsewhere(files: NodeFiles) -> None:
     [chain] = asked(files, HUB, proxy=SECURE)
     assert ways(chain)["up"].startswith("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (DAEMON, '{"registry-mirrors": ["http://["], "insecure-registries": ["["]}'),
+        (HOSTS, '[host."http://["]'),
+        (MAIN, '[[registry]]\nprefix = "docker.io"\nlocation = "["'),
+        (BUILDKIT, '[registry."docker.io"]\nmirrors = ["["]'),
+        (K3S, mirrors("http://[")),
+    ],
+)
+def test_an_address_that_is_none_is_elsewhere(path: str, text: str) -> None:
+    assert ways(only(node({path: text})))["up"].startswith("elsewhere")
 
 
 @pytest.mark.parametrize("path", [HOSTS, CONFIG, DAEMON, MAIN, BUILDKIT, K3S])

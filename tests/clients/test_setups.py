@@ -187,6 +187,9 @@ def test_an_address_is_a_scheme_and_a_host(written: str, read: str) -> None:
         "http://a:99999",
         "http://a:0",
         'http://a"b',
+        "http://..",
+        "..:5000",
+        "-a:1",
         "http://a b",
     ],
 )
