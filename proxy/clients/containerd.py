@@ -27,7 +27,9 @@ _FORMS = (
     f'  [plugins."io.containerd.cri.v1.images".registry]   # containerd 2, version = 3\n    {CONFIG_PATH}\n'
     f"ctr is told by --hosts-dir /{CERTS}; nerdctl finds them by itself."
 )
-PATIENCE = Patience(30.0, " for each request (1.6: without end)")
+PATIENCE = Patience(30.0, " for each request")
+"""Releases before that limit, 1.6 among them, wait until Kubernetes gives the pull up (``image_pull_progress_timeout``,
+5 minutes by itself), which then ends with no other host asked."""
 
 
 def setup(wish: Wish) -> Setup:

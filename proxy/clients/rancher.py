@@ -29,6 +29,7 @@ from proxy.clients.setups import (
     of_kubelet,
     quoted,
 )
+from proxy.core.authorities import is_own_address
 
 _ALONE = "disable-default-registry-endpoint"
 KINDS = ("k3s", "rke2")
@@ -129,16 +130,22 @@ def _chain(
 def _hop(
     question: Question, registry: MirroredRegistry, mirror: Mapping[str, Any], endpoint: str, place: FilePlace
 ) -> tuple[Hop, list[Trouble]]:
-    url = parts_of(endpoint if "://" in endpoint else f"https://{endpoint}")
+    url = parts_of(endpoint if "://" in endpoint else f"{_unwritten_scheme(endpoint)}://{endpoint}")
     if not asks_proxy(question.proxy, url.netloc, url.scheme):
         return Hop(place, None if asks_registry(registry, url.netloc) else endpoint), []
     troubles = list(wrong_scheme(question.proxy, url.scheme, place, endpoint))
-    if url.path.rstrip("/") not in ("", "/v2"):
-        troubles.append(
-            Trouble(place, f"{endpoint} has a path, where the proxy has nothing", f"write {question.proxy}")
-        )
+    if url.path.rstrip("/") not in ("", "/v2", f"/v2/{registry.name}"):  # a path is taken as it is
+        what = f"{endpoint} means requests to {url.path.rstrip('/')}/…, where the proxy has nothing"
+        troubles.append(Trouble(place, what, f"write {question.proxy}"))
     strange = [each for each in table(mirror.get("rewrite")).values() if not str(each).startswith(f"{registry.name}/")]
     if strange:
         what = f"rewrite makes {strange[0]} of the names that the proxy is asked for; ?ns= names the registry already"
         troubles.append(Trouble(place, what, "remove rewrite"))
     return Hop(place, endpoint, is_proxy=True, good=not troubles), troubles
+
+
+def _unwritten_scheme(endpoint: str) -> str:
+    """http for loopback on a port that is not 443 (``normalizeEndpointAddress`` in pkg/agent/containerd)."""
+    host = parts_of(f"//{endpoint}")
+    odd = ":" in host.netloc.rpartition("]")[2] and not host.netloc.endswith(":443")
+    return "http" if odd and is_own_address(host.hostname or "") else "https"

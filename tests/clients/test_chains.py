@@ -4,7 +4,7 @@ import pytest
 
 from proxy.clients.chains import Chain, ProxyCondition, outcome
 from proxy.clients.node_files import NodeFiles
-from proxy.clients.setups import MirroredRegistry
+from proxy.clients.setups import MirroredRegistry, ProxyAddress
 from tests.clients.cast import GHCR, HUB, SECURE, asked, node, ways
 
 CERTS = "etc/containerd/certs.d"
@@ -45,7 +45,7 @@ def test_containerd_goes_by_its_host_and_then_by_server(plugin: str, version: in
     chain = only(node({HOSTS: hosts, CONFIG: config(plugin, version)}))
     assert ways(chain) == {
         "up": THROUGH,
-        "slow": "directly after 30 s for each request (1.6: without end)",
+        "slow": "directly after 30 s for each request",
         "dead": DIRECTLY,
     }
     assert str(outcome(chain, ProxyCondition.UP).place) == f"/{HOSTS}:2"
@@ -299,7 +299,7 @@ def test_k3s_goes_by_its_endpoints_and_then_by_the_registry(key: str) -> None:
     [
         (mirrors("https://10.0.0.5:5000"), "by TLS"),
         (mirrors("10.0.0.5:5000"), "by TLS"),
-        (mirrors("http://10.0.0.5:5000/docker.io"), "has a path"),
+        (mirrors("http://10.0.0.5:5000/docker.io"), "requests to /docker.io/"),
         (mirrors(more='    rewrite:\n      "(.*)": "mirror/$1"\n'), "rewrite makes mirror/$1"),
         ("mirrors: [", "is no YAML"),
     ],
@@ -310,8 +310,22 @@ def test_a_registries_yaml_that_does_not_do_is_told(text: str, what: str) -> Non
     assert ways(chain)["up"] != THROUGH
 
 
-def test_a_rewrite_to_the_path_form_says_twice_what_is_meant() -> None:
-    assert not only(node({K3S: mirrors(more='    rewrite:\n      "(.*)": "docker.io/$1"\n')})).troubles
+@pytest.mark.parametrize(
+    "text",
+    [
+        mirrors(more='    rewrite:\n      "(.*)": "docker.io/$1"\n'),
+        mirrors("http://10.0.0.5:5000/v2/docker.io"),
+        mirrors("http://10.0.0.5:5000/v2"),
+        mirrors("http://10.0.0.5:5000/"),
+    ],
+)
+def test_the_path_form_says_twice_to_k3s_what_is_meant(text: str) -> None:
+    assert not only(node({K3S: text})).troubles
+
+
+def test_k3s_speaks_plainly_to_loopback_where_no_scheme_is_written() -> None:
+    [chain] = asked(node({K3S: mirrors("127.0.0.1:5000")}), HUB, proxy=ProxyAddress.parse("127.0.0.1:5000"))
+    assert ways(chain)["up"] == THROUGH
 
 
 def test_k3s_may_be_kept_from_the_registry_for_what_has_mirrors() -> None:
