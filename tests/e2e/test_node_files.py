@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
+from proxy.cli import app
 from tests.cast.registry import Registry
 from tests.e2e import clients
 from tests.e2e.clients import Reference
@@ -37,11 +39,10 @@ TOLD = [
 def write(proxy: Entrepot, kind: str, root: Path, fallback: str = "yes") -> str:
     """Gives back what a dead proxy means, as the files are read."""
     root.mkdir(exist_ok=True)
-    at = ["--address", f"http://{proxy.address}"]
-    done = proxy.command("clients", kind, *at, "--write", str(root), "--fallback", fallback)
-    assert done.returncode == 0, done.stderr
-    checked = proxy.command("clients", "check", str(root), *at, "--json")
-    [way] = json.loads(checked.stdout)
+    at = ["--address", f"http://{proxy.address}", "--config", str(proxy.config)]
+    done = CliRunner().invoke(app, ["clients", kind, *at, "--write", str(root), "--fallback", fallback])
+    assert done.exit_code == 0, done.output
+    [way] = json.loads(CliRunner().invoke(app, ["clients", "check", str(root), *at, "--json"]).stdout)
     assert (way["proxy"]["up"]["goes"], way["troubles"]) == ("through the proxy", [])
     return str(way["proxy"]["dead"]["goes"])
 
