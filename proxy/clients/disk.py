@@ -182,4 +182,5 @@ def _left_over(root: Path, files: Sequence[ClientFile]) -> list[str]:
     wanted = {file.path for file in files}
     tops = {"/".join(path.split("/")[: 3 if path.startswith("etc/rancher/") else 2]) for path in wanted - {CA_FILE}}
     found = _read(root, sorted(top for top in tops if top.startswith("etc/")))
-    return [path for path, text in found.texts.items() if path not in wanted and hand(text) is Hand.OURS]
+    ours = [path for path, text in found.texts.items() if path not in wanted and hand(text) is Hand.OURS]
+    return [path for path in ours if _refusal(root, ClientFile(path, "")) is None]

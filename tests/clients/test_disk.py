@@ -72,6 +72,15 @@ def test_a_link_is_not_followed_to_be_written(tmp_path: Path) -> None:
     assert not os.listdir(other)
 
 
+def test_a_link_is_not_followed_to_be_removed(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    write(other, SETUPS["containerd"](wish(GHCR)).files)
+    (root / CERTS).mkdir(parents=True)
+    (root / CERTS / "ghcr.io").symlink_to(other / CERTS / "ghcr.io")
+    assert done(write(root, SETUPS["containerd"](wish(HUB)).files)) == {HOSTS: Done.WRITTEN}
+    assert (other / CERTS / "ghcr.io/hosts.toml").exists()
+
+
 def test_what_a_cut_off_write_left_is_no_hindrance(tmp_path: Path) -> None:
     place = tmp_path / HOSTS
     place.parent.mkdir(parents=True)
