@@ -139,7 +139,7 @@ class Listings:
         if not found:
             return None
         artifact_type = asked.get("artifactType")
-        index = referrers_index(found, artifact_type)
+        index = await self._holdings.turns.run(referrers_index(found, artifact_type))
         onward = urlencode({**asked, "last": index.last}) if index.last is not None else None
         return ReferrersPage(index.raw, artifact_type is not None, onward)
 

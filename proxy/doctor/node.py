@@ -5,13 +5,13 @@ containers-registries.conf(5).
 """
 
 import ipaddress
-import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from proxy.core.foreign_json import SMALL, parse_json
 from proxy.doctor.steps import Step, Verdict
 
 SUBJECT = "node"
@@ -83,7 +83,7 @@ def _pulling(hosts: object) -> list[str]:
 def _docker(node: NodeFiles) -> Step:
     path, name = node.root / _DAEMON, "docker"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path.read_bytes(), SMALL)
     except FileNotFoundError:
         return Step(SUBJECT, name, Verdict.SKIPPED, f"{path} is not there")
     except (OSError, ValueError) as cause:
