@@ -18,7 +18,7 @@ DEEPEST = 32
 """Levels of arrays and objects. No manifest, token answer or policy comes near it."""
 LONGEST_STRING = 512 << 10
 """Characters of a string as it is written, and blanks in a row: each is read in one step."""
-LONGEST_NUMBER = 100
+LONGEST_NUMBER = 1000
 """Characters. Reading the digits of an integer takes time by the square of their number."""
 
 _STEP = 64 << 10  # characters that are read in one step
@@ -46,7 +46,11 @@ Repeat = Callable[[Any, str], None]
 
 
 class JsonRefused(ValueError):
-    """Not JSON that can be read in one way only, or more of it than allowed. The sentence quotes nothing of it."""
+    """Not JSON that can be read in one way only. The sentence quotes nothing of it."""
+
+
+class JsonTooMuch(JsonRefused):
+    """Beyond the bounds, whatever it says."""
 
 
 def refuse_repeat(_: object, __: str) -> None:
@@ -57,11 +61,12 @@ def refuse_repeat(_: object, __: str) -> None:
 def read_json(
     content: bytes, bounds: Bounds, make_object: MakeObject = dict, repeat: Repeat = refuse_repeat
 ) -> Steps[Any]:
-    """The value. Raises JsonRefused for what is beyond ``bounds``, not UTF-8, not JSON, nested deeper than ``DEEPEST``,
-    for strings and numbers that are too long, a byte order mark, NaN and Infinity, and where ``repeat`` does."""
+    """The value. Raises JsonTooMuch for what is beyond ``bounds`` or deeper than ``DEEPEST``, and for strings and
+    numbers that are too long; JsonRefused for what is not UTF-8 or not JSON, a byte order mark, NaN and Infinity, and
+    where ``repeat`` does."""
     if len(content) > bounds.size:
-        raise JsonRefused(f"more than {bounds.size} bytes")
-    return (yield from _Reader(content, bounds.values, make_object, repeat).document())
+        raise JsonTooMuch(f"more than {bounds.size} bytes")
+    return (yield from _JsonReader(content, bounds.values, make_object, repeat).document())
 
 
 def read_json_object(content: bytes, bounds: Bounds) -> Steps[dict[str, Any]]:
@@ -101,7 +106,7 @@ def _real(digits: str) -> float:
 
 def _short(digits: str) -> str:
     if len(digits) > LONGEST_NUMBER:
-        raise JsonRefused(f"a number of more than {LONGEST_NUMBER} characters")
+        raise JsonTooMuch(f"a number of more than {LONGEST_NUMBER} characters")
     return digits
 
 
@@ -112,7 +117,7 @@ def _refuse_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_real, parse_constant=_refuse_constant)
 
 
-class _Reader:
+class _JsonReader:
     """Reads front to back through a window of decoded text. Arrays and objects are taken apart here; strings, numbers
     and constants are the standard library's to read."""
 
@@ -140,7 +145,7 @@ class _Reader:
 
     def _container(self, char: str, levels: int) -> Steps[Any]:
         if not levels:
-            raise JsonRefused("nested too deeply")
+            raise JsonTooMuch("nested too deeply")
         self._count()
         reading = self._array(levels - 1) if char == "[" else self._object(levels - 1)
         return (yield from reading)
@@ -203,11 +208,11 @@ class _Reader:
             value, self._at = _DECODER.raw_decode(self._window, start)
         except json.JSONDecodeError as cause:
             if cause.msg.startswith("Unterminated") and self._decoded < len(self._content):
-                raise JsonRefused(_LONG_STRING) from None
+                raise JsonTooMuch(_LONG_STRING) from None
             self._at = cause.pos + 1
             raise self._fault(cause.msg) from None
         if self._at - start > LONGEST_STRING + 2:  # with its quotation marks
-            raise JsonRefused(_LONG_STRING)
+            raise JsonTooMuch(_LONG_STRING)
         return value
 
     def _next(self) -> str:
@@ -225,7 +230,7 @@ class _Reader:
         self._at = match.end() if match else self._at
         char = self._window[self._at : self._at + 1]
         if not char and self._decoded < len(self._content):
-            raise JsonRefused(f"more than {LONGEST_STRING} blanks in a row")
+            raise JsonTooMuch(f"more than {LONGEST_STRING} blanks in a row")
         return char
 
     def _widen(self) -> None:
@@ -246,7 +251,7 @@ class _Reader:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise JsonRefused(f"more than {self._most} values")
+            raise JsonTooMuch(f"more than {self._most} values")
 
     def _is_due(self) -> bool:
         """Is it time for a pause?"""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.core.errors import DigestInvalid
-from proxy.core.foreign_json import Bounds, JsonRefused, read_json_object
+from proxy.core.foreign_json import Bounds, JsonRefused, JsonTooMuch, read_json_object
 from proxy.core.names import Digest
 from proxy.core.steps import Steps
 
@@ -41,6 +41,10 @@ class ManifestInvalid(ValueError):
     """Not a manifest that can be understood in one way only."""
 
 
+class ManifestTooMuch(ManifestInvalid):
+    """More than is read of a manifest, whatever it says."""
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestFacts:
     """What a manifest says of itself and of others."""
@@ -51,10 +55,12 @@ class ManifestFacts:
 
 
 def read_object(raw: bytes, bounds: Bounds = BOUNDS) -> Steps[dict[str, Any]]:
-    """A JSON object. Raises ManifestInvalid for anything else, for what is beyond ``bounds``, and for what parsers
-    differ on: duplicate keys, NaN, a byte order mark, deep nesting."""
+    """A JSON object. Raises ManifestTooMuch for what is beyond ``bounds`` or nested deeply, ManifestInvalid for all
+    else that is none, and for what parsers differ on: duplicate keys, NaN, a byte order mark."""
     try:
         return (yield from read_json_object(raw, bounds))
+    except JsonTooMuch as cause:
+        raise ManifestTooMuch(str(cause)) from None
     except JsonRefused as cause:
         raise ManifestInvalid(str(cause)) from None
 
@@ -142,7 +148,7 @@ def _children(document: dict[str, Any]) -> Steps[tuple[Digest, ...]]:
         listed = document.get(field)
         descriptors.extend(listed if isinstance(listed, list) else ())
     if len(descriptors) > DESCRIPTOR_LIMIT:
-        raise ManifestInvalid(f"more than {DESCRIPTOR_LIMIT} descriptors")
+        raise ManifestTooMuch(f"more than {DESCRIPTOR_LIMIT} descriptors")
     found: dict[Digest, None] = {}
     for place, descriptor in enumerate(descriptors, 1):
         if isinstance(descriptor, dict):

@@ -16,7 +16,15 @@ from proxy.core.errors import (
 )
 from proxy.core.foreign_json import Bounds
 from proxy.core.hashing import digest_of
-from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, digested, read_manifest, read_object
+from proxy.core.manifests import (
+    ACCEPT,
+    OCI_INDEX,
+    ManifestInvalid,
+    ManifestTooMuch,
+    digested,
+    read_manifest,
+    read_object,
+)
 from proxy.core.names import Digest, Reference
 from proxy.core.paging import without
 from proxy.core.steps import Steps
@@ -53,7 +61,8 @@ class HttpRegistry:
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.manifest, understand)
 
     def _fetched(self, reference: Reference, what: str, answer: Answer, raw: bytes) -> Steps[FetchedManifest]:
-        """What is no manifest at all was sent by something else in the registry's place."""
+        """What is no manifest at all was sent by something else in the registry's place; one that is too much is the
+        registry's own, and is no better when it is asked for again."""
         algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
         payload = yield from digested(raw)
         digest = whole = yield from digest_of(raw, algorithm)
@@ -66,7 +75,7 @@ class HttpRegistry:
         try:
             facts = yield from read_manifest(raw, stated)
         except ManifestInvalid as fault:
-            kind = UpstreamBroken if proven else UpstreamFailed
+            kind = UpstreamBroken if proven or isinstance(fault, ManifestTooMuch) else UpstreamFailed
             raise kind(self.name, f"{what} is not a manifest: {fault}") from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
@@ -159,7 +168,8 @@ class HttpRegistry:
         try:
             tags = (yield from read_object(raw, Bounds(self._limits.listing, MOST_TAGS))).get("tags") or []
         except ManifestInvalid as fault:
-            raise UpstreamFailed(self.name, f"{what} cannot be read: {fault}") from fault
+            kind = UpstreamBroken if isinstance(fault, ManifestTooMuch) else UpstreamFailed
+            raise kind(self.name, f"{what} cannot be read: {fault}") from fault
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise UpstreamBroken(self.name, f"{what} are not a list of names")
         return TagsPage(tags, next_query(answer.headers("Link")))
