@@ -87,7 +87,8 @@ class Listings:
                 raise
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
             return TagsAnswer(held, Outcome.STALE, _FROM_HELD)
-        return TagsAnswer(cut(page.tags, limit, query, page.next_query), Outcome.BYPASS)
+        part = await self._holdings.turns.run(cut(page.tags, limit, query, page.next_query))
+        return TagsAnswer(part, Outcome.BYPASS)
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""

@@ -29,16 +29,17 @@ class ReferrersIndex(NamedTuple):
 
 def referrers_index(referrers: Iterable[Referrer], artifact_type: str | None) -> Steps[ReferrersIndex]:
     """Of those of that type, all where it is None; what cannot be read is left out."""
-    entries: list[dict[str, Any]] = []
+    entries: list[str] = []
     size, last = 0, None
     for referrer in referrers:
         entry = yield from _descriptor(referrer)
         if entry is None or artifact_type not in (None, entry.get("artifactType")):
             continue
-        size += len(json.dumps(entry)) + 2
+        written = json.dumps(entry)
+        size += len(written) + 2
         if entries and size > _LARGEST:
             return ReferrersIndex(_index(entries), last)
-        entries.append(entry)
+        entries.append(written)
         last = referrer.digest
         yield
     return ReferrersIndex(_index(entries), None)
@@ -49,8 +50,8 @@ def fallback_tag(subject: Digest) -> Tag:
     return Tag.parse(f"{subject.algorithm[:32]}-{subject.encoded[:64]}")
 
 
-def _index(entries: list[dict[str, Any]]) -> bytes:
-    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+def _index(entries: list[str]) -> bytes:
+    return f'{{"schemaVersion": 2, "mediaType": "{OCI_INDEX}", "manifests": [{", ".join(entries)}]}}'.encode()
 
 
 def _descriptor(referrer: Referrer) -> Steps[dict[str, Any] | None]:

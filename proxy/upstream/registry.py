@@ -1,6 +1,7 @@
 """``contract.Registry`` over HTTP: what each call asks, and what its answer must look like."""
 
 from functools import partial
+from typing import Any
 
 from proxy.core.errors import (
     Absent,
@@ -41,6 +42,7 @@ from proxy.upstream.transfer import BytesTransfer, HttpTransfer
 
 LARGEST_PAGE = 4 << 20  # bytes of what may be a page for people in place of a blob
 MOST_TAGS = 250_000  # in one answer, with what else is in it
+_TAGS_STEP = 10_000
 _PING = Ask(Kind.PING, "", "/v2/", "/v2/", follow=Follow.AT_HOME)
 
 
@@ -170,7 +172,7 @@ class HttpRegistry:
         except ManifestInvalid as fault:
             kind = UpstreamBroken if isinstance(fault, ManifestTooMuch) else UpstreamFailed
             raise kind(self.name, f"{what} cannot be read: {fault}") from fault
-        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        if not isinstance(tags, list) or not (yield from _are_names(tags)):
             raise UpstreamBroken(self.name, f"{what} are not a list of names")
         return TagsPage(tags, next_query(answer.headers("Link")))
 
@@ -212,6 +214,14 @@ class HttpRegistry:
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
     what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
     return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
+
+
+def _are_names(tags: list[Any]) -> Steps[bool]:
+    for start in range(0, len(tags), _TAGS_STEP):
+        if not all(isinstance(tag, str) for tag in tags[start : start + _TAGS_STEP]):
+            return False
+        yield
+    return True
 
 
 def _question(query: str) -> str:
