@@ -67,31 +67,34 @@ def read_object(raw: bytes, bounds: Bounds = BOUNDS) -> Steps[dict[str, Any]]:
 
 def media_type_of(document: dict[str, Any], stated: str) -> str:
     """The media type to serve: the document's own word unless that is empty, else what upstream stated where that is a
-    type of manifests, else what its fields show, else whatever upstream stated. ``stated`` is a Content-Type with or
-    without parameters. Raises ManifestInvalid."""
+    type of manifests that its fields do not contradict (CVE-2021-41190), else what its fields show, else whatever
+    upstream stated. ``stated`` is a Content-Type with or without parameters. Raises ManifestInvalid."""
     own = document.get("mediaType")
     if own not in (None, ""):
         if isinstance(own, str) and _MEDIA_TYPE.fullmatch(own):
             return own
         raise ManifestInvalid("its mediaType is not a media type")
     stated = stated.partition(";")[0].strip()
-    shown = _shown_type(document)
-    if stated in KNOWN or (shown is None and stated.lower() not in _GENERIC and _MEDIA_TYPE.fullmatch(stated)):
+    shown = _shown_types(document)
+    if stated in KNOWN and (not shown or stated in shown):
         return stated
-    if shown is None:
+    if shown:
+        return shown[0]
+    if stated.lower() in _GENERIC or not _MEDIA_TYPE.fullmatch(stated):
         raise ManifestInvalid("neither a media type nor the fields of a manifest")
-    return shown
+    return stated
 
 
-def _shown_type(document: dict[str, Any]) -> str | None:
-    """By the fields alone."""
+def _shown_types(document: dict[str, Any]) -> list[str]:
+    """Those that its fields alone allow, the likeliest first; empty where they show nothing."""
+    shown = []
     if isinstance(document.get("manifests"), list):
-        return OCI_INDEX
+        shown += [OCI_INDEX, DOCKER_LIST]
     if "config" in document and isinstance(document.get("layers"), list):
-        return OCI_MANIFEST
+        shown += [OCI_MANIFEST, DOCKER_MANIFEST]
     if document.get("schemaVersion") == 1 and isinstance(document.get("fsLayers"), list):
-        return DOCKER_SIGNED_V1 if "signatures" in document else DOCKER_V1
-    return None
+        shown += [DOCKER_SIGNED_V1, DOCKER_V1] if "signatures" in document else [DOCKER_V1, DOCKER_SIGNED_V1]
+    return shown
 
 
 def read_manifest(raw: bytes, stated: str) -> Steps[ManifestFacts]:
