@@ -71,6 +71,7 @@ def test_each_answer_has_its_fault(
         (b"", None),
         (b"[" * 60_000, None),
         (b"\xff\xfe", None),
+        (b'{"errors":[{"code":"DENIED"}],"x":[' + b"{}," * 1000 + b"{}]}", None),
     ],
 )
 def test_only_an_oci_error_has_a_code(body: bytes, code: str | None) -> None:
@@ -326,6 +327,17 @@ def test_any_expires_in_gives_a_life_between_nothing_and_twelve_hours(value: obj
     assert 0 < token.life <= LONGEST_LIFE
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"nope", b"\xff", b"[" * 60_000, b'{"expires_in": 1}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"nope",
+        b"\xff",
+        b"[" * 60_000,
+        b'{"expires_in": 1}',
+        b'{"token":"t","x":[' + b"{}," * 1000 + b"{}]}",
+    ],
+)
 def test_what_holds_no_token_gives_none(body: bytes) -> None:
     assert parse_token(body) is None
