@@ -67,3 +67,18 @@ async def test_what_the_work_raises_or_a_cancelled_caller_keeps_nobody_from_his_
     await asyncio.sleep(0)
     leaving.cancel()
     assert await turns.run(Rounds().work(3, "next")) == "next"
+
+
+async def test_what_is_long_is_done_one_after_the_other() -> None:
+    turns, done = Turns(), list[str]()
+    taken = dict.fromkeys("abc", 0)
+
+    def work(name: str) -> Steps[None]:
+        for _ in range(200):
+            taken[name] += 1
+            assert sum(each > 100 for key, each in taken.items() if key not in done) <= 1
+            yield
+        done.append(name)
+
+    await asyncio.gather(*(turns.run(work(name)) for name in taken))
+    assert done == list("abc")
