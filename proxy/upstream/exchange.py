@@ -27,7 +27,7 @@ from proxy.core.steps import Steps
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, first_error
-from proxy.upstream.headers import decoded, is_page, retry_after
+from proxy.upstream.headers import decoded, retry_after
 from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
@@ -160,8 +160,9 @@ class Exchange:
         return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))
 
     def _meaning(self, ask: Ask, answer: Answer, raw: bytes, limit: int, understand: Understand[T]) -> Steps[T]:
+        encoding = answer.header("Content-Encoding")
         try:
-            content = yield from decoded(raw, answer.header("Content-Encoding"), limit)
+            content = (yield from decoded(raw, encoding, limit)) if encoding is not None else raw
         except ValueError as fault:
             raise UpstreamBroken(self._upstream, f"{ask.what} cannot be read: {fault}") from fault
         return (yield from understand(answer, content))
@@ -250,3 +251,8 @@ class Exchange:
             return False
         refusal = Refusal(rejection.status, rejection.challenges, rejection.code)
         return await self._authorizer.renew(ask.name, refusal, used)
+
+
+def is_page(media_type: str | None) -> bool:
+    """Is a body of this Content-Type made for people? No registry answers so in its own name."""
+    return (media_type or "").partition(";")[0].strip().lower() in {"text/html", "application/xhtml+xml"}

@@ -5,9 +5,7 @@ from typing import Any
 
 from proxy.core.errors import (
     Absent,
-    BlobUnknown,
     DigestInvalid,
-    NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
     UpstreamFailed,
@@ -16,7 +14,6 @@ from proxy.core.errors import (
     WrongBytes,
 )
 from proxy.core.foreign_json import Bounds
-from proxy.core.hashing import digest_of
 from proxy.core.manifests import (
     ACCEPT,
     OCI_INDEX,
@@ -26,15 +23,15 @@ from proxy.core.manifests import (
     read_manifest,
     read_object,
 )
-from proxy.core.names import Digest, Reference
+from proxy.core.names import Digest, Reference, digest_of
 from proxy.core.paging import without
 from proxy.core.steps import Steps
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
-from proxy.upstream.exchange import Ask, Exchange, Follow
+from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
 from proxy.upstream.fault_table import Rejection
-from proxy.upstream.headers import is_page, next_query, parse_content_range, parse_length
+from proxy.upstream.headers import next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.streaming import StreamingAnswer
@@ -113,14 +110,10 @@ class HttpRegistry:
             )
         return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
 
-    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
-        try:
-            total = await self.blob_size(name, digest)
-        except (BlobUnknown, NameUnknown):
-            return False
+    async def check_blob(self, name: str, digest: Digest, size: int | None) -> None:
+        total = await self.blob_size(name, digest)
         if total is None or (size is not None and total != size):
             raise UpstreamBroken(self.name, f"it says that {name}@{digest} has {total} bytes, and it has {size}")
-        return True
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has
