@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.foreign_json import (
@@ -126,6 +126,7 @@ def _depth(value: object) -> int:
     return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
 
 
+@settings(deadline=None)
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]))
 def test_the_bounds_are_met_exactly(value: object, ascii_only: bool, indent: int | None) -> None:
     content = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
@@ -137,6 +138,7 @@ def test_the_bounds_are_met_exactly(value: object, ascii_only: bool, indent: int
             parse_json(content, beyond)
 
 
+@settings(deadline=None)
 @given(VALUES, st.integers(DEEPEST - 4, DEEPEST + 4))
 def test_the_depth_is_met_exactly(value: object, around: int) -> None:
     content = b"[" * around + json.dumps(value).encode() + b"]" * around
@@ -147,6 +149,7 @@ def test_the_depth_is_met_exactly(value: object, around: int) -> None:
             parse_json(content, BOUNDS)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='[]{}",:\\ \nu019.-eEtrufalsn\u00e9', max_size=30))
 def test_what_the_standard_library_refuses_is_refused_and_nothing_else_but_what_is_said(text: str) -> None:
     try:
