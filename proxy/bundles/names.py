@@ -1,0 +1,60 @@
+"""The full name of an image out of what its bundle says.
+
+``docker save`` writes the names that people type (``alpine:3.19``), which mean Docker Hub and its ``library``
+(distribution/reference, "familiar names"); skopeo and crane write a tag, or nothing.
+"""
+
+from typing import NamedTuple
+
+from proxy.bundles.refusal import BundleRefused, shown
+from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
+from proxy.core.names import ALIASES, DOCKER_HUB, Digest, Repository, Tag, names_a_host, parse_name
+
+
+class ImageName(NamedTuple):
+    """``tag`` is None where an image has no other name than its digest."""
+
+    repository: Repository
+    tag: Tag | None
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}" if self.tag is not None else str(self.repository)
+
+
+def image_name(written: str) -> ImageName:
+    """Raises BundleRefused."""
+    names, _, digest = written.partition("@")
+    path, slash, last = names.rpartition("/")
+    name, colon, tag = last.partition(":")
+    try:
+        if digest:
+            Digest.parse(digest)
+        found = Tag.parse(tag) if colon else None
+        return ImageName(_repository(f"{path}{slash}{name}"), found)
+    except (NameInvalid, TagInvalid, DigestInvalid) as wrong:
+        raise BundleRefused(f"{shown(written)} is not the name of an image: {wrong}") from None
+
+
+def tagged_name(written: str, repository: Repository | None) -> ImageName | None:
+    """What stands in ``org.opencontainers.image.ref.name``: a name, or nothing but a tag, which is one of
+    ``repository``. None where that is not known. Raises BundleRefused."""
+    if "/" in written or ":" in written:
+        return image_name(written)
+    if repository is None:
+        return None
+    try:
+        return ImageName(repository, Tag.parse(written) if written else None)
+    except TagInvalid as wrong:
+        raise BundleRefused(str(wrong)) from None
+
+
+def _repository(path: str) -> Repository:
+    host, slash, rest = path.partition("/")
+    if not slash or not names_a_host(host):
+        host, rest = DOCKER_HUB, path
+    host = ALIASES.get(host, host)
+    if host == DOCKER_HUB and "/" not in rest:
+        rest = f"library/{rest}"
+    if len(host) > 255 or not host.isascii() or not host.isprintable():
+        raise NameInvalid(host)
+    return Repository(host, parse_name(rest))
