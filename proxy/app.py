@@ -13,9 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from aiohttp import web
 
+from proxy.admin.bundling import Bundling
+from proxy.admin.contents import ContentDoor
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import NoForeignPages
@@ -29,7 +32,7 @@ from proxy.admin.telemetry import Telemetry
 from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
-from proxy.config import Loaded, Settings
+from proxy.config import Address, Loaded, Settings
 from proxy.core.authorities import format_authority
 from proxy.core.names import UpstreamNames
 from proxy.front.access_log import Lines, Logged, lines_of
@@ -48,6 +51,7 @@ _DESCRIPTORS = 4  # of one connection: itself, its file, its registry, and one t
 _OWN_DESCRIPTORS = 96  # of the process itself
 
 Logs = LogWriter[Logged]
+T = TypeVar("T")
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
 
 
@@ -95,6 +99,23 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs
             await _drain(settings, stop, listener, service)
 
 
+async def attend(loaded: Loaded, work: Callable[[str], T]) -> T:
+    """What ``work`` gives, in a thread, for the address of an admin API to the cache of this configuration, which no
+    running proxy has; nobody else is told an address. Raises FolderRefused, StoreFailed, and what ``work`` raises."""
+    alone = Address("127.0.0.1", 0)
+    loaded = loaded._replace(settings=loaded.settings.model_copy(update={"listen": alone, "admin": alone}))
+    with _logs(loaded.settings) as logs:
+        async with AsyncExitStack() as stack:
+            service, listener, _, listening = await _start(
+                loaded, logs, Jobs, loaded.settings.limits.connections, stack
+            )
+            try:
+                return await asyncio.to_thread(work, listening.admin)
+            finally:
+                listener.close()
+                service.front.close_idle()
+
+
 async def _start(
     loaded: Loaded, logs: Logs, make_jobs: MakeJobs, most: int, stack: AsyncExitStack
 ) -> tuple[Service, asyncio.Server, Health, Listening]:
@@ -129,7 +150,7 @@ async def _start(
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)
     health = Health([catalog, job_troubles(states), credentials.troubles, storage, service.cache.times.troubles])
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
-    listener, listening = await _listen(settings, service, _admin(telemetry, health), stack)
+    listener, listening = await _listen(settings, service, _admin(telemetry, health, settings), stack)
     start_jobs(service)
     jobs.keep("loop lag", lag.run)
     jobs.every("credentials", CHECKED_EVERY, credentials.check)
@@ -163,15 +184,19 @@ async def _compose(
     return await compose(stack, settings.cache.path, rules, around)
 
 
-def _admin(telemetry: Telemetry, health: Health) -> web.Application:
+def _admin(telemetry: Telemetry, health: Health, settings: Settings) -> web.Application:
     """The admin listener's routes."""
+    cache = telemetry.cache
+    operations = Operations(cache.maintenance, telemetry.reload).offers()
+    bundling = Bundling(cache, settings.imports.public_keys(), settings.imports.require_signature).offers()
     return admin_app(
         AdminApi(
             NoForeignPages(),
             health,
             Metrics(families_of(telemetry, health)),
             partial(status_of, telemetry, health),
-            Operations(telemetry.cache.maintenance, telemetry.reload).offers(),
+            (*operations, *bundling),
+            ContentDoor(cache),
         )
     )
 

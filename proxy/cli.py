@@ -1,12 +1,28 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a person."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import typer
 
 from proxy import __version__
-from proxy.commands import clients, configuration, doctor, lifecycle, pins, purge, reload, status, verify
+from proxy.commands import (
+    clients,
+    configuration,
+    doctor,
+    exports,
+    imports,
+    lifecycle,
+    pins,
+    purge,
+    reload,
+    status,
+    verify,
+)
 from proxy.commands.session import FAILED, WRONG, ConfigFile, load_or_stop, stop
+from proxy.config import Loaded
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="OCI registry pull-through cache: every byte is fetched once.",
@@ -25,8 +41,24 @@ for command in (
     purge.purge,
     verify.verify,
     reload.reload,
+    exports.export,
 ):
     app.command()(command)
+
+
+def _attended(loaded: Loaded, work: Callable[[str], T]) -> T:
+    import uvloop  # noqa: PLC0415 - as below
+
+    from proxy import app as server  # noqa: PLC0415
+    from proxy.storage.folder import FolderRefused  # noqa: PLC0415
+
+    try:
+        return uvloop.run(server.attend(loaded, work))
+    except FolderRefused as refused:
+        stop(WRONG, f"cache.path: {refused}")
+
+
+app.command("import")(imports.importing(_attended))
 
 
 def main() -> None:

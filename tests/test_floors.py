@@ -14,9 +14,10 @@ FLOORS = {
     "upstream": {"core", "tasks", "upstream"},
     "cache": {"core", "tasks", "storage.contract", "upstream.contract", "cache"},
     "front": {"core", "tasks", "cache", "logs", "front"},
-    "config": {"core", "config"},
+    "bundles": {"core", "bundles"},
+    "config": {"core", "bundles.signatures", "config"},
     "clients": {"core", "config", "clients"},
-    "admin": {"core", "tasks", "cache", "front", "config", "logs", "registries", "admin"},
+    "admin": {"core", "tasks", "cache", "front", "config", "bundles", "logs", "registries", "admin"},
     "doctor": {
         "core",
         "tasks",
@@ -33,6 +34,7 @@ FLOORS = {
         "tasks",
         "config",
         "clients",
+        "bundles",
         "upstream.ecr_faults",
         "admin",
         "doctor",
@@ -76,6 +78,7 @@ LIBRARIES = {
     "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},
     "botocore": {"upstream.ecr_faults"},
+    "cryptography": {"bundles.signatures"},
     "cachetools": {"cache", "upstream", "front"},
     "httptools": {"front.requests"},
     "idna": {"config.places"},
@@ -88,6 +91,7 @@ LIBRARIES = {
     "urllib3": {"upstream.tunnel"},
     "uvloop": {"cli"},
     "yaml": {"config.document", "clients.node_files", "commands.configuration"},
+    "zstandard": {"bundles.flows", "bundles.volumes"},
     "yarl": {"upstream.buffered"},
 }
 """Library, or part of one, → where it lives. The longest name that fits counts."""

@@ -18,7 +18,6 @@ from proxy.admin.messages import L, Operation, Q, encode
 from proxy.admin.pulse import with_pulse
 from proxy.core.errors import Fault, RequestFault
 
-_LARGEST = 1 << 20  # bytes of a request
 _LINES = "application/x-ndjson"
 SILENCE = 10.0  # seconds between two lines at most
 
@@ -47,8 +46,8 @@ async def answer_operation(request: web.Request, offer: Offer[Any, Any], silence
 async def _asked(request: web.Request, operation: Operation[Q, L]) -> Q:
     if request.content_type != "application/json":
         raise RequestFault("send a JSON object, as Content-Type: application/json")
-    if (request.content_length or 0) > _LARGEST:
-        raise RequestFault(f"more than {_LARGEST} bytes")
+    if (request.content_length or 0) > operation.largest or (request.content_length is None and request.body_exists):
+        raise RequestFault(f"more than {operation.largest} bytes, or of no length that is told")
     body = await request.read()
     try:
         return operation.request.model_validate_json(body or b"{}")

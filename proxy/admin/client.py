@@ -1,11 +1,11 @@
 """The running proxy as a command sees it. Blocking: a command has nothing else to do meanwhile."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from proxy.admin.messages import L, Operation, Q
 from proxy.admin.report import Status
 
 _PATIENCE = 60.0  # seconds without a line from an operation that is being carried out, which has one every ten
+_CONTENTS = "/api/v1/contents/"
 _PROMPT = 10.0  # seconds for an answer that needs no work
 
 
@@ -73,6 +74,29 @@ class AdminClient:
                     yield self._read(operation, found)
             if not said:
                 raise AdminFailed("the running entrepot gave no answer")
+
+    @contextmanager
+    def content(self, digest: str) -> Iterator[HTTPResponse]:
+        """The bytes of what is held. Raises AdminUnreachable, AdminRefused or AdminFailed, also where they are read."""
+        with self._talk(_PATIENCE) as connection:
+            connection.request("GET", f"{self._path}{_CONTENTS}{digest}")
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise AdminFailed(_refusal(answer))
+            yield answer
+
+    def bring(self, digest: str, size: int, upstream: str, pieces: Iterable[bytes]) -> None:
+        """Bytes to hold, ``size`` of them, which count for that upstream. Raises AdminUnreachable, AdminRefused where
+        they are not those of the digest, AdminFailed; and what ``pieces`` raises."""
+        with self._talk(_PATIENCE) as connection:
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+            with suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
+                target = f"{self._path}{_CONTENTS}{digest}?upstream={quote(upstream)}"
+                connection.request("PUT", target, pieces, headers)
+            answer = connection.getresponse()
+            if answer.status != 201:
+                raise (AdminRefused if answer.status == 400 else AdminFailed)(_refusal(answer))
+            answer.read()
 
     def _read(self, operation: Operation[Q, L], found: dict[str, Any]) -> L:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.admin.answering import SILENCE, Offer, answer_operation
+from proxy.admin.contents import ContentDoor
 from proxy.admin.gate import AdminCaller, AdminDenied, AdminGate
 from proxy.admin.health import Health, Stage
 from proxy.admin.metrics import Metrics
@@ -24,6 +25,7 @@ class AdminApi:
     metrics: Metrics
     status: Callable[[], Status]
     offers: Sequence[Offer[Any, Any]]
+    contents: ContentDoor | None = None
     silence: float = SILENCE
 
 
@@ -39,7 +41,8 @@ def admin_app(api: AdminApi) -> web.Application:
     def operate(offer: Offer[Any, Any]) -> Answer:
         return lambda request: answer_operation(request, offer, api.silence)
 
-    app = web.Application()
+    # What a request may have is bounded by its operation.
+    app = web.Application(client_max_size=max((each.operation.largest for each in api.offers), default=1))
     app.add_routes(
         [
             web.get("/healthz", _alive),
@@ -52,6 +55,11 @@ def admin_app(api: AdminApi) -> web.Application:
             ),
         ]
     )
+    if api.contents is not None:
+        give, take = api.contents.give, api.contents.take
+        place = "/api/v1/contents/{digest}"
+        app.router.add_get(place, _admitted(api.gate, "contents", give), allow_head=False)
+        app.router.add_put(place, _admitted(api.gate, "contents", take))
     return app
 
 

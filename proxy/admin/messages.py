@@ -228,11 +228,12 @@ class ReloadResult(Message):
 
 @dataclass(frozen=True)
 class Operation(Generic[Q, L]):
-    """``POST /api/v1/NAME`` with a request, answered by lines."""
+    """``POST /api/v1/NAME`` with a request of at most ``largest`` bytes, answered by lines."""
 
     name: str
     request: type[Q]
     lines: TypeAdapter[L]
+    largest: int = 1 << 20
 
 
 _REVIEWS: TypeAdapter[ReviewPortion | ReviewEnd] = TypeAdapter(ReviewPortion | ReviewEnd)

@@ -10,13 +10,15 @@ from typing import Any
 from proxy.bundles.names import ImageName, image_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.core.errors import DigestInvalid
-from proxy.core.foreign_json import Bounds, JsonRefused, parse_json_object
+from proxy.core.foreign_json import Bounds, JsonRefused, read_json_object
 from proxy.core.names import Digest
+from proxy.core.steps import Steps
 
-LIST_LIMIT = 64 << 20
-"""Bytes of a list; about 100,000 images."""
+LIST_LIMIT = 16 << 20
+"""Bytes of a list: some 10,000 images. What is more goes into several bundles."""
 
 _FORMAT = "entrepot bundle 1"
+_STEP = 500  # images, and contents, that are looked at in one step
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,9 @@ class BundleList:
     created_at: float
     parent: Digest | None = None
 
-    def says(self, name: ImageName, digest: Digest) -> bool:
-        """Whether the image is one of it, under that name."""
-        return any(image.digest == digest and name in image.names for image in self.images)
+    def named(self) -> set[tuple[ImageName, Digest]]:
+        """Its images by each of their names."""
+        return {(name, image.digest) for image in self.images for name in image.names}
 
     def encode(self) -> bytes:
         """One byte string for one list."""
@@ -64,26 +66,32 @@ class BundleList:
         return json.dumps(whole, indent=1).encode() + b"\n"
 
 
-def parse_list(raw: bytes) -> BundleList:
+def read_list(raw: bytes) -> Steps[BundleList]:
     """Raises BundleRefused."""
     try:
-        document = parse_json_object(raw, Bounds(LIST_LIMIT, 4_000_000))
+        document = yield from read_json_object(raw, Bounds(LIST_LIMIT, 1_000_000))
         if document.get("format") != _FORMAT:
             raise BundleRefused(f"not a list of the format {_FORMAT!r}")
+        images = []
+        for number, given in enumerate(_listed(document, "images")):
+            if number % _STEP == _STEP - 1:
+                yield
+            images.append(_image(given))
+        sizes = {}
+        for number, (digest, size) in enumerate(_members(document)):
+            if number % _STEP == _STEP - 1:
+                yield
+            sizes[Digest.parse(_text(digest))] = _count(size)
         parent = document.get("parent")
-        return BundleList(
-            tuple(map(_image, _listed(document, "images"))),
-            {Digest.parse(_text(digest)): _count(size) for digest, size in _members(document)},
-            float(document["created"]),
-            Digest.parse(_text(parent)) if parent is not None else None,
-        )
+        known = Digest.parse(_text(parent)) if parent is not None else None
+        return BundleList(tuple(images), sizes, float(document["created"]), known)
     except (JsonRefused, DigestInvalid, KeyError, TypeError, ValueError) as wrong:
         raise BundleRefused(f"the list cannot be read: {wrong}") from None
 
 
 def news(found: BundleList, parent: BundleList, digest: Digest) -> BundleList:
     """What of ``found`` is not in ``parent`` as it is, whose bytes have that digest."""
-    known = {(name, image.digest) for image in parent.images for name in image.names}
+    known = parent.named()
     images = tuple(
         image
         for image in found.images

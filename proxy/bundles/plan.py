@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from proxy.bundles.docker_form import saved_images
 from proxy.bundles.entries import DOCKER, INDEX, LIST
-from proxy.bundles.listing import parse_list
+from proxy.bundles.listing import read_list
 from proxy.bundles.names import ImageName, image_name, tagged_name
 from proxy.bundles.refusal import BundleRefused, shown
 from proxy.bundles.survey import Survey
@@ -79,7 +79,7 @@ def brought(found: Survey, library: Library, repository: Repository | None) -> I
 def _named(found: Survey, library: Library, repository: Repository | None) -> Iterator[tuple[ImageName, Digest]]:
     documents = found.documents
     if LIST in documents:
-        for image in parse_list(documents[LIST]).images:
+        for image in at_once(read_list(documents[LIST])).images:
             yield from ((name, image.digest) for name in image.names)
     elif INDEX in documents:
         yield from _of_index(documents[INDEX], repository)

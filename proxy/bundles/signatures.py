@@ -1,8 +1,8 @@
 """Signatures of lists: Ed25519 (RFC 8032) with keys in PEM (RFC 5958, RFC 8410), as OpenSSL makes and checks them:
 
-    openssl genpkey -algorithm ed25519 -out key.pem
-    openssl pkey -in key.pem -pubout -out pub.pem
-    base64 -d < entrepot.json.sig > s && openssl pkeyutl -verify -rawin -pubin -inkey pub.pem -in entrepot.json -sigfile s
+openssl genpkey -algorithm ed25519 -out key.pem
+openssl pkey -in key.pem -pubout -out pub.pem
+base64 -d < entrepot.json.sig > s && openssl pkeyutl -verify -rawin -pubin -inkey pub.pem -in entrepot.json -sigfile s
 """
 
 import base64
@@ -14,6 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from proxy.bundles.refusal import BundleRefused
+
+PublicKey = Ed25519PublicKey
+KEY_LIMIT = 64 << 10
+"""Bytes of a key's file."""
 
 
 def signed(content: bytes, key: bytes) -> bytes:
@@ -27,7 +31,7 @@ def signed(content: bytes, key: bytes) -> bytes:
     return base64.b64encode(private.sign(content)) + b"\n"
 
 
-def public_key(pem: bytes) -> Ed25519PublicKey:
+def public_key(pem: bytes) -> PublicKey:
     """Raises ValueError where it is none."""
     try:
         found = load_pem_public_key(pem)
@@ -38,7 +42,7 @@ def public_key(pem: bytes) -> Ed25519PublicKey:
     return found
 
 
-def demand_signed(content: bytes | None, signature: bytes | None, keys: Sequence[Ed25519PublicKey]) -> None:
+def demand_signed(content: bytes | None, signature: bytes | None, keys: Sequence[PublicKey]) -> None:
     """Raises BundleRefused unless the content is there and one of the keys has signed it."""
     if content is None or signature is None:
         raise BundleRefused("it is not signed")

@@ -10,9 +10,11 @@ from typing import NamedTuple
 from proxy.cache.access import Access, AccessRules
 from proxy.cache.blobs import Blobs
 from proxy.cache.doubts import VerifyRules
+from proxy.cache.exports import Exports
 from proxy.cache.fill import Fill
 from proxy.cache.fills import FillRules, Fills
 from proxy.cache.holdings import Holdings
+from proxy.cache.imports import Imports
 from proxy.cache.lifecycle import Lifecycle, LifecycleRules, PushTimes, no_push_times
 from proxy.cache.listings import Listings
 from proxy.cache.maintenance import Maintenance
@@ -82,6 +84,8 @@ class Behind(NamedTuple):
     proofs: Proofs
     upkeep: Upkeep
     times: Timekeeper
+    exports: Exports
+    imports: Imports
 
 
 class Cache:
@@ -102,7 +106,7 @@ class Cache:
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
-        self.touches, self.maintenance, self.proofs, self.upkeep, self.times = behind
+        self.touches, self.maintenance, self.proofs, self.upkeep, self.times, self.exports, self.imports = behind
         self.compared = ""  # how the catalog had come up when store and catalog were last made to agree
 
     def start_jobs(self, jobs: Jobs) -> None:
@@ -171,6 +175,7 @@ async def start_cache(
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
     touches = Touches(registry, upstreams.touch_period, now)
+    lifecycle = Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times, times.troubles)
     return Cache(
         holdings,
         fills,
@@ -183,11 +188,13 @@ async def start_cache(
                 holdings,
                 space,
                 retention,
-                Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times, times.troubles),
+                lifecycle,
                 Scrub(holdings, now, pace),
             ),
             Proofs(holdings, pace),
             Upkeep(holdings, tags.flush),
             times,
+            Exports(holdings, access, lifecycle),
+            Imports(holdings, space, access, tags, registry),
         ),
     )

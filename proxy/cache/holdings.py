@@ -43,9 +43,10 @@ _CLOSE = methodcaller("close")
 
 class Provenance(NamedTuple):
     """Through which repository content came, and what it refers to if it is a manifest. Without a ``record`` upstream
-    itself gave it to that repository, just now and under the type that the content has."""
+    itself gave it to that repository, just now and under the type that the content has. Without a repository nobody may
+    have it yet."""
 
-    repository: Repository
+    repository: Repository | None
     children: Sequence[Digest] = ()
     record: MembershipRecord | None = None
 
@@ -190,10 +191,16 @@ class Holdings:
     async def allow(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
         """The repository has it, held or not. Where it cannot be written down, it is asked again the next time."""
         with suppress(NoSpace, StoreFailed):
+            await self.grant(repository, digest, record)
+
+    async def grant(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
+        """As ``allow``, for whoever cannot ask again. Raises NoSpace or StoreFailed."""
+        try:
             await self.catalog.memberships.allow(repository, digest, record)
-        self._changes += 1
-        if digest in self._hot:  # perhaps under another type
-            self._forget_hot([digest])
+        finally:
+            self._changes += 1
+            if digest in self._hot:  # perhaps under another type
+                self._forget_hot([digest])
 
     async def disallow(self, repository: Repository, digest: Digest) -> None:
         """Upstream said that the repository does not have it. Where it cannot be written down, the caller's own memory
@@ -211,9 +218,8 @@ class Holdings:
             await off_loop(self.threads.committing, partial(ingest.commit, content.digest, content.size))
             try:
                 async with self._changing:
-                    before = await self.catalog.contents.add(
-                        content, member.children, Member(member.repository, record)
-                    )
+                    owner = Member(member.repository, record) if member.repository is not None else None
+                    before = await self.catalog.contents.add(content, member.children, owner)
                     if before is not None:
                         self._replaced(before)
                     self._tombstones.uncount(content.digest)

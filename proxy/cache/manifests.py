@@ -30,7 +30,7 @@ from proxy.core.errors import (
 )
 from proxy.core.freshness import Standing, age
 from proxy.core.names import Digest, Reference, Repository, Tag
-from proxy.storage.contract import Content, TagRecord
+from proxy.storage.contract import Content, Grant, TagRecord
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import FetchedManifest, Registry
@@ -127,7 +127,11 @@ class Manifests:
         held = await self._held(repository, record.digest, Outcome.STALE)
         if held is None:
             return await self._join((repository, tag), partial(self._check, repository, tag, record))
-        kept = standing is Standing.STALE or self.tags.is_pinned(repository, tag, record.digest)
+        pinned, ordered = (
+            self.tags.is_pinned(repository, tag, record.digest),
+            await self._is_ordered(repository, record),
+        )
+        kept = standing is Standing.STALE or pinned or ordered
         try:
             async with asyncio.timeout(self.tags.rules.revalidate_timeout if kept else None):
                 return await self._join((repository, tag), partial(self._check, repository, tag, record))
@@ -136,8 +140,10 @@ class Manifests:
                 hint = f"{record.digest} is held, and is not served any more: tags.stale_if_error decides for how long"
                 raise explained(cause, hint) from cause
             return self._stale(repository, tag, record, held, "upstream does not answer", cause)
-        except Absent as cause:
-            if not self.tags.is_pinned(repository, tag, record.digest):
+        except (Absent, UpstreamRefused) as cause:
+            if ordered:
+                return self._stale(repository, tag, record, held, "imported here, and refused upstream", cause)
+            if not pinned or isinstance(cause, UpstreamRefused):
                 raise
             return self._stale(repository, tag, record, held, "pinned here, and gone upstream", cause)
 
@@ -219,9 +225,15 @@ class Manifests:
             await self._given_up(repository, reference, refusal)
         return verdict
 
+    async def _is_ordered(self, repository: Repository, record: TagRecord) -> bool:
+        """Whether an operator has ordered what the tag points to: upstream never said yes to it, so its no takes nothing
+        back."""
+        known = await self._holdings.allowed(repository, record.digest)
+        return known is not None and known.grant is Grant.OPERATOR
+
     async def _given_up(self, repository: Repository, reference: Tag, refusal: Absent | UpstreamRefused) -> None:
         record = await self.tags.find(repository, reference)
-        if record is None:
+        if record is None or await self._is_ordered(repository, record):
             return
         if isinstance(refusal, UpstreamRefused) or not self.tags.is_pinned(repository, reference, record.digest):
             await self.tags.forget(repository, reference)

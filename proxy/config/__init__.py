@@ -7,7 +7,7 @@ from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAut
 from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.egress import EgressSettings
 from proxy.config.faults import ConfigFault, ConfigInvalid
-from proxy.config.files import FileRefused
+from proxy.config.files import FileRefused, read_file
 from proxy.config.load import Loaded, admin_address, load, load_off_loop, load_without_secrets
 from proxy.config.overrides import ADMIN_VARIABLE
 from proxy.config.places import Address
@@ -45,6 +45,7 @@ __all__ = [
     "load_without_secrets",
     "parse_size",
     "read_credentials",
+    "read_file",
     "read_login",
     "read_secret",
 ]

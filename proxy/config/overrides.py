@@ -78,7 +78,7 @@ def _value(text: str, leaf: _Leaf) -> object:
 def _leaves(section: type[BaseModel], path: KeyPath) -> Iterator[_Leaf]:
     """Settings with a fixed path that one word, or words with commas, can hold."""
     for name, field in section.model_fields.items():
-        here = (*path, name)
+        here = (*path, field.alias or name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from _leaves(field.annotation, here)
         elif not _holds_sections(field):

@@ -10,14 +10,14 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def effective(settings: Settings) -> dict[str, Any]:
     """Plain values as they would be written in a file, defaults included. Holds no secret, only where each is found."""
-    shown = _without_nulls(settings.model_dump(mode="json"))
+    shown = _without_nulls(settings.model_dump(mode="json", by_alias=True))
     return {**shown, "default_upstream": settings.default_upstream}
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema, draft 2020-12, with a description for every key."""
     schema = Settings.model_json_schema()
-    defaults = Settings.model_validate({"cache": {"path": "/"}}).model_dump(mode="json")
+    defaults = Settings.model_validate({"cache": {"path": "/"}}).model_dump(mode="json", by_alias=True)
     _write_defaults(schema, defaults, schema["$defs"])
     return {"$schema": _DIALECT, **schema}
 

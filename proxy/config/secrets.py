@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple, TypedDict
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretStr, ValidationInfo, WithJsonSchema
 
+from proxy.bundles.signatures import KEY_LIMIT, public_key
 from proxy.config.files import FileRefused, read_file, read_file_off_loop
 from proxy.config.section import Misfit
 from proxy.core.credentials import Credentials
@@ -115,6 +116,14 @@ def _certificates(file: Path) -> Path:
     return file
 
 
+def _public_key(file: Path) -> Path:
+    try:
+        public_key(read_file(file, KEY_LIMIT))
+    except ValueError as wrong:
+        raise ValueError(f"{file} holds {wrong}") from None
+    return file
+
+
 FilePath = Annotated[
     Path,
     PlainValidator(_resolved),
@@ -137,4 +146,5 @@ def _docker_config(file: Path) -> Path:
 SecretFile = Annotated[FilePath, AfterValidator(_readable_secret)]
 SecretVariable = Annotated[str, AfterValidator(_set_variable)]
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]
+PublicKeyFile = Annotated[FilePath, AfterValidator(_public_key)]
 DockerConfigFile = Annotated[FilePath, AfterValidator(_docker_config)]

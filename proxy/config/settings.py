@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from proxy.bundles.signatures import KEY_LIMIT, PublicKey, public_key
 from proxy.config.egress import EgressSettings
+from proxy.config.files import read_file
 from proxy.config.lifecycle import LifecycleSettings
 from proxy.config.places import Address, Listen, Patterns, SingleRegistryName
 from proxy.config.quantities import (
@@ -25,8 +27,8 @@ from proxy.config.quantities import (
     at_most,
     format_size,
 )
-from proxy.config.secrets import FilePath
-from proxy.config.section import Section
+from proxy.config.secrets import FilePath, PublicKeyFile
+from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
 from proxy.core.budget import FreeSpaceRule
@@ -121,6 +123,25 @@ class VerifySettings(Section):
     """Prove before each answer instead. Each hit then costs reading and hashing all of its content."""
 
 
+class ImportSettings(Section):
+    """Whose bundles are taken in."""
+
+    keys: Annotated[tuple[PublicKeyFile, ...], Field(strict=False)] = ()
+    """PEM files of Ed25519 public keys whose signature counts."""
+    require_signature: bool = False
+    """Take in nothing but images that stand in a list signed by one of the keys."""
+
+    @model_validator(mode="after")
+    def _some_key_can_sign(self) -> Self:
+        if self.require_signature and not self.keys:
+            raise Misfit([(("require_signature",), "no bundle can be taken in: keys names none")])
+        return self
+
+    def public_keys(self) -> tuple[PublicKey, ...]:
+        """Raises FileRefused or ValueError where a file has changed since. Blocks."""
+        return tuple(public_key(read_file(path, KEY_LIMIT)) for path in self.keys)
+
+
 class Settings(Section):
     """Entrepot, an OCI registry pull-through cache."""
 
@@ -163,6 +184,8 @@ class Settings(Section):
     """How blobs are fetched."""
     verify: VerifySettings = VerifySettings()
     """How content that is held is proven again."""
+    imports: ImportSettings = Field(default_factory=ImportSettings, alias="import")
+    """Whose bundles `entrepot import` may bring."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,110 @@
+"""Where a bundle is written: a folder, or an archive of one or several volumes. Both keep what an export that ended early
+has written, and nothing has its final name before it is whole and on the disk.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from proxy.bundles.entries import Body
+from proxy.bundles.refusal import BundleRefused
+from proxy.core.names import Digest, Hasher
+
+STEP = 1 << 20
+"""Bytes that are moved at a time."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Target(Protocol):
+    def has(self, digest: Digest) -> bool:
+        """Whether it was written before, and whole."""
+
+    def write(self, digest: Digest, size: int, body: Body) -> None:
+        """Content, verified while it is written. Raises BundleRefused where the bytes are others, OSError."""
+
+    def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
+        """What it has come to. Raises OSError."""
+
+
+class FolderTarget:
+    """An image layout as a folder. What it held before stays, and counts."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError, and BundleRefused for a folder that is no image layout and not empty."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not (folder / "oci-layout").exists() and not (folder / "blobs").is_dir():
+            raise BundleRefused(f"{folder} is neither empty nor an image layout")
+        self._folder = folder
+        for algorithm in ("sha256", "sha512"):
+            place = folder / "blobs" / algorithm
+            place.mkdir(parents=True, exist_ok=True)
+            if any(each.is_symlink() for each in (place, place.parent)):
+                raise BundleRefused(f"{place} is a link")
+
+    def has(self, digest: Digest) -> bool:
+        """As ``Target.has``: a name is given only to what is whole and synced."""
+        place = self._place(digest)
+        return place.is_file() and not place.is_symlink()
+
+    def write(self, digest: Digest, size: int, body: Body) -> None:
+        """As ``Target.write``."""
+        with self._writing(self._place(digest)) as descriptor:
+            for piece in proven(digest, size, body):
+                _write_all(descriptor, piece)
+
+    def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
+        """As ``Target.finish``; the index comes last but for the list, which names nothing that is not there."""
+        for name, content in documents.items():
+            with self._writing(self._folder / name) as descriptor:
+                _write_all(descriptor, content)
+        return [self._folder]
+
+    def _place(self, digest: Digest) -> Path:
+        return self._folder / "blobs" / digest.algorithm / digest.encoded
+
+    @contextmanager
+    def _writing(self, place: Path) -> Iterator[int]:
+        """It has its name once it is on the disk."""
+        arriving = place.with_name(f".{place.name}.part")
+        descriptor = os.open(arriving, _NEW, 0o644)
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        except BaseException:
+            with suppress(OSError):
+                arriving.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+        arriving.replace(place)
+        sync_folder(place.parent)
+
+
+def proven(digest: Digest, size: int, body: Body) -> Iterator[bytes]:
+    """The bytes; raises BundleRefused at their end where they are not those of the digest, or not so many."""
+    hasher = Hasher(digest)
+    while piece := body.read(STEP):
+        hasher.update(piece)
+        if hasher.count > size:
+            break
+        yield piece
+    if hasher.count != size or not hasher.agrees():
+        raise BundleRefused(f"the bytes that came are not those of {digest}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names in it durable, where its file system has to be told."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
