@@ -49,6 +49,11 @@ class ScrubReport(Part):
     bad: int
 
 
+class ImportReport(Part):
+    images: int = 0  # ordered by imports, ever
+    last_at: float | None = None
+
+
 class UpstreamReport(Part):
     requests: int
     bytes: int
@@ -77,6 +82,7 @@ class Status(Part):
     evicted_bytes: int
     lifecycle: LifecycleReport
     scrub: ScrubReport
+    imports: ImportReport = ImportReport()
     pins: int
     connections: int
     requests_active: int

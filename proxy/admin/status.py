@@ -8,6 +8,7 @@ from proxy.admin.health import Health
 from proxy.admin.report import (
     CacheReport,
     CatalogReport,
+    ImportReport,
     JobReport,
     LifecycleReport,
     ScrubReport,
@@ -37,6 +38,7 @@ def status_of(telemetry: Telemetry, health: Health) -> Status:
             **asdict(maintenance.lifecycle.last), reloads_refused=telemetry.reload.counts["refused"]
         ),
         scrub=ScrubReport(contents=scrub.contents, size=scrub.size, bad=scrub.bad),
+        imports=ImportReport(**cache.imports.count._asdict()),
         pins=len(maintenance.retention.pins.list()),
         connections=len(telemetry.front.connections),
         requests_active=telemetry.requests_active(),

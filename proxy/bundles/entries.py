@@ -1,7 +1,7 @@
 """What a bundle consists of, one after the other: of an archive its members, of a folder the files that a layout has.
 
-Of a folder only names of the layout are looked at, through open folders, and no link is followed: nothing outside it can
-be read by it.
+Of a folder only names of the layout are looked at, through open folders, and no link is followed: nothing outside it
+can be read by it.
 """
 
 import os
@@ -72,14 +72,12 @@ class _FileBody:
 def _in_folder(path: Path) -> Iterator[Entry]:
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        number = 0
-        for folder, name in _names(root):
+        for number, (folder, name) in enumerate(_names(root)):
             with closing(_Folder(root, folder)) as opened:
                 entry = opened.entry(number, name)
                 if entry is not None:
                     with closing(entry.body):
                         yield Entry(*entry)
-            number += 1
     finally:
         os.close(root)
 

@@ -29,8 +29,8 @@ _INDEX_BOUNDS = Bounds(64 << 20, 2_000_000)
 
 
 class Bringing(NamedTuple):
-    """An image that a bundle says to bring; ``manifests`` come before those that refer to them. ``refused`` is why it is
-    not taken, empty where it is."""
+    """An image that a bundle says to bring; ``manifests`` come before those that refer to them. ``refused`` is why it
+    is not taken, empty where it is."""
 
     name: ImageName
     digest: Digest
@@ -62,8 +62,8 @@ class Library:
 
 
 def brought(found: Survey, library: Library, repository: Repository | None) -> Iterator[Bringing]:
-    """``repository`` is the one of images that have no name, or nothing but a tag. Raises BundleRefused where the bundle
-    says nothing that can be understood."""
+    """``repository`` is the one of images that have no name, or nothing but a tag. Raises BundleRefused where the
+    bundle says nothing that can be understood."""
     named = list(_named(found, library, repository))
     if not named:
         raise BundleRefused("no image in it has a name; give --name REGISTRY/REPOSITORY")
@@ -151,8 +151,7 @@ def _walked(digest: Digest, library: Library, deep: int) -> tuple[list[Digest], 
             absent.append(child)
             continue
         below = _walked(child, library, deep - 1)
-        for into, more in zip((manifests, blobs, absent), below, strict=True):
-            into += more
+        manifests, blobs, absent = (have + more for have, more in zip((manifests, blobs, absent), below, strict=True))
     if parts.manifests and not manifests:
         raise BundleRefused("of the index no platform is in the bundle")
     return [*manifests, digest], blobs, absent

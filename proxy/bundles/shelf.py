@@ -33,7 +33,8 @@ class Shelved:
 
 
 class Shelf:
-    """``troubles`` are sentences on bundles that give nothing, or not all; ``passed_over`` on what is no part of one."""
+    """``troubles`` are sentences on bundles that give nothing, or not all; ``passed_over`` on what is no part of
+    one."""
 
     def __init__(self, paths: Sequence[Path], heard: Callable[[int], None]) -> None:
         """Reads all of them. ``heard`` is told of bytes as they are read."""
@@ -68,8 +69,8 @@ class Shelf:
                 yield digest, self._library.raw[digest]
 
     def bodies(self, digests: Collection[Digest]) -> Iterator[tuple[Digest, int, Body]]:
-        """Digest, size and bytes of those that lie in the bundles, each once. Raises BundleRefused where one has changed
-        since."""
+        """Digest, size and bytes of those that lie in the bundles, each once. Raises BundleRefused where one has
+        changed since."""
         left = set(digests)
         for survey in self.surveys:
             wanted = {found.number: digest for digest, found in survey.contents.items() if digest in left}

@@ -38,8 +38,8 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class Survey:
-    """``members`` and ``links`` are those of a tarball of Docker's older form, by name. ``broken`` tells why the reading
-    ended before the end, empty where it did not."""
+    """``members`` and ``links`` are those of a tarball of Docker's older form, by name. ``broken`` tells why the
+    reading ended before the end, empty where it did not."""
 
     path: Path
     documents: dict[str, bytes] = field(default_factory=dict)

@@ -1,5 +1,5 @@
-"""Where a bundle is written: a folder, or an archive of one or several volumes. Both keep what an export that ended early
-has written, and nothing has its final name before it is whole and on the disk.
+"""Where a bundle is written: a folder, or an archive of one or several volumes. Both keep what an export that ended
+early has written, and nothing has its final name before it is whole and on the disk.
 """
 
 import os

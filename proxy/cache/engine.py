@@ -175,6 +175,8 @@ async def start_cache(
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
     touches = Touches(registry, upstreams.touch_period, now)
+    imports = Imports(holdings, space, access, tags, registry)
+    await imports.load()
     lifecycle = Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times, times.troubles)
     return Cache(
         holdings,
@@ -195,6 +197,6 @@ async def start_cache(
             Upkeep(holdings, tags.flush),
             times,
             Exports(holdings, access, lifecycle),
-            Imports(holdings, space, access, tags, registry),
+            imports,
         ),
     )

@@ -5,6 +5,7 @@ itself, its tag last, so that whatever ends this leaves no image that is half th
 """
 
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +22,14 @@ from proxy.tasks.off_loop import off_loop
 from proxy.upstream.contract import Registry
 
 _DEEPEST = 4  # an index of indexes of …
+_NOTE = "imports"
+
+
+class ImportCount(NamedTuple):
+    """Of all imports into this cache: images that were ordered, and when one was last, in seconds since the epoch."""
+
+    images: int = 0
+    last_at: float | None = None
 
 
 class OrderedImage(NamedTuple):
@@ -46,11 +55,18 @@ class Imports:
     def __init__(
         self, holdings: Holdings, space: Space, access: Access, tags: Tags, registry: Callable[[str], Registry]
     ) -> None:
+        self.count = ImportCount()
         self._holdings = holdings
         self._space = space
         self._access = access
         self._tags = tags
         self._registry = registry
+
+    async def load(self) -> None:
+        """What was imported before. Raises StoreFailed."""
+        images, _, last_at = (await self._holdings.catalog.notes.note(_NOTE) or "").partition(" ")
+        with suppress(ValueError):
+            self.count = ImportCount(int(images), float(last_at))
 
     async def missing(self, digests: Collection[Digest]) -> list[Digest]:
         """Those that are not held, whoever may have them. Raises StoreFailed."""
@@ -97,6 +113,8 @@ class Imports:
             await self._keep(image.repository, manifest)
         if image.tag is not None:
             await self._tags.point(image.repository, image.tag, image.digest)
+        self.count = ImportCount(self.count.images + 1, self._holdings.now())
+        await self._holdings.catalog.notes.write_note(_NOTE, f"{self.count.images} {self.count.last_at}")
         return len(blobs) + len(manifests)
 
     async def _lends(self, repository: Repository, content: Content) -> bool:

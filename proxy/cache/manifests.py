@@ -226,8 +226,8 @@ class Manifests:
         return verdict
 
     async def _is_ordered(self, repository: Repository, record: TagRecord) -> bool:
-        """Whether an operator has ordered what the tag points to: upstream never said yes to it, so its no takes nothing
-        back."""
+        """Whether an operator has ordered what the tag points to: upstream never said yes to it, so its no takes
+        nothing back."""
         known = await self._holdings.allowed(repository, record.digest)
         return known is not None and known.grant is Grant.OPERATOR
 

@@ -29,7 +29,7 @@ from proxy.core.steps import at_once
 _SLACK = 64 << 10  # bytes of a volume, for what frames its documents
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917 - what people may say
     refs: Annotated[
         list[str] | None, typer.Argument(metavar="[REF]…", help="REGISTRY/REPOSITORY, …:TAG or …@DIGEST; * and ?.")
     ] = None,

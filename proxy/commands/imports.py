@@ -1,5 +1,5 @@
-"""``entrepot import``: bundles from elsewhere. They are taken apart here, and the running proxy gets nothing but bytes by
-their digest and, once they are all there, the order to have the image."""
+"""``entrepot import``: bundles from elsewhere. They are taken apart here, and the running proxy gets nothing but bytes
+by their digest and, once they are all there, the order to have the image."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -64,6 +64,9 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     scrub = found.scrub
     yield "checked", f"{shown.counted(scrub.contents, 'content')}, {shown.size(scrub.size)}, {scrub.bad} bad"
     yield "pins", str(found.pins)
+    if found.imports.last_at is not None:
+        images = shown.counted(found.imports.images, "image")
+        yield "imported", f"{images} by order, the last {shown.ago(found.imports.last_at)}"
     failing = sum(1 for job in found.jobs.values() if job.trouble)
     yield "jobs", f"{len(found.jobs)}, {failing} failing"
     if found.reload is not None and not found.reload.refused:
