@@ -43,9 +43,10 @@ def saved_images(found: Survey, document: bytes) -> Iterator[SavedImage]:
         names, layers = fields.get("RepoTags") or [], fields.get("Layers") or []
         if not isinstance(names, list) or not isinstance(layers, list) or len(layers) > _MOST:
             raise BundleRefused("manifest.json has an image that is none")
-        config = _descriptor(found, fields.get("Config"), _CONFIG)
-        raw = _manifest(config, [_descriptor(found, layer, _LAYER) for layer in layers])
-        yield SavedImage(tuple(name for name in names if isinstance(name, str)), Digest.of(raw), raw)
+        with found.telling():
+            config = _descriptor(found, fields.get("Config"), _CONFIG)
+            raw = _manifest(config, [_descriptor(found, layer, _LAYER) for layer in layers])
+            yield SavedImage(tuple(name for name in names if isinstance(name, str)), Digest.of(raw), raw)
 
 
 def docker_entry(names: list[str], manifest: Mapping[str, Any]) -> dict[str, Any]:

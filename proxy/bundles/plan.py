@@ -4,8 +4,8 @@ The names are those of its list, where it has one, else of the layout's ``index.
 ``manifest.json``.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from proxy.bundles.docker_form import saved_images
@@ -14,7 +14,6 @@ from proxy.bundles.listing import read_list
 from proxy.bundles.names import ImageName, image_name, tagged_name
 from proxy.bundles.refusal import BundleRefused, shown
 from proxy.bundles.survey import Survey
-from proxy.core.errors import DigestInvalid
 from proxy.core.foreign_json import Bounds, JsonRefused, parse_json_object
 from proxy.core.manifests import ManifestInvalid
 from proxy.core.names import Digest, Repository
@@ -49,16 +48,25 @@ class Library:
     """The manifests of all bundles that are read together, those that were made included."""
 
     raw: dict[Digest, bytes]
+    _known: dict[Digest, Parts | str] = field(default_factory=dict)  # or why it is none: each is read once
 
     def parts(self, digest: Digest) -> Parts:
         """Raises BundleRefused."""
+        if digest not in self._known:
+            self._known[digest] = self._read(digest)
+        found = self._known[digest]
+        if isinstance(found, str):
+            raise BundleRefused(found)
+        return found
+
+    def _read(self, digest: Digest) -> Parts | str:
         raw = self.raw.get(digest)
         if raw is None:
-            raise BundleRefused(f"the manifest {digest} is not in the bundle, or its bytes are not good")
+            return f"the manifest {digest} is not in the bundle, or its bytes are not good"
         try:
             return at_once(parts_of(raw))
         except ManifestInvalid as cause:
-            raise BundleRefused(f"{digest} is no manifest: {cause}") from None
+            return f"{digest} is no manifest: {cause}"
 
 
 def brought(found: Survey, library: Library, repository: Repository | None) -> Iterator[Bringing]:
@@ -82,28 +90,29 @@ def _named(found: Survey, library: Library, repository: Repository | None) -> It
         for image in at_once(read_list(documents[LIST])).images:
             yield from ((name, image.digest) for name in image.names)
     elif INDEX in documents:
-        yield from _of_index(documents[INDEX], repository)
+        for digest, annotations in _of_index(found, documents[INDEX]):
+            with found.telling():
+                yield from _present(_annotated(annotations, repository), digest)
     elif DOCKER in documents:
         for saved in saved_images(found, documents[DOCKER]):
             library.raw[saved.digest] = saved.raw
-            names = saved.names or ("",)
-            yield from _present((tagged_name(name, repository) for name in names), saved.digest)
+            for name in saved.names or ("",):
+                with found.telling():
+                    yield from _present(tagged_name(name, repository), saved.digest)
     else:
         raise BundleRefused(found.broken or "neither an image layout nor what docker save writes")
 
 
-def _of_index(raw: bytes, repository: Repository | None) -> Iterator[tuple[ImageName, Digest]]:
+def _of_index(found: Survey, raw: bytes) -> Iterator[tuple[Digest, Any]]:
+    """Digests, and what is annotated there."""
     try:
         listed = parse_json_object(raw, _INDEX_BOUNDS).get("manifests")
     except JsonRefused as cause:
         raise BundleRefused(f"index.json: {cause}") from None
     for descriptor in listed if isinstance(listed, list) else ():
         if isinstance(descriptor, dict) and isinstance(descriptor.get("digest"), str):
-            try:
-                digest = Digest.parse(descriptor["digest"])
-            except DigestInvalid as wrong:
-                raise BundleRefused(f"index.json: {wrong}") from None
-            yield from _present([_annotated(descriptor.get("annotations"), repository)], digest)
+            with found.telling():
+                yield Digest.parse(descriptor["digest"]), descriptor.get("annotations")
 
 
 def _annotated(annotations: Any, repository: Repository | None) -> ImageName | None:
@@ -115,8 +124,9 @@ def _annotated(annotations: Any, repository: Repository | None) -> ImageName | N
     return tagged_name(short if isinstance(short, str) else "", repository)
 
 
-def _present(names: Iterable[ImageName | None], digest: Digest) -> Iterator[tuple[ImageName, Digest]]:
-    return ((name, digest) for name in names if name is not None)
+def _present(name: ImageName | None, digest: Digest) -> Iterator[tuple[ImageName, Digest]]:
+    if name is not None:
+        yield name, digest
 
 
 def _referrers(named: list[tuple[ImageName, Digest]], library: Library) -> Iterator[tuple[ImageName, Digest]]:

@@ -59,8 +59,9 @@ class Shelf:
             try:
                 yield self._shelved(survey, repository, keys)
             except BundleRefused as cause:
-                if not survey.broken:
+                if not survey.broken and not survey.faults:
                     self.troubles.append(f"{survey.path}: {cause}")
+            self.troubles += (f"{survey.path}: {fault}" for fault in survey.faults)
 
     def made(self, digests: Collection[Digest]) -> Iterator[tuple[Digest, bytes]]:
         """Those of the manifests that lie in no bundle, and were made here."""
@@ -74,6 +75,8 @@ class Shelf:
         left = set(digests)
         for survey in self.surveys:
             wanted = {found.number: digest for digest, found in survey.contents.items() if digest in left}
+            if not wanted:
+                continue
             with _entries(survey) as entries:
                 for number, body in entries:
                     if number in wanted:

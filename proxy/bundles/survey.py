@@ -5,7 +5,8 @@ What is no part of a bundle is passed over, and told; what is damaged ends the r
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from proxy.bundles.entries import DOCKER, DOCUMENTS, INDEX, LIST, SIGNATURE, Bod
 from proxy.bundles.listing import LIST_LIMIT
 from proxy.bundles.refusal import BundleRefused, shown
 from proxy.bundles.tar import MemberKind
+from proxy.core.errors import DigestInvalid
 from proxy.core.names import Digest
 
 _BLOB = re.compile(r"blobs/(sha256|sha512)/([0-9a-f]{64}|[0-9a-f]{128})", re.ASCII)
@@ -48,7 +50,17 @@ class Survey:
     members: dict[str, Digest] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     broken: str = ""
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """What is wrong with one image is told in ``faults``, and costs the others nothing."""
+        try:
+            yield
+        except (BundleRefused, DigestInvalid) as cause:
+            if len(self.faults) < _TOLD:
+                self.faults.append(str(cause))
 
     def passed(self, name: str, why: str) -> None:
         """It is no part of what is taken."""
