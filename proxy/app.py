@@ -103,17 +103,17 @@ async def attend(loaded: Loaded, work: Callable[[str], T]) -> T:
     """What ``work`` gives, in a thread, for the address of an admin API to the cache of this configuration, which no
     running proxy has; nobody else is told an address. Raises FolderRefused, StoreFailed, and what ``work`` raises."""
     alone = Address("127.0.0.1", 0)
-    loaded = loaded._replace(settings=loaded.settings.model_copy(update={"listen": alone, "admin": alone}))
-    with _logs(loaded.settings) as logs:
-        async with AsyncExitStack() as stack:
-            service, listener, _, listening = await _start(
-                loaded, logs, Jobs, loaded.settings.limits.connections, stack
-            )
-            try:
-                return await asyncio.to_thread(work, listening.admin)
-            finally:
-                listener.close()
-                service.front.close_idle()
+    quiet = loaded.settings.log.model_copy(update={"level": "warning"})
+    settings = loaded.settings.model_copy(update={"listen": alone, "admin": alone, "log": quiet})
+    loaded = loaded._replace(settings=settings)
+    async with AsyncExitStack() as stack:
+        logs = stack.enter_context(_logs(settings))
+        service, listener, _, listening = await _start(loaded, logs, Jobs, settings.limits.connections, stack)
+        try:
+            return await asyncio.to_thread(work, listening.admin)
+        finally:
+            listener.close()
+            service.front.close_idle()
 
 
 async def _start(

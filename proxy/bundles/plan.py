@@ -72,6 +72,9 @@ class Library:
 def brought(found: Survey, library: Library, repository: Repository | None) -> Iterator[Bringing]:
     """``repository`` is the one of images that have no name, or nothing but a tag. Raises BundleRefused where the
     bundle says nothing that can be understood."""
+    if LIST in found.documents:
+        yield from _listed(found.documents[LIST])
+        return
     named = list(_named(found, library, repository))
     if not named:
         raise BundleRefused("no image in it has a name; give --name REGISTRY/REPOSITORY")
@@ -84,12 +87,16 @@ def brought(found: Survey, library: Library, repository: Repository | None) -> I
             yield Bringing(name, digest, refused=str(cause))
 
 
+def _listed(raw: bytes) -> Iterator[Bringing]:
+    """As the list says: of a volume, the manifests may lie in another one."""
+    for image in at_once(read_list(raw)).images:
+        for name in image.names:
+            yield Bringing(name, image.digest, blobs=image.contents, absent=image.absent)
+
+
 def _named(found: Survey, library: Library, repository: Repository | None) -> Iterator[tuple[ImageName, Digest]]:
     documents = found.documents
-    if LIST in documents:
-        for image in at_once(read_list(documents[LIST])).images:
-            yield from ((name, image.digest) for name in image.names)
-    elif INDEX in documents:
+    if INDEX in documents:
         for digest, annotations in _of_index(found, documents[INDEX]):
             with found.telling():
                 yield from _present(_annotated(annotations, repository), digest)

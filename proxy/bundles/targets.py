@@ -27,6 +27,9 @@ class Target(Protocol):
     def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
         """What it has come to. Raises OSError."""
 
+    def close(self) -> None:
+        """Finished or not; idempotent."""
+
 
 class FolderTarget:
     """An image layout as a folder. What it held before stays, and counts."""
@@ -60,6 +63,9 @@ class FolderTarget:
             with self._writing(self._folder / name) as descriptor:
                 _write_all(descriptor, content)
         return [self._folder]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def _place(self, digest: Digest) -> Path:
         return self._folder / "blobs" / digest.algorithm / digest.encoded

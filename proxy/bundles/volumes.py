@@ -91,9 +91,14 @@ class ArchiveTarget:
         for number in numbers:
             self._arriving(number).replace(self._final(number))
         sync_folder(self._path.parent)
-        self._log.close()
+        self.close()
         self._journal.unlink()
         return [self._final(number) for number in numbers]
+
+    def close(self) -> None:
+        """As ``Target.close``."""
+        self._volume.close()
+        self._log.close()
 
     def _opened(self, number: int) -> "_Volume":
         """Cut to where it is good; one that had its final name already when the last export ended too."""
@@ -179,7 +184,7 @@ class _Volume:
 def _packed(size: int) -> int:
     """Bytes that a member takes at most, packed or not (zstd.h, ``ZSTD_COMPRESSBOUND``)."""
     whole = size + 4 * BLOCK
-    return whole + (whole >> 8) + (64 << 10)
+    return whole + (whole >> 8) + BLOCK
 
 
 def _remembered(journal: Path) -> Iterator[_Done]:

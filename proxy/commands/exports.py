@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ from proxy.config import FileRefused, parse_size, read_file
 from proxy.core.names import Digest, Tag
 from proxy.core.steps import at_once
 
-_SLACK = 64 << 10  # bytes of a volume, for what frames its documents
+_SLACK = 16 << 10  # bytes of a volume, for what frames its documents
 
 
 def export(  # noqa: PLR0913, PLR0917 - what people may say
@@ -132,13 +132,15 @@ class _Writing:
         """The list as it has become, and where it is. Raises BundleRefused, OSError, AdminFailed."""
         total = sum(self._listed.sizes[digest] for digest in self._needed)
         self._read_manifests()
-        target = self._target(to, volume)
-        with moving("exporting", total) as advance:
+        with closing(self._target(to, volume)) as target, moving("exporting", total) as advance:
             for digest in self._needed:
                 if digest in self._gone or target.has(digest):
                     advance(self._listed.sizes[digest])
                 elif not self._copied(target, digest, advance):
                     self._gone.add(digest)
+            return self._finished(target)
+
+    def _finished(self, target: Target) -> tuple[BundleList, list[Path]]:
         whole = (image for image in self._listed.images if self._gone.isdisjoint(image.contents))
         written = of_images(whole, self._listed.sizes, self._listed.created_at, self._listed.parent)
         if len(written.encode()) > LIST_LIMIT:

@@ -76,7 +76,7 @@ def containerd(store: Path, proxy: str, image: Reference, file: str) -> bytes:
 
 def containerd_told(store: Path, hosts: Path, image: Reference, file: str) -> bytes:
     """By a folder that has one for each registry."""
-    with _containerd(store) as socket:
+    with containerd_running(store) as socket:
         ctr = ["ctr", "--address", str(socket)]
         pull = [*ctr, "images", "pull", "--hosts-dir", str(hosts), "--snapshotter", "native"]
         run([*pull, str(image)])
@@ -122,7 +122,8 @@ def _registries_conf(store: Path, proxy: str, registry: str) -> Path:
 
 
 @contextmanager
-def _containerd(store: Path) -> Iterator[Path]:
+def containerd_running(store: Path) -> Iterator[Path]:
+    """Gives its socket."""
     socket = store / "containerd.sock"
     config = store / "containerd.toml"
     config.write_text(
