@@ -44,6 +44,9 @@ class ContentDoor:
             upstream = request.query.get("upstream", "")
             await self._imports.receive(digest, request.content_length, upstream, _pieces(request))
         except Fault as fault:
+            # Whoever is cut off while he sends does not read why.
+            async for _ in _pieces(request):
+                pass
             return _told(fault)
         return web.json_response({"digest": digest}, status=201)
 
@@ -63,8 +66,12 @@ class ContentDoor:
 
 
 async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
-    async for piece in request.content.iter_chunked(_PIECE):
-        yield piece
+    """As they come; none behind where the sender has gone."""
+    try:
+        async for piece in request.content.iter_chunked(_PIECE):
+            yield piece
+    except (ConnectionError, web.RequestPayloadError):
+        return
 
 
 def _told(fault: Fault) -> web.Response:
