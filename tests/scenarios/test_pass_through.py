@@ -26,7 +26,7 @@ async def test_thirty_clients_of_a_blob_that_is_not_kept_cost_one_transfer(
     house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pass_through, "_PATIENCE", 60.0)  # all of them run on one loop, which others may hold up
-    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    digest = upstream.blob(APP, blob := some_bytes(12 * MiB))  # more than the window
     gate = asyncio.Event()
     upstream.plays("blob", roles.holds(MiB, gate))
     clients = [await house.pull(blob_path(digest)) for _ in range(30)]
