@@ -128,7 +128,8 @@ class Cache:
             await asyncio.sleep(_COMPARED_EVERY)
 
     async def compare(self) -> None:
-        """Store and catalog are made to agree, and usage is brought below its limits. Raises StoreFailed."""
+        """Store and catalog are made to agree, and usage is brought below its limits. Raises NoSpace,
+        StoreFailed."""
         await off_loop(self.holdings.threads.behind, self.holdings.store.sweep)
         await self.holdings.clear_tombstones()
         await reconcile(self.holdings, self.fills.arriving.__contains__, self.fills.now())

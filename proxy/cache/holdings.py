@@ -88,7 +88,7 @@ class Holdings:
         held = self._hot.get(digest, {}).get(repository)
         if held is None:
             changes = self._changes
-            held = await _readable(self.catalog.memberships.held(repository, digest))
+            held = await readable(self.catalog.memberships.held(repository, digest))
             if held is None:
                 return None
             if changes == self._changes:  # otherwise it may have left meanwhile
@@ -101,11 +101,11 @@ class Holdings:
 
     async def get(self, digest: Digest) -> Content | None:
         """What is held, whoever may have it; a catalog that cannot be read knows of nothing."""
-        return await _readable(self.catalog.contents.get(digest))
+        return await readable(self.catalog.contents.get(digest))
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
         """As the catalog's memberships say; one that cannot be read knows of nothing."""
-        return await _readable(self.catalog.memberships.allowed(repository, digest))
+        return await readable(self.catalog.memberships.allowed(repository, digest))
 
     def peek(self, repository: Repository, digest: Digest) -> tuple[Held, bytes] | None:
         """What is allowed to this repository and has its bytes in memory. Never waits, and marks nothing."""
@@ -168,6 +168,19 @@ class Holdings:
         self.doubted.settle(content.digest, now)
         with suppress(ContentMissing):
             await off_loop(self.threads.behind, partial(self.store.mark_proven, content.digest, now))
+
+    async def prove_again(self, content: Content, pace: ReadPace, read: ReadCount) -> bool | None:
+        """Reads all of it: whether its bytes are those of the digest, None as for ``reopen``. What is wrong goes into
+        quarantine, and the next pull fetches it anew. Raises NoSpace or StoreFailed."""
+        body = await self.reopen(content)
+        if body is None:
+            return None
+        try:
+            good = await agrees(body, content, self.threads, pace, read)
+        finally:
+            body.close()
+        await (self.proven(content) if good else self.discard(content))
+        return good
 
     async def _proven_before(self, body: HeldBody, content: Content) -> HeldBody | None:
         try:
@@ -339,7 +352,8 @@ def _proven(reader: BlobReader, content: Content) -> bytes | None:
     return raw if content.digest.matches(raw) else None
 
 
-async def _readable(asking: Awaitable[T | None]) -> T | None:
+async def readable(asking: Awaitable[T | None]) -> T | None:
+    """What was asked of our own storage; a storage that cannot be read knows of nothing."""
     try:
         return await asking
     except (NoSpace, StoreFailed):  # which the storage itself has told

@@ -2,17 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode
 
 from cachetools import LRUCache
 
 from proxy.cache.answers import Outcome
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
-from proxy.core.errors import Outage, ReferrersUnsupported, StoreFailed
+from proxy.core.errors import Outage, ReferrersUnsupported
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
 from proxy.core.paging import AFTER, LARGEST_PAGE, Page, cut, first_page, place_of, without
@@ -26,8 +26,6 @@ _REFERRERS_BYTES = 16 << 20
 _CATALOG_PAGE = 100
 _AWAY = "served stale: upstream does not answer"
 _FROM_HELD = f"{_AWAY}, and what is held here is listed"
-
-P = TypeVar("P")
 
 ReferrersKey = tuple[Repository, Digest, str]
 
@@ -85,7 +83,7 @@ class Listings:
         try:
             page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
         except Outage as cause:
-            held = await _if_readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
+            held = await readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
             if held is None or await self._standings.is_suspended(repository):
                 raise
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
@@ -107,7 +105,7 @@ class Listings:
                 raise
             if kept is not None and standing(self._rules, kept.checked_at, self._now()) is not Standing.DEAD:
                 return _answer(kept, Outcome.STALE, age(kept.checked_at, self._now()), _AWAY)
-            held = await _if_readable(self._held_referrers(repository, digest, query))
+            held = await readable(self._held_referrers(repository, digest, query))
             if held is None:
                 raise
             return ReferrersAnswer(held, Outcome.STALE, None, _FROM_HELD)
@@ -158,14 +156,6 @@ class Listings:
         kept = _Kept(page, self._now())
         self._referrers[key] = kept
         return kept
-
-
-async def _if_readable(looking: Coroutine[Any, Any, P | None]) -> P | None:
-    """The outage of upstream is the answer where our own store fails too."""
-    try:
-        return await looking
-    except StoreFailed:
-        return None
 
 
 def _answer(kept: _Kept, outcome: Outcome, stale_for: float | None = None, warning: str = "") -> ReferrersAnswer:
