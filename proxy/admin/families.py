@@ -50,7 +50,7 @@ def _holdings(telemetry: Telemetry) -> Sequence[Family]:
         Family("fills", "gauge", "Blobs that are arriving.", (), lambda: {(): len(fills)}),
         Family("fill_results", "counter", "How fills ended.", ("result",),
                lambda: {(key,): value for key, value in asdict(fills.stats).items()}),
-        Family("upstream_cache_bytes", "gauge", "Bytes of the cache by the upstream they were first fetched from.",
+        Family("upstream_cache_bytes", "gauge", "Bytes by the upstream they were first fetched from, or arrive from.",
                ("upstream",), lambda: _used_by(telemetry)),
         Family("scrubbed_bytes", "counter", "Bytes read again to see that they are good.", (),
                lambda: {(): scrub.stats.size}),
@@ -100,7 +100,8 @@ def _process(telemetry: Telemetry, health: Health) -> Sequence[Family]:
 
 def _used_by(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
     totals: dict[tuple[str, ...], float] = {}
-    for upstream, size in telemetry.cache.holdings.budget.committed_by.items():
+    budget = telemetry.cache.holdings.budget
+    for upstream in {*budget.committed_by, *budget.reserved_by}:
         label = (telemetry.registries.label(upstream),)
-        totals[label] = totals.get(label, 0) + size
+        totals[label] = totals.get(label, 0) + budget.used_by(upstream)
     return totals

@@ -68,8 +68,8 @@ async def _at_once(_: float) -> None:
 
 
 class House:
-    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it. ``shares`` and
-    ``push_times`` are the scene's to change."""
+    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it. ``shares``,
+    ``push_times`` and, before a start, ``upstreams`` are the scene's to change."""
 
     cache: Cache
     catalog: SqliteCatalog
