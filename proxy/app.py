@@ -31,7 +31,7 @@ from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
-from proxy.core.authorities import format_authority
+from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import Lines
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
@@ -131,6 +131,8 @@ async def _start(
     health = Health([catalog, job_troubles(states), credentials.troubles, storage, service.cache.times.troubles])
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     listener, listening = await _listen(settings, service, _admin(telemetry, health), stack)
+    for address, port in (*(end.getsockname()[:2] for end in listener.sockets), parse_authority(listening.admin)):
+        registries.ourselves.listen_at(address, port)
     start_jobs(service)
     jobs.keep("loop lag", lag.run)
     jobs.every("credentials", CHECKED_EVERY, credentials.check)

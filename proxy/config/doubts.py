@@ -18,7 +18,8 @@ _API = re.compile(r"/v[12](/|$)")
 
 def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences, each with the variable or key that it is about."""
-    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *_of_urls(settings))
+    of_upstreams = (*_of_urls(settings), *_of_trust(settings))
+    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_upstreams)
 
 
 def _of_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -53,6 +54,16 @@ def _of_urls(settings: Settings) -> Iterator[str]:
         if found is not None:
             written = found[0].rstrip("/")
             yield f"upstreams.{name}.url: leave {written}/ out of the url: the path of the API is put behind it"
+
+
+def _of_trust(settings: Settings) -> Iterator[str]:
+    for name, upstream in settings.upstreams.items():
+        if upstream.insecure:
+            where = upstream.url or f"https://{name}"
+            yield (
+                f"upstreams.{name}.insecure: the certificate of {where} is not verified: who is on the way can read its "
+                "credentials and send other content; ca_file can name its authority"
+            )
 
 
 def _secret_variables(settings: Settings) -> Iterator[str]:

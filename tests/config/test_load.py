@@ -172,6 +172,12 @@ def test_an_ecr_registry_may_stand_behind_another_name(write: Write) -> None:
     assert load(file, HOME).settings.upstreams["a.io"].url == endpoint
 
 
+def test_redirects_are_hosts_with_or_without_a_port(write: Write) -> None:
+    file = write("upstreams: {a.io: {redirects: [Minio.A.io, '10.0.0.1:9000', '[FD12::0:1]:9000']}}\n")
+    redirects = load(file, HOME).settings.upstreams["a.io"].redirects
+    assert redirects == ("minio.a.io", "10.0.0.1:9000", "[fd12::1]:9000")
+
+
 def test_realms_are_hosts_and_keep_their_scheme(write: Write) -> None:
     file = write("upstreams: {a.io: {realms: [Auth.A.io, 'http://10.0.0.1:5011', registry-1.docker.io]}}\n")
     realms = load(file, HOME).settings.upstreams["a.io"].realms
