@@ -61,8 +61,8 @@ def _of_trust(settings: Settings) -> Iterator[str]:
         if upstream.insecure:
             where = upstream.url or f"https://{name}"
             yield (
-                f"upstreams.{name}.insecure: the certificate of {where} is not verified: who is on the way can read its "
-                "credentials and send other content; ca_file can name its authority"
+                f"upstreams.{name}.insecure: the certificate of {where} is not verified: who is on the way can read "
+                "its credentials and send other content; ca_file can name its authority"
             )
 
 

@@ -33,3 +33,7 @@ class SqliteCatalog:
     @property
     def recovered(self) -> Recovery:
         return self._database.recovered
+
+    @property
+    def recoveries(self) -> int:
+        return self._database.recoveries

@@ -365,6 +365,10 @@ class Catalog(Protocol):
     def recovered(self) -> Recovery:
         """May change while the process runs."""
 
+    @property
+    def recoveries(self) -> int:
+        """How often it was brought back since the process runs."""
+
     async def recover(self) -> None:
         """Makes again what vanished of the home, and writes down what could only be kept in memory, where the home
         takes it again. Called every few seconds. Raises NoSpace or StoreFailed."""
