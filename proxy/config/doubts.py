@@ -2,7 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from proxy.config.auth import BasicAuth
 from proxy.config.overrides import ADMIN_VARIABLE, CONFIG_VARIABLE, PREFIX, variables
@@ -20,6 +23,17 @@ def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences, each with the variable or key that it is about."""
     of_upstreams = (*_of_urls(settings), *_of_trust(settings))
     return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_upstreams)
+
+
+def exposed(secret_files: Iterable[Path]) -> Iterator[str]:
+    """Sentences on those that everybody on the machine may read, as far as their own rights go. Blocks."""
+    for file in sorted(secret_files):
+        with suppress(OSError):  # one that cannot be looked at is told elsewhere
+            if file.stat().st_mode & stat.S_IROTH:
+                yield (
+                    f"{file} holds a secret and may be read by everybody on this machine: chmod o-r (in Kubernetes: "
+                    "defaultMode: 0440 and an fsGroup)"
+                )
 
 
 def _of_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
