@@ -32,6 +32,7 @@ from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority, parse_authority
+from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.upstreams import UpstreamNames
 from proxy.front.access_log import Lines
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
@@ -45,8 +46,6 @@ from proxy.tasks.lag import LoopLag
 log = logging.getLogger("entrepot")
 
 _BACKLOG = 1024
-_DESCRIPTORS = 4  # of one connection: itself, its file, its registry, and one to spare
-_OWN_DESCRIPTORS = 96  # of the process itself
 
 Logs = LogWriter[Logged]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
@@ -223,15 +222,16 @@ def _logs(settings: Settings) -> Logs:
 
 
 def _raise_descriptor_limit(connections: int) -> int:
-    """Each connection may need a few descriptors; the hard limit is ours to take. Returns how many connections there
-    may be at a time: so many that held content can still be opened, and one more be told that it is too many."""
+    """The hard limit is ours to take. Returns how many connections there may be at a time."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    log.info("process %d, at most %d open files", os.getpid(), hard)
     if hard == resource.RLIM_INFINITY:
-        return connections
-    if hard < _DESCRIPTORS * connections:
+        log.info("process %d, no limit on open files", os.getpid())
+        return connections_within(None, connections)
+    log.info("process %d, at most %d open files", os.getpid(), hard)
+    needed = descriptors_for(connections)
+    if hard < needed:
         log.warning("the limit of %d open files is low for %d connections: raise it to %d (ulimit -n, LimitNOFILE=)",
-                    hard, connections, _DESCRIPTORS * connections)  # fmt: skip
-    return max(1, min(connections, (hard - _OWN_DESCRIPTORS) // _DESCRIPTORS))
+                    hard, connections, needed)  # fmt: skip
+    return connections_within(hard, connections)

@@ -54,7 +54,6 @@ def serve(config: ConfigFile = None) -> None:
     import uvloop  # noqa: PLC0415 - the other commands start without all of it
 
     from proxy import app as server  # noqa: PLC0415
-    from proxy.core.errors import StoreFailed  # noqa: PLC0415
     from proxy.storage.folder import FolderRefused  # noqa: PLC0415
 
     loaded = load_or_stop(config)
@@ -67,7 +66,5 @@ def serve(config: ConfigFile = None) -> None:
         uvloop.run(server.serve(loaded, announce))
     except FolderRefused as refused:
         stop(WRONG, f"cache.path: {refused}")
-    except StoreFailed as fault:
-        stop(FAILED, f"cache.path: {fault}")
     except OSError as cause:
         stop(FAILED, f"cannot listen on {loaded.settings.listen} and {loaded.settings.admin}: {cause}")

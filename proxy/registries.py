@@ -5,6 +5,8 @@ import logging
 import os
 import ssl
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from proxy.amazon import Amazon
@@ -30,6 +32,7 @@ from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, Upstrea
 from proxy.core.names import Repository, Tag
 from proxy.core.patterns import fits
 from proxy.core.upstreams import UpstreamNames
+from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import Ourselves
 from proxy.upstream.authorization import Authorizer, CredentialSource
@@ -206,6 +209,17 @@ class Registries:
                 return self.amazon.public(name, None, network)
             case _:
                 return ChallengeAuthorizer(network)
+
+
+@asynccontextmanager
+async def open_registries(settings: Settings) -> AsyncIterator[Registries]:
+    """For a command: they have a task group of their own, and are closed at the end."""
+    async with task_group() as group:
+        registries = Registries(settings, Jobs(group))
+        try:
+            yield registries
+        finally:
+            await registries.close()
 
 
 def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:

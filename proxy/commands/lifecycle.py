@@ -48,8 +48,6 @@ from proxy.core.lifecycle import (
     preview_json,
 )
 from proxy.core.moments import parse_moment
-from proxy.tasks.group import task_group
-from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_faults import AwsFault
 
 app = typer.Typer(help="Lifecycle policies in Amazon ECR's JSON.", no_args_is_help=True)
@@ -144,16 +142,13 @@ def import_(
 
 async def _from_ecr(loaded: Loaded, wanted: str) -> str:
     """Raises ValueError where no ECR upstream is meant, AwsFault, or FileRefused."""
-    from proxy.registries import Registries  # noqa: PLC0415 - brings the whole upstream floor
+    from proxy.registries import open_registries  # noqa: PLC0415 - brings the whole upstream floor
 
-    async with task_group() as tasks:
-        registries = Registries(loaded.settings, Jobs(tasks))
+    async with open_registries(loaded.settings) as registries:
         try:
             return json.dumps(json.loads(await registries.lifecycle_policy(wanted)), indent=2)
         except FileRefused as refused:
             raise ValueError(str(refused)) from None
-        finally:
-            await registries.close()
 
 
 class _Review:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from proxy.core.authorities import format_authority
 from proxy.doctor.steps import Step, Verdict
 
 SUBJECT = "node"
@@ -59,7 +60,7 @@ def _containerd(node: NodeFiles) -> Iterator[Step]:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
             yield Step(SUBJECT, name, Verdict.FAILED, f"{path}: {cause}", "correct the file: containerd passes it over")
             continue
-        yield _pointing(node, name, path, _pulling(hosts), f'[host."http://{_written(node.here)}"] in {path}')
+        yield _pointing(node, name, path, _pulling(hosts), f'[host."http://{format_authority(*node.here)}"] in {path}')
 
 
 def _hosts_files(folder: Path, upstream: str) -> Iterator[Path]:
@@ -90,7 +91,7 @@ def _docker(node: NodeFiles) -> Step:
         return Step(SUBJECT, name, Verdict.FAILED, f"{path}: {cause}", "correct it: docker does not start with it")
     mirrors = settings.get("registry-mirrors", []) if isinstance(settings, dict) else []
     step = _pointing(
-        node, name, path, map(str, mirrors), f'"registry-mirrors": ["http://{_written(node.here)}"] in {path}'
+        node, name, path, map(str, mirrors), f'"registry-mirrors": ["http://{format_authority(*node.here)}"] in {path}'
     )
     if step.verdict is Verdict.OK and node.default != "docker.io":
         detail = f"{path} points here, but bare paths, which docker asks for, mean {node.default or 'nothing'}"
@@ -111,7 +112,9 @@ def _podman(node: NodeFiles) -> Step:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
             return Step(SUBJECT, name, Verdict.FAILED, f"{file}: {cause}", "correct the file: pulls fail with it")
         found += _locations(document)
-    return _pointing(node, name, path, found, f"a [[registry.mirror]] with location {_written(node.here)} in {path}")
+    return _pointing(
+        node, name, path, found, f"a [[registry.mirror]] with location {format_authority(*node.here)} in {path}"
+    )
 
 
 def _locations(document: Mapping[str, Any]) -> Iterator[str]:
@@ -129,10 +132,10 @@ def _tables(found: object) -> Iterator[Mapping[str, Any]]:
 def _pointing(node: NodeFiles, name: str, path: Path, places: Iterable[str], wanted: str) -> Step:
     found = list(places)
     if any(_is_here(place, node.here) for place in found):
-        return Step(SUBJECT, name, Verdict.OK, f"{path} points here, {_written(node.here)}")
+        return Step(SUBJECT, name, Verdict.OK, f"{path} points here, {format_authority(*node.here)}")
     if not found:
         return Step(SUBJECT, name, Verdict.SKIPPED, f"{path} names no mirror: it pulls directly. Wanted: {wanted}")
-    detail = f"{path} points to {', '.join(found)}, not to {_written(node.here)}"
+    detail = f"{path} points to {', '.join(found)}, not to {format_authority(*node.here)}"
     return Step(SUBJECT, name, Verdict.FAILED, detail, f"write {wanted}")
 
 
@@ -151,8 +154,3 @@ def _is_own(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return address.is_loopback or address.is_unspecified
-
-
-def _written(here: tuple[str, int]) -> str:
-    host, port = here
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

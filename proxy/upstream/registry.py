@@ -5,6 +5,7 @@ from functools import partial
 from proxy.core.errors import (
     Absent,
     BlobUnknown,
+    CredentialsFailed,
     DigestInvalid,
     NameUnknown,
     ReferrersUnsupported,
@@ -179,7 +180,9 @@ class HttpRegistry:
         try:
             outcome = await self._exchange.converse(_PING, self._network.buffered.send)
         except UpstreamFault as fault:
-            return PingResult(bare.status, bare.challenges, bare.date, False, str(fault))
+            return PingResult(
+                bare.status, bare.challenges, bare.date, False, str(fault), isinstance(fault, CredentialsFailed)
+            )
         identified = await self._authorizer.identified()
         if not isinstance(outcome, Rejection):
             await self._exchange.finish(outcome)

@@ -92,7 +92,7 @@ DOCUMENTS = [
 ]
 
 
-@pytest.mark.parametrize("upstreams", UPSTREAMS, ids=lambda each: "+".join(each))
+@pytest.mark.parametrize("upstreams", UPSTREAMS, ids="+".join)
 def test_the_configuration_is_one_that_entrepot_takes(place: Path, tmp_path: Path, upstreams: dict[str, Any]) -> None:
     file = tmp_path / "entrepot.yaml"
     file.write_text(rendered(place, "local.settings", upstreams=upstreams, cache_size_gib=333, port=5443))
