@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from proxy.core.graph import Membership, Node
 from proxy.core.names import Digest, Repository, Tag
 from proxy.core.spans import Span
+from proxy.storage.recoveries import Recovery
 
 
 class BlobReader(Protocol):
@@ -349,19 +350,6 @@ class CatalogNotes(Protocol):
 
     async def unpin(self, pattern: str) -> bool:
         """False where it was not pinned."""
-
-
-class Recovery(Enum):
-    """How the catalog came to be what it is: at its opening, or since then where damage was met. Values are those of
-    the metric's label."""
-
-    INTACT = "intact"
-    MIGRATED = "migrated"  # from an older version, with everything
-    MENDED = "mended"  # built anew from its own rows, without those that could not be read
-    FROM_COPY = "from_copy"  # what is newer than the copy has to be found by a scan
-    FOREIGN = "foreign"  # another version wrote it: it is kept aside, and what could be read of it is taken over
-    NEW = "new"  # there was none before
-    EMPTY = "empty"  # all has to be found by a scan, and membership asked again
 
 
 class Catalog(Protocol):

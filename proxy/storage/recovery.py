@@ -30,8 +30,8 @@ from proxy.storage.catalog_files import (
     sync_file,
     tune,
 )
-from proxy.storage.contract import Recovery
 from proxy.storage.folder import sync_folder
+from proxy.storage.recoveries import Recovery
 from proxy.storage.schema import APPLICATION, TABLES, VERSION, build, create, has_todays_tables
 
 log = logging.getLogger("entrepot.catalog")

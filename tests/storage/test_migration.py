@@ -8,16 +8,8 @@ import pytest
 
 from proxy.core.names import Digest, Tag
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import (
-    FIRST_CURSOR,
-    EvictionClass,
-    Held,
-    MembershipRecord,
-    Recovery,
-    TagRecord,
-    Tombstone,
-    Usage,
-)
+from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Held, MembershipRecord, TagRecord, Tombstone, Usage
+from proxy.storage.recoveries import Recovery
 from tests.storage.kit import MANIFEST, NGINX, blob, manifest, usage
 
 LAYER = blob("layer")._replace(size=100, upstream=NGINX.upstream)

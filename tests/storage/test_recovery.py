@@ -10,7 +10,8 @@ import pytest
 
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Recovery
+from proxy.storage.contract import FIRST_CURSOR, EvictionClass
+from proxy.storage.recoveries import Recovery
 from tests.storage.kit import NGINX, add, blob, usage
 from tests.storage.test_sqlite_catalog import copy, fill, garbage, overwrite, state
 
