@@ -37,6 +37,7 @@ from proxy.commands.session import (
 )
 from proxy.config import FileRefused, Loaded
 from proxy.core.errors import Fault
+from proxy.core.foreign_json import SMALL, parse_json
 from proxy.core.lifecycle import (
     Decision,
     ImagesInvalid,
@@ -146,7 +147,7 @@ async def _from_ecr(loaded: Loaded, wanted: str) -> str:
 
     async with open_registries(loaded.settings) as registries:
         try:
-            return json.dumps(json.loads(await registries.lifecycle_policy(wanted)), indent=2)
+            return json.dumps(parse_json(await registries.lifecycle_policy(wanted), SMALL), indent=2)
         except FileRefused as refused:
             raise ValueError(str(refused)) from None
 
