@@ -23,14 +23,15 @@ from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload, Running
+from proxy.admin.reload import Reload
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
-from proxy.core.authorities import format_authority
+from proxy.core.authorities import format_authority, parse_authority
+from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.front.access_log import Lines, Logged, lines_of
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
@@ -44,8 +45,6 @@ from proxy.tasks.lag import LoopLag
 log = logging.getLogger("entrepot")
 
 _BACKLOG = 1024
-_DESCRIPTORS = 4  # of one connection: itself, its file, its registry, and one to spare
-_OWN_DESCRIPTORS = 96  # of the process itself
 
 Logs = LogWriter[Logged]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
@@ -109,7 +108,7 @@ async def _start(
     service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
-    reload = Reload(Running(loaded.source, settings), service.cache.maintenance, files, now)
+    reload = Reload(loaded, service.cache.maintenance, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -130,6 +129,8 @@ async def _start(
     health = Health([catalog, job_troubles(states), credentials.troubles, storage, service.cache.times.troubles])
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     listener, listening = await _listen(settings, service, _admin(telemetry, health), stack)
+    for address, port in (*(end.getsockname()[:2] for end in listener.sockets), parse_authority(listening.admin)):
+        registries.ourselves.listen_at(address, port)
     start_jobs(service)
     jobs.keep("loop lag", lag.run)
     jobs.every("credentials", CHECKED_EVERY, credentials.check)
@@ -228,15 +229,16 @@ def _logs(settings: Settings) -> Logs:
 
 
 def _raise_descriptor_limit(connections: int) -> int:
-    """Each connection may need a few descriptors; the hard limit is ours to take. Returns how many connections there
-    may be at a time: so many that held content can still be opened, and one more be told that it is too many."""
+    """The hard limit is ours to take. Returns how many connections there may be at a time."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    log.info("process %d, at most %d open files", os.getpid(), hard)
     if hard == resource.RLIM_INFINITY:
-        return connections
-    if hard < _DESCRIPTORS * connections:
+        log.info("process %d, no limit on open files", os.getpid())
+        return connections_within(None, connections)
+    log.info("process %d, at most %d open files", os.getpid(), hard)
+    needed = descriptors_for(connections)
+    if hard < needed:
         log.warning("the limit of %d open files is low for %d connections: raise it to %d (ulimit -n, LimitNOFILE=)",
-                    hard, connections, _DESCRIPTORS * connections)  # fmt: skip
-    return max(1, min(connections, (hard - _OWN_DESCRIPTORS) // _DESCRIPTORS))
+                    hard, connections, needed)  # fmt: skip
+    return connections_within(hard, connections)

@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a person."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -57,6 +58,7 @@ def serve(config: ConfigFile = None) -> None:
     from proxy.storage.folder import FolderRefused  # noqa: PLC0415
 
     loaded = load_or_stop(config)
+    os.umask(0o077)  # the cache is for this user alone, what libraries write into it too
 
     def announce(listening: server.Listening) -> None:
         print(f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}", flush=True)

@@ -5,6 +5,8 @@ import logging
 import os
 import ssl
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from proxy.amazon import Amazon
@@ -29,7 +31,9 @@ from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
+from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
+from proxy.upstream.address import Ourselves
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.network import Network
@@ -53,6 +57,7 @@ class Registries:
         self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._trusts = Trusts()
+        self.ourselves = Ourselves()  # nobody, until it is told where we listen
         self._ways: dict[EgressSettings, WaysOut] = {}
         self._made: dict[str, HttpRegistry] = {}
         self._of_patterns = 0
@@ -176,7 +181,8 @@ class Registries:
             raise UpstreamUnknown(name)
         settings = self._registry_settings(name, upstream)
         try:
-            network = Network(settings, self.jobs, self._timing, self._trusts.of(settings), self.ways(name))
+            trust, ways = self._trusts.of(settings), self.ways(name)
+            network = Network(settings, self.jobs, self._timing, trust, ways, self.ourselves)
         except OSError as cause:  # ssl.SSLError is one
             raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:
@@ -190,7 +196,11 @@ class Registries:
         ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
         url = upstream.base_url(name)
         egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
-        return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits, egress_ca_file)
+        ecr = parse_ecr_host(name)
+        redirects = (*upstream.redirects, ecr.layers) if ecr is not None else upstream.redirects
+        return RegistrySettings(
+            name, url, ca_file, upstream.insecure, upstream.realms, limits, egress_ca_file, redirects
+        )
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
@@ -207,6 +217,17 @@ class Registries:
                 return self.amazon.public(name, None, network)
             case _:
                 return ChallengeAuthorizer(network)
+
+
+@asynccontextmanager
+async def open_registries(settings: Settings) -> AsyncIterator[Registries]:
+    """For a command: they have a task group of their own, and are closed at the end."""
+    async with task_group() as group:
+        registries = Registries(settings, Jobs(group))
+        try:
+            yield registries
+        finally:
+            await registries.close()
 
 
 def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:

@@ -16,7 +16,7 @@ from proxy.front.sender import SenderRules
 
 
 def service_rules(settings: Settings) -> ServiceRules:
-    """All of them. Raises FileRefused, PolicyInvalid. Reads files: blocks."""
+    """All of them."""
     limits = settings.limits
     connections = ConnectionRules(
         limits.connections, limits.connections_per_address, limits.header_timeout, limits.idle_timeout

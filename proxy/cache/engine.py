@@ -103,7 +103,7 @@ class Cache:
         self.manifests = manifests
         self.listings = listings
         self.touches, self.maintenance, self.proofs, self.upkeep, self.times = behind
-        self.compared = ""  # how the catalog had come up when store and catalog were last made to agree
+        self._compared = -1  # how often the catalog had been brought back when it was last made to agree with the store
 
     def start_jobs(self, jobs: Jobs) -> None:
         """What goes on behind pulls, for ever."""
@@ -120,12 +120,18 @@ class Cache:
     async def _keep_compared(self) -> None:
         """After the start, and whenever the catalog had to be brought back since."""
         while True:
-            recovered = self.holdings.catalog.recovered.value
-            if recovered != self.compared:
+            times = self.holdings.catalog.recoveries
+            if times != self._compared:
                 with suppress(NoSpace, StoreFailed):  # which the storage has told: the next look may do better
                     await self.compare()
-                    self.compared = recovered
+                    self._compared = times
             await asyncio.sleep(_COMPARED_EVERY)
+
+    @property
+    def compared(self) -> str:
+        """How the catalog came to be what it is, once store and catalog have been made to agree since; else empty."""
+        catalog = self.holdings.catalog
+        return catalog.recovered.value if catalog.recoveries == self._compared else ""
 
     async def compare(self) -> None:
         """Store and catalog are made to agree, and usage is brought below its limits. Raises NoSpace,

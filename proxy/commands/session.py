@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a p
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -31,10 +31,10 @@ AdminUrl = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
-def load_or_stop(config: Path | None) -> Loaded:
+def load_or_stop(config: Path | None, read: Callable[[Path | None, Mapping[str, str]], Loaded] = load) -> Loaded:
     """The configuration; ends the command with all its faults where it has any."""
     try:
-        return load(config, os.environ)
+        return read(config, os.environ)
     except ConfigInvalid as invalid:
         stop(WRONG, str(invalid))
 

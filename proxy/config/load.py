@@ -1,6 +1,5 @@
 """From a file and an environment to settings, or to every fault at once."""
 
-import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any, NamedTuple
 import pydantic
 
 from proxy.config.document import SIZE_LIMIT, Document, parse_document
-from proxy.config.doubts import doubts
+from proxy.config.doubts import doubts, exposed
 from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
-from proxy.config.files import FileRefused, read_file, read_file_off_loop
+from proxy.config.files import FileRefused, read_file
 from proxy.config.overrides import CONFIG_VARIABLE, override
 from proxy.config.places import Address
 from proxy.config.schema import known_keys
@@ -45,16 +44,6 @@ def load_without_secrets(path: Path | None, environ: Mapping[str, str]) -> Loade
     unless it can."""
     path = _source(path, environ)
     return _checked(path, _content(path), environ, lambda source, environ: None)
-
-
-async def load_off_loop(path: Path | None, environ: Mapping[str, str]) -> Loaded:
-    """As ``load``, for a running proxy. Checking takes a while and reads what the file names, so a thread does it."""
-    path = _source(path, environ)
-    try:
-        content = await read_file_off_loop(path, SIZE_LIMIT) if path is not None else None
-    except FileRefused as refused:
-        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
-    return await asyncio.to_thread(_checked, path, content, environ, check_secret)
 
 
 def admin_address(path: Path | None, environ: Mapping[str, str]) -> Address:
@@ -107,13 +96,13 @@ def _checked(path: Path | None, content: bytes | None, environ: Mapping[str, str
     _place_cache(tree, environ)
     folder = path.absolute().parent if path is not None else Path.cwd()
     try:
-        context = Surroundings(folder=folder, environ=environ, secret=secret)
+        context = Surroundings(folder=folder, environ=environ, secret=secret, secret_files=set())
         settings = Settings.model_validate(tree, context=context)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, origins, known_keys())
     if faults:
         raise ConfigInvalid(str(path) if path is not None else "environment", faults)
-    return Loaded(settings, path, (*warnings, *doubts(settings, environ)))
+    return Loaded(settings, path, (*warnings, *doubts(settings, environ), *exposed(context["secret_files"])))
 
 
 def _place_cache(tree: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -81,6 +81,15 @@ def _realm(written: str) -> str:
     return f"{scheme}{separator}{_host(host)}"
 
 
+def _redirect(written: str) -> str:
+    if "://" in written:
+        raise ValueError("write host or host:port, without a scheme")
+    if not written.startswith("["):
+        return _host(written)
+    found = parse_authority(written)
+    return format_authority(str(ipaddress.IPv6Address(found.host)), found.port)
+
+
 def _single_name(written: str) -> str:
     return ALIASES.get(name := _host(written), name)
 
@@ -138,3 +147,4 @@ Url = Annotated[str, AfterValidator(parse_url), WithJsonSchema({"type": "string"
 Pattern = Annotated[str, AfterValidator(parse_pattern)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False)]
 Realms = Annotated[tuple[Annotated[str, AfterValidator(_realm)], ...], Field(strict=False)]
+Redirects = Annotated[tuple[Annotated[str, AfterValidator(_redirect)], ...], Field(strict=False)]

@@ -79,10 +79,11 @@ class Surroundings(TypedDict):
     folder: Path  # relative files are meant from here
     environ: Mapping[str, str]
     secret: SecretCheck
+    secret_files: set[Path]  # those that were met
 
 
 def _surroundings(info: ValidationInfo) -> Surroundings:
-    return info.context or Surroundings(folder=Path.cwd(), environ=os.environ, secret=check_secret)
+    return info.context or Surroundings(folder=Path.cwd(), environ=os.environ, secret=check_secret, secret_files=set())
 
 
 def _resolved(written: object, info: ValidationInfo) -> Path:
@@ -95,7 +96,9 @@ def _resolved(written: object, info: ValidationInfo) -> Path:
 
 
 def _readable_secret(file: Path, info: ValidationInfo) -> Path:
-    _surroundings(info)["secret"](SecretSource(file, None), {})
+    surroundings = _surroundings(info)
+    surroundings["secret_files"].add(file)
+    surroundings["secret"](SecretSource(file, None), {})
     return file
 
 
@@ -124,7 +127,8 @@ FilePath = Annotated[
 """A path; relative ones are meant from the folder of the configuration file."""
 
 
-def _docker_config(file: Path) -> Path:
+def _docker_config(file: Path, info: ValidationInfo) -> Path:
+    _surroundings(info)["secret_files"].add(file)
     try:
         faults = list(parse_docker_config(read_file(file, LARGEST)).faults())
     except DockerConfigInvalid as invalid:

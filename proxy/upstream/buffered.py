@@ -16,11 +16,11 @@ import aiohttp
 from yarl import URL
 
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.address import Admit
+from proxy.upstream.address import AddressForbidden, Admit
 from proxy.upstream.egress import Proxy, ProxyFailed, proof, refused_by
 from proxy.upstream.health import Stats
 from proxy.upstream.message import USER_AGENT, HostClass, Request
-from proxy.upstream.passage import Passages
+from proxy.upstream.passage import Passages, led_astray
 from proxy.upstream.settings import KIB, RegistrySettings
 from proxy.upstream.target import Target
 
@@ -56,7 +56,7 @@ class BufferedClient:
             self._stats.failed(request.kind, fault)
             raise
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
-            blamed = _fault(name, request.target, fault, proxy)
+            blamed = _forbidden(name, request, fault) or _fault(name, request.target, fault, proxy)
             self._stats.failed(request.kind, blamed)
             raise blamed from fault
         self._stats.answered(request.kind, response.status, response.headers.get("ratelimit-remaining"))
@@ -148,8 +148,16 @@ class BufferedAnswer:
 def _open_socket(admit: Admit, info: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
     """To where the connection goes at last, whatever named it. Raises AddressForbidden."""
     family, kind, protocol, _, address = info
-    admit(str(address[0]))
+    admit(str(address[0]), int(address[1]))
     return socket.socket(family, kind, protocol)
+
+
+def _forbidden(upstream: str, request: Request, cause: Exception) -> UpstreamFault | None:
+    """Where no address of the host may be connected to; the way to a proxy is the proxy's to blame for."""
+    if not isinstance(cause, aiohttp.ClientConnectorError) or isinstance(cause, aiohttp.ClientProxyConnectionError):
+        return None
+    forbidden = cause.os_error
+    return led_astray(upstream, request, forbidden) if isinstance(forbidden, AddressForbidden) else None
 
 
 def _fault(upstream: str, target: Target, cause: Exception, proxy: Proxy | None = None) -> UpstreamFault:

@@ -202,7 +202,7 @@ class ConnectionPool:
         deadline = time.monotonic() + ADDRESS_TRIES * self._connect_timeout
         for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
             try:
-                admit(str(address[0]))
+                admit(str(address[0]), origin.port)
             except AddressForbidden as forbidden:
                 fault = forbidden
                 continue

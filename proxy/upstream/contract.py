@@ -36,6 +36,7 @@ class PingResult(NamedTuple):
     date: str | None  # its clock, as it wrote it
     accepted: bool | None  # our credentials; None where none are configured or none were asked for
     why: str = ""  # they were refused, in a sentence
+    unread: bool = False  # they could not be had by ourselves
 
 
 class ReferrersPage(NamedTuple):

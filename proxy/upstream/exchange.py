@@ -29,7 +29,7 @@ from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, first_error
 from proxy.upstream.headers import decoded, retry_after
 from proxy.upstream.health import Breaker, RetryBudget
-from proxy.upstream.message import Answer, HostClass, Kind, Request
+from proxy.upstream.message import Answer, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
 
@@ -204,7 +204,7 @@ class Exchange:
 
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
         headers = dict(ask.headers) if authorization is None else {**ask.headers, "Authorization": authorization}
-        host_class = HostClass.HOME if target.origin.host == self._network.home.origin.host else HostClass.AWAY
+        host_class = self._network.settings.host_class(target.origin)
         return Request(ask.kind, ask.method, target, headers, host_class, self._network.settings.limits.total)
 
     async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:

@@ -24,8 +24,8 @@ class Kind(Enum):
 class HostClass(Enum):
     """By what right a host is connected to; decides the address policy and the trust in certificates."""
 
-    HOME = "home"  # the registry itself
-    LISTED = "listed"  # a token server that the configuration lists
+    HOME = "home"  # the registry itself, by host and port
+    LISTED = "listed"  # another one that the configuration lists: a token server, a home of its blobs
     AWAY = "away"  # wherever the registry sent us
 
 

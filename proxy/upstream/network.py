@@ -1,7 +1,7 @@
 """Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
 
 from proxy.tasks.jobs import Jobs
-from proxy.upstream.address import AddressPolicy
+from proxy.upstream.address import AddressPolicy, Ourselves
 from proxy.upstream.buffered import BufferedClient
 from proxy.upstream.egress import DIRECT, WaysOut
 from proxy.upstream.health import Stats
@@ -13,8 +13,9 @@ from proxy.upstream.streaming import StreamingClient
 class Network:
     """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
 
-    ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight. Raises
-    TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
+    ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight, and
+    without ``ourselves`` nothing leads back here. Raises TargetRefused, OSError or ssl.SSLError where the URL or
+    ``ca_file`` of ``settings`` is no good.
     """
 
     def __init__(
@@ -24,8 +25,9 @@ class Network:
         timing: Timing | None = None,
         trust: Trust | None = None,
         ways: WaysOut = DIRECT,
+        ourselves: Ourselves | None = None,
     ) -> None:
-        passages = Passages(settings.name, AddressPolicy(), trust or trust_of(settings), ways)
+        passages = Passages(settings.name, AddressPolicy(ourselves), trust or trust_of(settings), ways)
         self.settings = settings
         self.jobs = jobs
         self.timing = timing or Timing()

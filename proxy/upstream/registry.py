@@ -5,6 +5,7 @@ from typing import Any
 
 from proxy.core.errors import (
     Absent,
+    CredentialsFailed,
     DigestInvalid,
     ReferrersUnsupported,
     UpstreamBroken,
@@ -192,7 +193,9 @@ class HttpRegistry:
         try:
             outcome = await self._exchange.converse(_PING, self._network.buffered.send)
         except UpstreamFault as fault:
-            return PingResult(bare.status, bare.challenges, bare.date, False, str(fault))
+            return PingResult(
+                bare.status, bare.challenges, bare.date, False, str(fault), isinstance(fault, CredentialsFailed)
+            )
         identified = await self._authorizer.identified()
         if not isinstance(outcome, Rejection):
             await self._exchange.finish(outcome)

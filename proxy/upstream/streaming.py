@@ -13,11 +13,12 @@ from typing import TypeVar
 
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from proxy.tasks.off_loop import off_loop
+from proxy.upstream.address import AddressForbidden
 from proxy.upstream.connections import ConnectionPool, UpstreamConnection
 from proxy.upstream.egress import Proxy, ProxyFailed
 from proxy.upstream.health import Stats
 from proxy.upstream.message import USER_AGENT, HostClass, Request
-from proxy.upstream.passage import Passages
+from proxy.upstream.passage import Passages, led_astray
 from proxy.upstream.settings import RegistrySettings
 from proxy.upstream.target import Target
 
@@ -33,10 +34,7 @@ class StreamingClient:
         self._settings = settings
         self._stats = stats
         self._passages = passages
-        self._pools = {
-            host_class: ConnectionPool(passages.of(host_class), connect, idle)
-            for host_class in (HostClass.HOME, HostClass.AWAY)
-        }
+        self._pools = {host_class: ConnectionPool(passages.of(host_class), connect, idle) for host_class in HostClass}
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix=f"open-{settings.name}")
         self._closed = False
         self._aloft: set[Callable[[], None]] = set()
@@ -138,6 +136,8 @@ class _Opening:
             raise UpstreamUnreachable(name, why, str(origin)) from cause
         except TimeoutError as late:
             raise UpstreamUnreachable(name, f"no connection to {origin} in time", str(origin)) from late
+        except AddressForbidden as forbidden:
+            raise led_astray(name, self._request, forbidden) from forbidden
         except (OSError, ValueError) as cause:
             reason = getattr(cause, "strerror", None) or cause
             raise UpstreamUnreachable(name, f"no connection to {origin}: {reason}", str(origin)) from cause

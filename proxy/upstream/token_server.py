@@ -2,10 +2,11 @@
 
 from proxy.core.credentials import Credentials, IdentityToken, Login
 from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamFault, UpstreamRefused
-from proxy.upstream.challenge import listed_origin
+from proxy.upstream.challenge import realm_allowed
 from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
 from proxy.upstream.network import Network
+from proxy.upstream.settings import is_same_place
 from proxy.upstream.target import Origin, Target, parse_target
 from proxy.upstream.token_question import token_question
 from proxy.upstream.tokens import Token, TokenKey, parse_token
@@ -17,7 +18,6 @@ class TokenServer:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._upstream = network.settings.name
-        self._listed = {listed_origin(entry) for entry in network.settings.realms}
 
     async def fetch(self, key: TokenKey) -> Token:
         """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused."""
@@ -48,9 +48,11 @@ class TokenServer:
         return token
 
     def _host_class(self, origin: Origin) -> HostClass:
-        if origin.host == self._network.home.origin.host:
+        settings, home = self._network.settings, self._network.home.origin
+        if is_same_place(origin, home):
             return HostClass.HOME
-        return HostClass.LISTED if origin in self._listed else HostClass.AWAY
+        trusted = realm_allowed(origin, home, settings.names_port, settings.realms)
+        return HostClass.LISTED if trusted else HostClass.AWAY
 
     def _fault(self, status: int, wait: float | None, target: Target, credentials: Login | None) -> UpstreamFault:
         if status in (401, 403) or (status == 400 and isinstance(credentials, IdentityToken)):

@@ -162,6 +162,8 @@ BAD = [
     entry("a CA file without certificate", "ca_file: entrepot.yaml", "ca_file", "no PEM"),
     entry("a realm of another kind", "realms: ['ftp://b.io']", "realms[0]", "http:// or https://"),
     entry("a realm with a path", "realms: [b.io/token]", "realms[0]", "no path"),
+    entry("a redirect with a scheme", "redirects: ['http://b.io']", "redirects[0]", "without a scheme"),
+    entry("a redirect to everyone", "redirects: ['*.io']", "redirects[0]", "no place here"),
     entry("a realm for everyone", "realms: ['*.io']", "realms[0]", "no place here"),
     entry("never touching", "touch_upstream: 0", "touch_upstream", "or off"),
     Bad("a proxy of another kind", "egress: {proxy: 'socks5://a.io'}\n", "egress.proxy", 1, "not a URL"),

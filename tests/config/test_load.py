@@ -11,7 +11,6 @@ from proxy.config import (
     FileRefused,
     SecretSource,
     load,
-    load_off_loop,
     read_credentials,
     read_login,
     read_secret,
@@ -25,13 +24,13 @@ from tests.config.cast import Write
 HOME = {"HOME": "/home/me"}
 
 
-async def test_a_running_proxy_loads_the_same(write: Write) -> None:
+def test_the_environment_may_name_the_file(write: Write) -> None:
     file = write("tags: {ttl: 7s}\n")
-    assert await load_off_loop(None, HOME | {"ENTREPOT_CONFIG": str(file)}) == load(file, HOME)
+    assert load(None, HOME | {"ENTREPOT_CONFIG": str(file)}) == load(file, HOME)
     with pytest.raises(ConfigInvalid, match="No such file"):
-        await load_off_loop(file.with_name("none"), HOME)
+        load(file.with_name("none"), HOME)
     with pytest.raises(ConfigInvalid, match=r"entrepot\.yaml:1: tags\.ttl"):
-        await load_off_loop(write("tags: {ttl: 7}\n"), HOME)
+        load(write("tags: {ttl: 7}\n"), HOME)
 
 
 def test_without_a_file_it_is_closed_to_others_and_knows_the_public_registries() -> None:
@@ -170,6 +169,12 @@ def test_an_ecr_registry_may_stand_behind_another_name(write: Write) -> None:
     endpoint = "https://vpce-01.dkr.ecr.eu-west-1.vpce.amazonaws.com"
     file = write(f"upstreams: {{a.io: {{url: '{endpoint}/', auth: {{type: ecr, region: eu-west-1}}}}}}\n")
     assert load(file, HOME).settings.upstreams["a.io"].url == endpoint
+
+
+def test_redirects_are_hosts_with_or_without_a_port(write: Write) -> None:
+    file = write("upstreams: {a.io: {redirects: [Minio.A.io, '10.0.0.1:9000', '[FD12::0:1]:9000']}}\n")
+    redirects = load(file, HOME).settings.upstreams["a.io"].redirects
+    assert redirects == ("minio.a.io", "10.0.0.1:9000", "[fd12::1]:9000")
 
 
 def test_realms_are_hosts_and_keep_their_scheme(write: Write) -> None:

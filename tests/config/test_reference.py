@@ -42,7 +42,7 @@ def test_its_examples_load(uncommented: Path) -> None:
     settings = load(uncommented, ENVIRON).settings
     assert settings.upstreams["*.dkr.ecr.us-east-1.amazonaws.com"].auth.type == "ecr"
     assert len(settings.upstreams) == 17
-    assert [len(each.read_policy().rules) for each in settings.lifecycle] == [1, 1]
+    assert [len(each.parsed.rules) for each in settings.lifecycle] == [1, 1]
 
 
 def given(section: Section) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from proxy.core.names import Digest
 from proxy.core.transfer import Transfer
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
+from proxy.upstream.address import Ourselves
 from proxy.upstream.authorization import CredentialSource, no_credentials
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
@@ -33,13 +34,14 @@ async def client_of(
     clock: ManualClock | None = None,
     limits: ExchangeLimits = LIMITS,
     credentials: CredentialSource = no_credentials,
+    ourselves: Ourselves | None = None,
     **settings: object,
 ) -> AsyncIterator[HttpRegistry]:
     clock = clock or ManualClock()
     chosen = RegistrySettings(**{"name": "up", "url": up.url, "limits": limits, **settings})  # type: ignore[arg-type]
     async with task_group() as tasks:
         timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        network = Network(chosen, Jobs(tasks), timing)
+        network = Network(chosen, Jobs(tasks), timing, ourselves=ourselves)
         registry = HttpRegistry(network, ChallengeAuthorizer(network, credentials))
         try:
             yield registry
