@@ -8,10 +8,11 @@ it is out the next one may be answered from memory again.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 from proxy.core.errors import Overloaded, RequestMalformed
 from proxy.front import replies
+from proxy.front.access_log import new_request_id
 from proxy.front.connections import ClientConnections
 from proxy.front.date import DateHeader
 from proxy.front.handler import Handler
@@ -49,7 +50,7 @@ class Front:
         self.tasks = tasks
         self.date = date
         self.now = now
-        self.connections: set[Connection] = set()
+        self.connections: set[Held] = set()
         self.draining = False
 
     def __call__(self) -> "Connection":
@@ -77,6 +78,14 @@ class Front:
             await asyncio.sleep(_SWEEP_EVERY)
             self.date.refresh()
             self.sweep(self.now())
+
+
+class Held(Protocol):
+    """A connection that has its place, whatever it is at."""
+
+    def look(self, now: float) -> None: ...
+    def rest(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -121,15 +130,18 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------ called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by what it does
-        front = self._front
+        peer = transport.get_extra_info("peername")
+        # uvloop's transport is one by what it does
+        self.begin(cast(asyncio.Transport, transport), peer[0] if isinstance(peer, tuple) else "")
+
+    def begin(self, transport: asyncio.Transport, address: str) -> None:
+        """``address`` is the client's, whoever stands between it and us."""
+        self._transport, self._address, front = transport, address, self._front
         if not front.handler.fits(transport):
             log.error("a connection is refused: it is encrypted, and nothing here writes to such a one")
             self._leaving = True
             transport.abort()
             return
-        peer = transport.get_extra_info("peername")
-        self._address = peer[0] if isinstance(peer, tuple) else ""
         if not front.places.enter(self._address):
             # 503 and not 429, which containerd would retry on us instead of going to its next host.
             self._leaving = True
@@ -244,8 +256,9 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: RequestMalformed) -> None:
         """What is no request gets OCI JSON and the end of the connection; nothing of it is repeated."""
-        self._front.places.malformed_from(self._address, self._front.now())
-        self._transport.write(replies.last_word(fault, self._front.date.line))
+        request = new_request_id()
+        self._front.places.malformed_from(self._address, request, self._front.now())
+        self._transport.write(replies.last_word(fault, self._front.date.line, request))
         self._leave()
 
     def _leave(self) -> None:

@@ -1,13 +1,14 @@
 """What an unwelcome answer means: status and error code to a kind of ``core.errors``. Pure."""
 
-import base64
 import json
 from typing import NamedTuple
 
+from proxy.core.credentials import quotes
 from proxy.core.errors import (
     Absent,
     BlobUnknown,
     Fault,
+    Hint,
     ManifestUnknown,
     NameUnknown,
     RateLimited,
@@ -54,27 +55,15 @@ def error_code(body: bytes) -> str | None:
 
 
 def error_reason(body: bytes, authorization: str | None) -> str:
-    """The first message of an OCI error body, which names the right that is missing; empty where it has none that can
-    be shown, or where it quotes the credential that it was sent."""
+    """The first message of an OCI error body, which names the right that is missing: for the log. Empty where it has
+    none that can be shown, or where it quotes any part of the credential that it was sent."""
     try:
         message = json.loads(body)["errors"][0]["message"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
     if not isinstance(message, str) or not message.isprintable():
         return ""
-    return "" if any(secret in message for secret in _secrets(authorization)) else message[:LONGEST_REASON]
-
-
-def _secrets(authorization: str | None) -> list[str]:
-    """The credential as it was sent, and the password in it."""
-    scheme, _, credential = (authorization or "").partition(" ")
-    if not credential:
-        return []
-    try:
-        password = base64.b64decode(credential).partition(b":")[2].decode() if scheme == "Basic" else ""
-    except ValueError:
-        password = ""
-    return [secret for secret in (credential, password) if secret]
+    return "" if quotes(message, authorization) else message[:LONGEST_REASON]
 
 
 def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault:
@@ -89,9 +78,10 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
     if status == 408:
         return UpstreamTimeout(upstream, f"it answered 408 to {what}")
     if rejection.page and not rejection.challenges and kind is not Kind.REFERRERS:
-        return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})")
+        return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})", Hint.PAGE)
     if not rejection.at_home and status in (401, 403):
-        return UpstreamBroken(upstream, f"the storage host that it redirects to answered {said} to {what}")
+        why = f"the storage host that it redirects to answered {said} to {what}"
+        return UpstreamBroken(upstream, why, Hint.STORAGE_REFUSED)
     if status in (401, 403):
         reason = f": {rejection.reason}" if rejection.reason else ""
         return UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")

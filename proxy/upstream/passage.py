@@ -3,7 +3,7 @@
 import ssl
 from typing import NamedTuple
 
-from proxy.core.errors import UpstreamUnreachable
+from proxy.core.errors import Hint, UpstreamUnreachable
 from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, admit_unseen
 from proxy.upstream.egress import Proxy, WayClosed, WaysOut
 from proxy.upstream.message import HostClass, Request
@@ -47,7 +47,8 @@ class Passages:
                 return None
             admit_unseen(origin.host, passage.admit)
         except (WayClosed, AddressForbidden) as cause:
-            raise UpstreamUnreachable(self._upstream, f"no connection to {origin}: {cause}") from cause
+            why = f"no connection to {origin}: {cause}"
+            raise UpstreamUnreachable(self._upstream, why, None, Hint.UNCONNECTED) from cause
         both_https = proxy.origin.scheme == origin.scheme == "https"
         if both_https and passage.proxied_trust.verify_mode is ssl.CERT_NONE:
             # aiohttp checks both certificates by one context, and user and password go to the proxy.

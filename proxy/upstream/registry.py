@@ -6,6 +6,7 @@ from proxy.core.errors import (
     Absent,
     BlobUnknown,
     DigestInvalid,
+    Hint,
     NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
@@ -59,7 +60,7 @@ class HttpRegistry:
             media_type = read_manifest(raw, stated).media_type
         except ManifestInvalid as fault:
             kind = UpstreamBroken if proven else UpstreamFailed
-            raise kind(self.name, f"{what} is not a manifest: {fault}") from fault
+            raise kind(self.name, f"{what} is not a manifest: {fault}", Hint.NOT_A_MANIFEST) from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
         return FetchedManifest(raw, reference if isinstance(reference, Digest) else digest, media_type)
@@ -131,7 +132,7 @@ class HttpRegistry:
             await answer.close()
         self.stats.received(len(content))
         if not digest.matches(content):
-            raise UpstreamFailed(self.name, f"a page for people stands in place of {what}")
+            raise UpstreamFailed(self.name, f"a page for people stands in place of {what}", Hint.PAGE)
         return content
 
     async def tags(self, name: str, query: str) -> TagsPage:

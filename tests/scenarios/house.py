@@ -188,7 +188,7 @@ class House:
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
         self.places, self.handler, self.front = service.connections, service.handler, service.front
-        listener = await asyncio.get_running_loop().create_server(self.front, "127.0.0.1", 0, backlog=1024)
+        listener = await asyncio.get_running_loop().create_server(service.entrance, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
         return listener
