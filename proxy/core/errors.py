@@ -33,7 +33,7 @@ class Hint(Enum):
     """Why, as far as a client is told beyond the kind: parts of sentences of ours, into which nothing can get that
     another host wrote."""
 
-    UNCONNECTED = "no connection to it can be made"
+    UNCONNECTED = "no connection can be made"
     UNTRUSTED = "its certificate is not valid"
     ASKED_ANONYMOUSLY = "it was asked without credentials"
     LOGIN_REFUSED = "its token server does not take the login that this cache has for it"

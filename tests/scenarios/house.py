@@ -22,12 +22,14 @@ from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
+from proxy.core.host_names import HostNames
 from proxy.core.names import Digest, Repository
 from proxy.core.upstreams import UpstreamNames
-from proxy.front.access_log import AccessLog
+from proxy.front.access_log import AccessLog, Line
 from proxy.front.connection import Front
 from proxy.front.connections import ClientConnections, ConnectionRules
 from proxy.front.handler import Handler
+from proxy.front.proxied import Networks
 from proxy.front.sender import SenderRules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.tasks.group import task_group
@@ -61,6 +63,8 @@ class HouseRules:
     gate: Gate = field(default_factory=OpenGate)
     homes: Callable[[str], Sequence[Source]] = lambda _: ()
     verify: VerifyRules = field(default_factory=VerifyRules)
+    hosts: HostNames | None = None
+    trusted_proxies: Networks = ()
 
 
 async def _at_once(_: float) -> None:
@@ -86,6 +90,7 @@ class House:
         self.clock = clock
         self.shares: dict[str, ByteLimits] = {}  # budgets of upstreams
         self.push_times: PushTimes = no_push_times  # as upstream tells them
+        self.lines: list[Line] = []  # of the access log
         self._life: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._clients: list[Client] = []
@@ -184,8 +189,10 @@ class House:
             self._ask_push_times,
             rules.homes,
         )
-        around = Collaborators(upstreams, UpstreamNames.of({NAME}, None), self.clock, gate=rules.gate)
-        service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
+        names = UpstreamNames.of({NAME}, None)
+        around = Collaborators(upstreams, names, self.clock, self.lines.append, gate=rules.gate)
+        doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies
+        service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
         self.places, self.handler, self.front = service.connections, service.handler, service.front
         listener = await asyncio.get_running_loop().create_server(service.entrance, "127.0.0.1", 0, backlog=1024)

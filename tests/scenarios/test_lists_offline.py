@@ -157,9 +157,7 @@ async def test_a_tag_that_a_wrong_clock_checked_is_served_when_the_clock_is_righ
 async def test_an_outage_says_what_it_is_and_that_nothing_is_held(house: House, upstream: FaultUpstream) -> None:
     await upstream.vanish()
     reply = await house.get(manifest_path("v9"))
-    why = (
-        f"{NAME} cannot be reached for {APP}:v9: no connection to it can be made; v9 is not held here; try again later"
-    )
+    why = f"{NAME} cannot be reached for {APP}:v9: no connection can be made; v9 is not held here; try again later"
     request = json.loads(reply.body)["errors"][0]["detail"]["request"]
     assert (reply.status, message(reply)) == (502, why)
     assert reply.reason == f"Bad Gateway: {why} (request {request})"
