@@ -50,7 +50,7 @@ class Front:
         self.tasks = tasks
         self.date = date
         self.now = now
-        self.connections: set[Held] = set()
+        self.connections: set[Occupant] = set()
         self.draining = False
 
     def __call__(self) -> "Connection":
@@ -80,7 +80,7 @@ class Front:
             self.sweep(self.now())
 
 
-class Held(Protocol):
+class Occupant(Protocol):
     """A connection that has its place, whatever it is at."""
 
     def look(self, now: float) -> None: ...
