@@ -14,17 +14,16 @@ from proxy.cache.threads import start_threads
 from proxy.cache.timekeeping import Timekeeper
 from proxy.core.access import Gate, OpenGate
 from proxy.core.host_names import HostNames
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import UpstreamNames
 from proxy.front.access_log import AccessLog, Line, Lines
 from proxy.front.connection import Front
-from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
-from proxy.front.plain_sender import PlainSender
 from proxy.front.proxied import Networks, entrance
 from proxy.front.requests import Requests
-from proxy.front.sender import SenderRules
+from proxy.front.sender import PlainSender, SenderRules
 from proxy.front.slow_clients import slow_clients
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
@@ -55,7 +54,6 @@ class Service:
     storage: StorageHealth
     cache: Cache
     access_log: AccessLog
-    connections: ClientConnections
     handler: Handler
     front: Front
     entrance: Callable[[], asyncio.Protocol]
@@ -93,18 +91,13 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     times = Timekeeper(catalog, around.now, around.wall or around.now, rules.cache.earliest)
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, times)
     stack.push_async_callback(cache.settle)
-    access_log, connections = (
-        AccessLog(around.names, around.write_line, around.lines),
-        ClientConnections(rules.connections),
-    )
+    access_log = AccessLog(around.names, around.write_line, around.lines)
     gate, date = around.gate, DateHeader()
-    handler = Handler(cache, gate, PlainSender(senders, slow, rules.sender), access_log, date, around.now)
+    handler = Handler(cache, gate, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts)
     fast_path = FastPath(cache, gate, access_log, date)
-    front = Front(connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    return Service(
-        catalog, health, cache, access_log, connections, handler, front, entrance(front, rules.trusted_proxies), jobs
-    )
+    front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
+    return Service(catalog, health, cache, access_log, handler, front, entrance(front, rules.trusted_proxies), jobs)
 
 
 def start_jobs(service: Service) -> None:

@@ -7,11 +7,12 @@ trusted network a header must come, and nobody else's is taken for one.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import cast
 
 from proxy.core.proxy_header import ProxyHeaderInvalid, parse_proxy_header
-from proxy.front.connection import Connection, Front
+from proxy.front.connection import Front
 
 log = logging.getLogger("entrepot.front")
 
@@ -20,7 +21,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 def entrance(front: Front, trusted: Networks) -> Callable[[], asyncio.Protocol]:
     """The factory of the listener's protocols; ``trusted`` are the networks of load balancers."""
-    return (lambda: Entrance(front, trusted)) if trusted else front
+    return partial(Entrance, front, trusted) if trusted else front.protocol
 
 
 class Entrance(asyncio.Protocol):
@@ -42,11 +43,10 @@ class Entrance(asyncio.Protocol):
         front = self._front
         if not _within(self._address, self._trusted):
             self._hand_over(self._address, b"")
-        elif not front.places.enter(self._address):
+        elif not front.enter(self, self._address):
             transport.close()
         else:
             self._since = front.now()
-            front.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -57,15 +57,15 @@ class Entrance(asyncio.Protocol):
             self._transport.abort()
             return
         if header is not None:
-            self._leave()
+            self._front.leave(self, self._address)
             self._hand_over(header.client or self._address, self._received[header.length :])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
+        self._front.leave(self, self._address)
 
     def look(self, now: float) -> None:
         """Ends it where its header does not come."""
-        if self._since + self._front.places.rules.header_timeout < now:
+        if self._since + self._front.rules.header_timeout < now:
             self._transport.abort()
 
     def rest(self) -> None:
@@ -76,13 +76,8 @@ class Entrance(asyncio.Protocol):
         """Ends it as it is."""
         self._transport.abort()
 
-    def _leave(self) -> None:
-        if self in self._front.connections:
-            self._front.connections.remove(self)
-            self._front.places.leave(self._address)
-
     def _hand_over(self, address: str, received: bytes) -> None:
-        connection = Connection(self._front)
+        connection = self._front.protocol()
         self._transport.set_protocol(connection)
         connection.begin(self._transport, address)
         if received:

@@ -86,7 +86,7 @@ async def test_the_client_is_whom_a_trusted_proxy_names(house: House) -> None:
             assert (await client.reply()).status == 200
             await client.still_framed()
     assert {line.client for line in house.lines} == {"198.51.100.9"}
-    while house.places.open:
+    while house.front.connections:
         await asyncio.sleep(0.005)
 
 
@@ -103,7 +103,7 @@ async def test_places_are_the_named_clients(house: House) -> None:
         assert (await client.reply()).status == 503
     for client in clients:
         client.leave()
-    while house.places.open:
+    while house.front.connections:
         await asyncio.sleep(0.005)
 
 
@@ -118,7 +118,7 @@ async def test_a_trusted_proxy_that_names_nobody_is_refused(house: House, octets
         await client.send(octets)
         assert await ended(client)
     assert not house.lines
-    while house.places.open:
+    while house.front.connections:
         await asyncio.sleep(0.005)
 
 
@@ -134,11 +134,11 @@ async def test_a_health_check_of_the_proxy_is_its_own(house: House) -> None:
 async def test_a_header_that_does_not_come_is_not_waited_for_for_long(house: House) -> None:
     async with await house.connect() as client:
         await client.send(b"PROXY TCP4 ")
-        while not house.places.open:
+        while not house.front.connections:
             await asyncio.sleep(0.005)
         house.clock.advance(1)
         assert await ended(client)
-    assert house.places.open == 0
+    assert not house.front.connections
 
 
 @under(trusted_proxies=(ip_network("192.0.2.0/24"),))
