@@ -13,6 +13,7 @@ from cachetools import TTLCache
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.standings import Standings
+from proxy.core.access import Right, Word
 from proxy.core.errors import (
     Absent,
     BlobUnknown,
@@ -24,7 +25,6 @@ from proxy.core.errors import (
     UpstreamRefused,
 )
 from proxy.core.names import Digest, Repository
-from proxy.core.rights import Right, Word
 from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs

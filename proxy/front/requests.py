@@ -213,12 +213,6 @@ class Requests:
         understood = self._remainders.get(remainder) if len(block) <= _LONGEST_KEPT else None
         if understood is not None:
             return understood
-        understood = self._parse(block, parser)
-        if understood.fault is None and remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
-            self._remainders.put(remainder, understood, len(remainder) + _OVERHEAD)
-        return understood
-
-    def _parse(self, block: bytes, parser: HeadParser | None) -> Understood:
         head = (parser or HeadParser(self.limits)).head(block)
         try:
             head.require_pull()
@@ -228,4 +222,7 @@ class Requests:
         except Fault as fault:
             return Understood(ANONYMOUS, head, None, fault)
         key = (asked.method, asked.operation, asked.path, asked.namespace)
-        return Understood(ANONYMOUS, head, self._asked.setdefault(key, asked))
+        understood = Understood(ANONYMOUS, head, self._asked.setdefault(key, asked))
+        if remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
+            self._remainders.put(remainder, understood, len(remainder) + _OVERHEAD)
+        return understood
