@@ -13,7 +13,7 @@ from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.threads import start_threads
 from proxy.cache.timekeeping import Timekeeper
 from proxy.core.access import Gate, OpenGate
-from proxy.core.host_names import HostNames
+from proxy.core.doors import HostNames
 from proxy.core.names import UpstreamNames
 from proxy.front.access_log import AccessLog, Line, Lines
 from proxy.front.connection import Front

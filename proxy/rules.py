@@ -9,9 +9,8 @@ from proxy.composition import ServiceRules
 from proxy.config import Settings
 from proxy.core.budget import ByteLimits
 from proxy.core.clock import EARLIEST
+from proxy.core.doors import HostNames, PlaceRules
 from proxy.core.freshness import TagRules
-from proxy.core.host_names import HostNames
-from proxy.core.places import PlaceRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.front.connections import ConnectionRules
 from proxy.front.sender import SenderRules

@@ -15,6 +15,8 @@ _SWEEP_EVERY = 1.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class AdminConnectionRules:
+    """Times are in seconds."""
+
     most: int = 64
     header_timeout: float = 15.0  # seconds until the first request must be there
     idle_timeout: float = 75.0  # between requests
@@ -91,6 +93,7 @@ class AdminConnection(asyncio.Protocol):
         self._let_in = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let in, or ended at once."""
         self.transport = cast(asyncio.Transport, transport)
         self.since = self._house.now()
         self._let_in = self._house.enter(self)
@@ -107,14 +110,17 @@ class AdminConnection(asyncio.Protocol):
         return self._inner.eof_received() if self._let_in else None
 
     def pause_writing(self) -> None:
+        """The client takes nothing of its answer."""
         self._stalled = self._house.now()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
+        """It does again."""
         self._stalled = None
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Its place is free again."""
         self._house.leave(self)
         if self._let_in:
             self._inner.connection_lost(exc)

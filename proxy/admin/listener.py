@@ -12,8 +12,8 @@ from proxy.admin.gate import AdminCaller, AdminDenied, AdminGate
 from proxy.admin.health import Health, Stage
 from proxy.admin.metrics import Metrics
 from proxy.admin.report import Status
+from proxy.core.doors import HostNames
 from proxy.core.errors import HostUnknown
-from proxy.core.host_names import HostNames
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

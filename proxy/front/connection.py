@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, cast
 
+from proxy.core.doors import network_of
 from proxy.core.errors import Overloaded, RequestMalformed
-from proxy.core.places import network_of
 from proxy.front import replies
 from proxy.front.access_log import new_request_id
 from proxy.front.connections import ConnectionRules, Malformed
@@ -61,7 +61,7 @@ class Front:
 
     def enter(self, occupant: "Occupant", address: str) -> bool:
         """False where there are too many, in all or from this address and its like."""
-        network = network_of(address)
+        network = network_of(address) if ":" in address else address
         if self._by_network[network] >= self.rules.places.share(len(self.connections)):
             self.refused += 1
             return False
@@ -74,7 +74,7 @@ class Front:
         if occupant not in self.connections:
             return
         self.connections.remove(occupant)
-        network = network_of(address)
+        network = network_of(address) if ":" in address else address
         self._by_network[network] -= 1
         if self._by_network[network] <= 0:
             del self._by_network[network]
@@ -133,11 +133,12 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, address: str = "") -> None:
+        """``address`` is the client's, where another stands between it and us."""
         self._front = front
         self._known = front.requests.known
         self._last = b""  # the block before, if it was not known as it was
-        self._address = ""
+        self._address = address
         self._received = b""  # of requests that are not answered yet
         self._looked = 0  # bytes of it that hold no end of a block
         self._parser: HeadParser | None = None  # has seen what is there of a block
@@ -153,13 +154,10 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------ called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        # uvloop's transport is one by what it does
-        self.begin(cast(asyncio.Transport, transport), peer[0] if isinstance(peer, tuple) else "")
-
-    def begin(self, transport: asyncio.Transport, address: str) -> None:
-        """``address`` is the client's, whoever stands between it and us."""
-        self._transport, self._address, front = transport, address, self._front
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by what it does
+        front, peer = self._front, transport.get_extra_info("peername")
+        if not self._address:
+            self._address = peer[0] if isinstance(peer, tuple) else ""
         if not front.handler.fits(transport):
             log.error("a connection is refused: it is encrypted, and nothing here writes to such a one")
             self._leaving = True

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from proxy.core.places import PlaceRules
+from proxy.core.doors import PlaceRules
 from proxy.front.requests import HeadLimits
 
 log = logging.getLogger("entrepot.front")

@@ -77,9 +77,9 @@ class Entrance(asyncio.Protocol):
         self._transport.abort()
 
     def _hand_over(self, address: str, received: bytes) -> None:
-        connection = self._front.protocol()
+        connection = self._front.protocol(address)
         self._transport.set_protocol(connection)
-        connection.begin(self._transport, address)
+        connection.connection_made(self._transport)
         if received:
             connection.data_received(received)
 

@@ -17,8 +17,8 @@ from weakref import WeakValueDictionary
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.core.access import ANONYMOUS, Caller
+from proxy.core.doors import HostNames
 from proxy.core.errors import BodyRefused, Fault, MethodUnsupported, RequestMalformed, VersionUnsupported
-from proxy.core.host_names import HostNames
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
 from proxy.front.routes import Asked, parse

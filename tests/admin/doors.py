@@ -6,7 +6,7 @@ from aiohttp import web
 
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.listener import AdminApi, admin_app
-from proxy.core.host_names import HostNames
+from proxy.core.doors import HostNames
 
 HERE = HostNames.of("127.0.0.1", (), any_address=False)
 

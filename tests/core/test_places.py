@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from proxy.core.places import PlaceRules, network_of
+from proxy.core.doors import PlaceRules, network_of
 
 RULES = PlaceRules(4096, 256)
 

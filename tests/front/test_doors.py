@@ -6,8 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from proxy.core.host_names import HostNames
-from proxy.core.places import PlaceRules
+from proxy.core.doors import HostNames, PlaceRules
 from proxy.front.connections import ConnectionRules
 from tests.cast import FaultUpstream
 from tests.scenarios.client import Client, Cut, Reply

@@ -20,9 +20,9 @@ from proxy.composition import Collaborators, ServiceRules, compose, start_jobs
 from proxy.core.access import Gate, OpenGate
 from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
+from proxy.core.doors import HostNames
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
-from proxy.core.host_names import HostNames
 from proxy.core.names import Digest, Repository, UpstreamNames
 from proxy.front.access_log import AccessLog, Line
 from proxy.front.connection import Front

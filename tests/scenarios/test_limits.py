@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from proxy.cache.fills import FillRules
+from proxy.core.doors import PlaceRules
 from proxy.core.names import Digest
-from proxy.core.places import PlaceRules
 from proxy.front.connections import ConnectionRules
 from tests.cast import FaultUpstream, roles
 from tests.scenarios.client import Client, Cut
