@@ -29,6 +29,15 @@ CHANGES = {
     *("appendleft", "popleft", "subtract"),
 }
 
+READS_JSON = {
+    "core.foreign_json": "the door",
+    "admin.client": "our own answers, for those who type",
+    "cache.lifecycle": "our own notes",
+    "cache.scrub": "our own notes",
+    "cache.timekeeping": "our own notes",
+}
+"""Who may read JSON, and whose it is. What others wrote comes in by one door, which bounds it."""
+
 ROOMS = rooms()
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -67,6 +76,19 @@ def test_a_room_has_no_state_of_its_own(room: Room) -> None:
     for node in room.tree.body:
         if isinstance(node, Function):
             assert not [each for each in node.decorator_list if _names(each) & REMEMBERS], f"{room}: {node.name}"
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=str)
+def test_json_of_others_comes_in_by_one_door(room: Room) -> None:
+    reads = [
+        node.lineno
+        for node in ast.walk(room.tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"loads", "load", "JSONDecoder", "raw_decode"}
+        and _names(node.value) <= {"json", "_DECODER"}
+    ]
+    assert not reads or room.name in READS_JSON, f"{room}: lines {reads}"
+    assert not [name for name in room.imports() if name.startswith("json.")], f"{room} imports a part of json"
 
 
 def test_public_names_are_explained() -> None:

@@ -156,7 +156,7 @@ async def start_cache(
     now = times.now
     usage = await catalog.contents.usage_by_upstream()
     budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
-    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify)
+    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify, jobs.turns)
     await holdings.load()
     pins = Pins(catalog.notes, rules.pins)
     await pins.load()

@@ -26,8 +26,9 @@ from proxy.core.budget import Budget, Reservation
 from proxy.core.errors import ContentMissing, NoSpace, StoreFailed
 from proxy.core.graph import Node, Removal
 from proxy.core.names import Digest, Repository
-from proxy.storage.contract import BlobStore, Catalog, Content, Held, Ingest, Member, MembershipRecord
+from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Held, Ingest, Member, MembershipRecord
 from proxy.tasks.off_loop import off_loop
+from proxy.tasks.turns import Turns
 
 log = logging.getLogger("entrepot.holdings")
 
@@ -61,12 +62,14 @@ class Holdings:
         threads: StoreThreads,
         now: Callable[[], float],
         verify: VerifyRules = ANY_AGE,
+        turns: Turns | None = None,
     ) -> None:
         self.generations = Generations()
         self.catalog = catalog
         self.budget = budget
         self.store = store
         self.threads = threads
+        self.turns = turns or Turns()
         self.now = now
         self.doubted = Doubts(verify)
         self._hot: LRUCache[Digest, dict[Repository, Held]] = LRUCache(_HOT_ENTRIES)
@@ -150,10 +153,10 @@ class Holdings:
         if body is None:
             return None
         try:
-            raw = await off_loop(self.threads.opening, partial(body.reader.read, 0, content.size))
+            raw = await off_loop(self.threads.opening, partial(_proven, body.reader, content))
         finally:
             body.close()
-        if not content.digest.matches(raw):
+        if raw is None:
             await self.discard(content)
             return None
         self._bytes[content.digest] = raw
@@ -328,6 +331,12 @@ class Holdings:
             self.generations.advance(digest)
             self._bytes.pop(digest, None)
             self._hot.pop(digest, None)
+
+
+def _proven(reader: BlobReader, content: Content) -> bytes | None:
+    """All of it; None where it does not match its digest."""
+    raw = reader.read(0, content.size)
+    return raw if content.digest.matches(raw) else None
 
 
 async def _readable(asking: Awaitable[T | None]) -> T | None:

@@ -90,7 +90,8 @@ class Listings:
                 raise
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
             return TagsAnswer(held, Outcome.STALE, _FROM_HELD)
-        return TagsAnswer(cut(page.tags, limit, query, page.next_query), Outcome.BYPASS)
+        part = await self._holdings.turns.run(cut(page.tags, limit, query, page.next_query))
+        return TagsAnswer(part, Outcome.BYPASS)
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
@@ -144,7 +145,7 @@ class Listings:
         if not found:
             return None
         artifact_type = asked.get("artifactType")
-        index = referrers_index(found, artifact_type)
+        index = await self._holdings.turns.run(referrers_index(found, artifact_type))
         onward = urlencode({**asked, "last": index.last}) if index.last is not None else None
         return ReferrersPage(index.raw, artifact_type is not None, onward)
 

@@ -29,7 +29,6 @@ from proxy.core.errors import (
     explained,
 )
 from proxy.core.freshness import Standing, age
-from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.storage.contract import Content, TagRecord
 from proxy.tasks.flights import Flights
@@ -208,7 +207,7 @@ class Manifests:
         if kept and not isinstance(reference, Digest):
             await self.tags.point(repository, reference, fetched.digest)
         outcome = Outcome.MISS if kept else Outcome.BYPASS
-        return ManifestAnswer(fetched.digest, fetched.media_type, fetched.raw, outcome)
+        return ManifestAnswer(fetched.digest, fetched.facts.media_type, fetched.raw, outcome)
 
     async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> Fault:
         """What to tell. A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives
@@ -230,18 +229,14 @@ class Manifests:
     async def _keep(self, repository: Repository, fetched: FetchedManifest) -> bool:
         """False where there is no room for it, or where it has another digest than its bytes, as signed schema 1 has:
         it is served all the same."""
-        if not fetched.digest.matches(fetched.raw):
+        if fetched.is_signed:
             return False
-        try:
-            facts = read_manifest(fetched.raw, fetched.media_type)
-        except ManifestInvalid as cause:
-            raise UpstreamBroken(repository.upstream, f"{fetched.digest} is not a manifest: {cause}") from None
         what = f"{fetched.digest} of {repository}"
         arrival = await self._space.begin(len(fetched.raw), repository.upstream, what)
         if arrival is None:
             return False
         now = self._holdings.now()
-        size, upstream = len(fetched.raw), repository.upstream
+        size, facts, upstream = len(fetched.raw), fetched.facts, repository.upstream
         content = Content(fetched.digest, size, facts.media_type, now, now, upstream, facts.subject)
         try:
             await arrival.write(fetched.raw)

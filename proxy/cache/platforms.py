@@ -13,7 +13,7 @@ async def missing_platform(holdings: Holdings, repository: Repository, child: Re
     try:
         for held in await holdings.catalog.memberships.indexes(repository, child):
             raw = await holdings.read(held.content)
-            platform = platform_of(raw, child) if raw is not None else None
+            platform = await holdings.turns.run(platform_of(raw, child)) if raw is not None else None
             if platform is not None:
                 return f"it is {platform} of the index {held.content.digest}, which is held without that platform"
     except StoreFailed:

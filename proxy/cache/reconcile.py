@@ -90,7 +90,8 @@ async def _facts(holdings: Holdings, digest: Digest, size: int) -> ManifestFacts
         return None
     reader = await _open(holdings, digest)
     try:
-        return read_manifest(await off_loop(holdings.threads.behind, partial(reader.read, 0, size)), "")
+        raw = await off_loop(holdings.threads.behind, partial(reader.read, 0, size))
+        return await holdings.turns.run(read_manifest(raw, ""))
     except ManifestInvalid:
         return None
     finally:

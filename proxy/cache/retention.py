@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.pins import Pins
-from proxy.core.graph import Graph, Membership, Node, Removal, Removed
+from proxy.core.graph import Graph, Membership, Node, Removal, Removed, sum_of
 from proxy.core.names import Digest
 from proxy.storage.contract import FIRST_CURSOR, Content, Cursor, EvictionClass
 from proxy.tasks.flights import Flights
@@ -64,7 +64,7 @@ class Retention:
             removal, staying = graph.expire(page, removed)
             removals.append(removal)
             stays += staying
-        return _joined(removals), stays
+        return sum_of(removals), stays
 
     async def expire(self, memberships: Sequence[Membership]) -> tuple[Removal, list[Membership]]:
         """These images leave their repositories, in small steps; and those that stay."""
@@ -81,7 +81,7 @@ class Retention:
             removals.append(await self._step([membership.digest for membership in page], decide))
             stays += staying
             await self._sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
-        removal = _joined(removals)
+        removal = sum_of(removals)
         self.stats.expired += len(removal.memberships)
         self.stats.expired_bytes += removal.size
         return removal, stays
@@ -145,9 +145,3 @@ class Retention:
 
 def _pages(memberships: Sequence[Membership]) -> Iterable[Sequence[Membership]]:
     return (memberships[start : start + _PAGE] for start in range(0, len(memberships), _PAGE))
-
-
-def _joined(removals: Iterable[Removal]) -> Removal:
-    found = list(removals)
-    memberships = frozenset(membership for each in found for membership in each.memberships)
-    return Removal(memberships, tuple(node for each in found for node in each.freed))

@@ -8,6 +8,8 @@ import hashlib
 import json
 from enum import Enum
 
+from proxy.core.foreign_json import SMALL, parse_json
+
 _LINE = "# Written by `entrepot clients`, which writes it anew unless it was changed by hand. Marker: "
 _LABEL = "entrepot-clients="
 
@@ -39,7 +41,7 @@ def hand(text: str) -> Hand:
 
 def _hand_of_json(text: str) -> Hand:
     try:
-        document = json.loads(text)
+        document = parse_json(text, SMALL)
     except ValueError:
         return Hand.FOREIGN
     labels = document.pop("labels", None) if isinstance(document, dict) else None

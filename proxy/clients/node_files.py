@@ -1,6 +1,5 @@
 """A node's files as they were found, and the forms that they are in."""
 
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from proxy.clients.chains import FilePlace, Trouble
+from proxy.core.foreign_json import SMALL, parse_json
 
 
 class Unread(Exception):
@@ -47,7 +47,7 @@ class NodeFiles(NamedTuple):
     def json(self, path: str) -> Mapping[str, Any]:
         """Raises Unread."""
         try:
-            return table(json.loads(self._text(path) or "{}"))
+            return table(parse_json(self._text(path) or "{}", SMALL))
         except (ValueError, RecursionError) as cause:
             raise Unread(FilePlace(path), f"is no JSON: {cause}") from None
 

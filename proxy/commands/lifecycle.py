@@ -38,6 +38,7 @@ from proxy.commands.session import (
 )
 from proxy.config import FileRefused, Loaded
 from proxy.core.errors import Fault
+from proxy.core.foreign_json import SMALL, parse_json
 from proxy.core.lifecycle import (
     Decision,
     ImagesInvalid,
@@ -152,7 +153,7 @@ async def _from_ecr(loaded: Loaded, wanted: str) -> str:
     async with task_group() as tasks:
         registries = Registries(loaded.settings, Jobs(tasks))
         try:
-            return json.dumps(json.loads(await registries.lifecycle_policy(wanted)), indent=2)
+            return json.dumps(parse_json(await registries.lifecycle_policy(wanted), SMALL), indent=2)
         except FileRefused as refused:
             raise ValueError(str(refused)) from None
         finally:

@@ -42,7 +42,14 @@ def quotes(text: str, authorization: str | None) -> bool:
     """Does the text repeat, whole or in part, the credential of an Authorization header, or the password in it? A part
     is some characters in a row; case and punctuation do not count, so that no escaping hides it."""
     told = _plain(text)
-    return any(part in told for secret in _secrets(authorization) for part in _parts(_plain(secret)))
+    return any(not _parts(told, size).isdisjoint(_parts(secret, size)) for secret, size in _telling(authorization))
+
+
+def _telling(authorization: str | None) -> Iterator[tuple[str, int]]:
+    """Each form of a secret, and how many characters in a row of it would be telling: a short one whole."""
+    for secret in map(_plain, _secrets(authorization)):
+        if secret:
+            yield secret, min(_TELLING, len(secret))
 
 
 def _secrets(authorization: str | None) -> Iterator[str]:
@@ -63,7 +70,5 @@ def _plain(text: str) -> str:
     return _WRITTEN.sub("", text.lower())
 
 
-def _parts(secret: str) -> Iterator[str]:
-    """What of it would be telling; a short one whole."""
-    if secret:
-        yield from (secret[at : at + _TELLING] for at in range(max(1, len(secret) - _TELLING + 1)))
+def _parts(text: str, size: int) -> set[str]:
+    return {text[at : at + size] for at in range(len(text) - size + 1)}

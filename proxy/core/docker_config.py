@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from proxy.core.authorities import parse_authority
 from proxy.core.credentials import Credentials, IdentityToken, Login
-from proxy.core.foreign_json import JsonRefused, parse_json_object
+from proxy.core.foreign_json import Bounds, JsonRefused, parse_json_object
 from proxy.core.names import ALIASES, DOCKER_HUB
 from proxy.core.patterns import fits
 
 LARGEST = 1024 * 1024
 """Bytes of a file. Kubernetes holds a Secret of at most that much."""
 
+_BOUNDS = Bounds(LARGEST, 10_000)
 _HUB_SERVER = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"
 _NOT_FOUND = "credentials not found in native keychain"
@@ -80,7 +81,7 @@ class DockerConfig(NamedTuple):
 def parse_docker_config(content: bytes) -> DockerConfig:
     """Raises DockerConfigInvalid for what has not the form as a whole."""
     try:
-        document = parse_json_object(content, LARGEST)
+        document = parse_json_object(content, _BOUNDS)
     except JsonRefused as refused:
         raise DockerConfigInvalid(f"not a Docker config.json: {refused}") from None
     if not any(key in document for key in _KNOWN):
@@ -105,7 +106,7 @@ def parse_helper_answer(output: bytes) -> Login | None:
     if output.strip().decode("ascii", "replace") == _NOT_FOUND:
         return None
     try:
-        answer = parse_json_object(output, LARGEST)
+        answer = parse_json_object(output, _BOUNDS)
     except JsonRefused:
         raise DockerConfigInvalid("its answer is not JSON") from None
     username, secret = answer.get("Username"), answer.get("Secret")

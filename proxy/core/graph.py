@@ -92,7 +92,7 @@ class Graph:
             else:
                 removed.take(trial)
                 trials.append(trial)
-        return _sum(trials), stays
+        return sum_of(trials), stays
 
     def evict(self, order: Sequence[Digest], wanted: int, weighs: Callable[[Node], int]) -> Removal:
         """The shortest run of ``order`` that frees ``wanted`` bytes as ``weighs`` counts them, less if all of it does
@@ -110,7 +110,7 @@ class Graph:
                 removed.take(trial)
                 trials.append(trial)
                 freed += sum(map(weighs, trial.freed))
-        return _sum(trials)
+        return sum_of(trials)
 
     def purge(self, digest: Digest) -> Removal:
         """The content wherever it is held, even out of the middle of an image; nothing if it is pinned or in use."""
@@ -213,6 +213,7 @@ class Removed:
             self.lost.update(set(node.children))
 
 
-def _sum(removals: Sequence[Removal]) -> Removal:
+def sum_of(removals: Sequence[Removal]) -> Removal:
+    """All of them as one."""
     memberships = frozenset(membership for each in removals for membership in each.memberships)
     return Removal(memberships, tuple(node for each in removals for node in each.freed))

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
+from proxy.core.steps import Steps
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 NAME_LIMIT = 255
+_HASHED = 256 << 10  # bytes in one step
 DOCKER_HUB = "docker.io"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
@@ -50,6 +52,16 @@ class Digest(str):
 
     def matches(self, content: bytes) -> bool:
         return hashlib.new(self.algorithm, content).hexdigest() == self.encoded
+
+
+def digest_of(content: bytes, algorithm: str) -> Steps[Digest]:
+    """The digest of what may be long: where nothing speeds it up, a megabyte takes some milliseconds."""
+    state, view = hashlib.new(algorithm), memoryview(content)
+    for start in range(0, len(view), _HASHED):
+        if start:
+            yield
+        state.update(view[start : start + _HASHED])
+    return Digest(f"{algorithm}:{state.hexdigest()}")
 
 
 class Hasher:

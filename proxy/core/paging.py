@@ -6,14 +6,18 @@ The query of a link to the next page is opaque (RFC 8288): registries name their
 
 import re
 from collections.abc import Sequence
+from heapq import nsmallest
+from itertools import chain
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
 from proxy.core.errors import PageInvalid
+from proxy.core.steps import Steps
 
 LARGEST_PAGE = 1000  # ECR refuses more; nobody's memory should follow a number in a query
 AFTER = "entrepot_after"
 """Our own place within a page that is longer than was asked for."""
+_STEP = 10_000  # names that are looked at in one step
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -56,7 +60,7 @@ def bounded(query: str, limit: int | None) -> str:
     return f"n={limit}&{rest}" if rest else f"n={limit}"
 
 
-def cut(names: Sequence[str], limit: int | None, query: str, onward: str | None) -> Page:
+def cut(names: Sequence[str], limit: int | None, query: str, onward: str | None) -> Steps[Page]:
     """One page of what upstream answered to ``query``, whose own link leads ``onward``. A registry that knows ``n``
     answers no more than ``limit``; what one that ignores it answers is cut here, in byte order."""
     following = None if onward is None else without(onward, "ns", AFTER)
@@ -68,7 +72,11 @@ def cut(names: Sequence[str], limit: int | None, query: str, onward: str | None)
     last = _value(query, "last")
     if after is None and last in names:  # it answers what it was asked to leave out
         after = last
-    behind = sorted(name for name in names if after is None or name > after)
+    behind: list[str] = []  # no more than are needed, in order
+    for start in range(0, len(names), _STEP):
+        part = (name for name in names[start : start + _STEP] if after is None or name > after)
+        behind = nsmallest(limit + 1, chain(behind, part))
+        yield
     page = behind[:limit]
     if len(behind) <= limit:
         return Page(page, following)

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from proxy.core.manifests import OCI_INDEX, ManifestInvalid, parse_object
+from proxy.core.manifests import OCI_INDEX, ManifestInvalid, read_object
 from proxy.core.names import Digest, Tag
+from proxy.core.steps import Steps
 
 _LARGEST = 4 << 20  # bytes of a page: what clients read of an index
 
@@ -26,19 +27,21 @@ class ReferrersIndex(NamedTuple):
     last: Digest | None  # of what it holds, where it does not hold everything
 
 
-def referrers_index(referrers: Iterable[Referrer], artifact_type: str | None) -> ReferrersIndex:
+def referrers_index(referrers: Iterable[Referrer], artifact_type: str | None) -> Steps[ReferrersIndex]:
     """Of those of that type, all where it is None; what cannot be read is left out."""
-    entries: list[dict[str, Any]] = []
+    entries: list[str] = []
     size, last = 0, None
     for referrer in referrers:
-        entry = _descriptor(referrer)
+        entry = yield from _descriptor(referrer)
         if entry is None or artifact_type not in (None, entry.get("artifactType")):
             continue
-        size += len(json.dumps(entry)) + 2
+        written = json.dumps(entry)
+        size += len(written) + 2
         if entries and size > _LARGEST:
             return ReferrersIndex(_index(entries), last)
-        entries.append(entry)
+        entries.append(written)
         last = referrer.digest
+        yield
     return ReferrersIndex(_index(entries), None)
 
 
@@ -47,14 +50,14 @@ def fallback_tag(subject: Digest) -> Tag:
     return Tag.parse(f"{subject.algorithm[:32]}-{subject.encoded[:64]}")
 
 
-def _index(entries: list[dict[str, Any]]) -> bytes:
-    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+def _index(entries: list[str]) -> bytes:
+    return f'{{"schemaVersion": 2, "mediaType": "{OCI_INDEX}", "manifests": [{", ".join(entries)}]}}'.encode()
 
 
-def _descriptor(referrer: Referrer) -> dict[str, Any] | None:
+def _descriptor(referrer: Referrer) -> Steps[dict[str, Any] | None]:
     """An image without an ``artifactType`` is of the type of its config; an index has only its own."""
     try:
-        document = parse_object(referrer.raw)
+        document = yield from read_object(referrer.raw)
     except ManifestInvalid:
         return None
     entry = {"mediaType": referrer.media_type, "digest": referrer.digest, "size": len(referrer.raw)}

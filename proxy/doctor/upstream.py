@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from proxy.core.ecr_names import parse_ecr_host
 from proxy.core.errors import Fault, UpstreamRefused
-from proxy.core.manifests import DOCKER_LIST, OCI_INDEX, ManifestInvalid, read_manifest
+from proxy.core.manifests import DOCKER_LIST, OCI_INDEX
 from proxy.core.names import parse_name, parse_reference
 from proxy.doctor.advice import Advice, SignIn
 from proxy.doctor.probes import Way
@@ -203,14 +203,13 @@ class _Image:
             raise NotNeeded("no image given")
         name, manifest = _parts(self._image)[0], self._found
         try:
-            children = read_manifest(manifest.raw, manifest.media_type).children
-            if children and manifest.media_type in {OCI_INDEX, DOCKER_LIST}:
-                manifest = await self._registry.manifest(name, children[0])
-                children = read_manifest(manifest.raw, manifest.media_type).children
+            children = manifest.facts.children
+            if children and manifest.facts.media_type in {OCI_INDEX, DOCKER_LIST}:
+                children = (await self._registry.manifest(name, children[0])).facts.children
             if not children:
                 raise NotNeeded("the image has no blobs")
             transfer = await self._registry.blob(name, children[0])
-        except (Fault, ManifestInvalid) as fault:
+        except Fault as fault:
             raise Ailment(str(fault), self._advice.blob()) from None
         transfer.close()
         return f"{name}@{children[0]}"

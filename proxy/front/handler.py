@@ -111,7 +111,7 @@ class Handler:
                     raise
             case TagList() as listing:
                 tags = await cache.listings.tags(listing.repository, listing.limit, listing.query)
-                return replies.tags(asked, listing, tags)
+                return await cache.holdings.turns.run(replies.tags(asked, listing, tags))
             case ReferrersList() as listing:
                 found = await cache.listings.referrers(listing.repository, listing.digest, listing.query)
                 return replies.referrers(asked, listing, found)

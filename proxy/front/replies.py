@@ -13,6 +13,7 @@ from proxy.core.manifests import OCI_INDEX
 from proxy.core.names import Digest
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, ReferrersList, TagList
 from proxy.core.paging import Page, next_link
+from proxy.core.steps import Steps
 from proxy.front import faults
 from proxy.front.date import DateHeader
 from proxy.front.routes import Asked
@@ -22,6 +23,7 @@ Headers = Sequence[tuple[str, str]]
 _VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _JSON = ("Content-Type", "application/json")
+_NAMES_STEP = 10_000
 _BLOB_HEADERS = (
     ("Content-Type", "application/octet-stream"),
     ("Accept-Ranges", "bytes"),
@@ -100,9 +102,14 @@ def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
     return Reply(status, headers, b"", answer.outcome.value, answer.size if status == 200 else None)
 
 
-def tags(request: Asked, asked: TagList, answer: TagsAnswer) -> Reply:
+def tags(request: Asked, asked: TagList, answer: TagsAnswer) -> Steps[Reply]:
+    """As many as upstream sends are written in steps."""
     page, outcome, warning = answer
-    body = json.dumps({"name": asked.repository.name, "tags": list(page.names)}).encode()
+    parts = []
+    for start in range(0, len(page.names), _NAMES_STEP):
+        parts.append(json.dumps(page.names[start : start + _NAMES_STEP])[1:-1])
+        yield
+    body = f'{{"name": {json.dumps(asked.repository.name)}, "tags": [{", ".join(parts)}]}}'.encode()
     said = [_CACHED[outcome], *_stale(outcome, None, warning)]
     return _whole(200, [_JSON, *said, *_link(request, page.next_query)], body, outcome.value)
 

@@ -27,7 +27,7 @@ _BETWEEN = f"SELECT {COLUMNS} FROM content WHERE digest >= ? AND digest < ? ORDE
 _ADD = """
     INSERT INTO content (digest, size, media_type, created_at, used_at, upstream, subject) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (digest) DO UPDATE SET
-        size = excluded.size, media_type = iif(excluded.media_type = '', media_type, excluded.media_type),
+        size = excluded.size, media_type = iif(media_type = '', excluded.media_type, media_type),
         used_at = max(used_at, excluded.used_at), upstream = iif(upstream = '', excluded.upstream, upstream),
         subject = iif(excluded.media_type = '', subject, excluded.subject)"""
 _TOUCH = """

@@ -50,7 +50,7 @@ _REPOSITORIES = """
 _REFERRERS = f"""
     SELECT {COLUMNS}, {_RECORD} FROM content
     JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}
-    WHERE content.subject = ? ORDER BY content.digest"""
+    WHERE content.subject = ? AND membership.media_type <> '' ORDER BY content.digest"""
 _INDEXES = f"""
     SELECT {COLUMNS}, {_RECORD} FROM child JOIN content ON content.digest = child.parent
     JOIN membership ON membership.digest = content.digest AND membership.repository = {ID}

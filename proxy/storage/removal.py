@@ -14,10 +14,13 @@ from proxy.storage.database import version_of
 from proxy.storage.memberships import ID
 from proxy.storage.reading import COLUMNS, content_in, digest_in, tag_in
 
+# The type is the repository's own: what is a manifest elsewhere may be a blob here, and no image.
+_AS_HERE = COLUMNS.replace("content.media_type", "membership.media_type")
 _IMAGES = f"""
-    SELECT {COLUMNS}, coalesce(membership.created_at, content.created_at), membership.repository
+    SELECT {_AS_HERE}, coalesce(membership.created_at, content.created_at), membership.repository
     FROM membership INDEXED BY image JOIN content ON content.digest = membership.digest
-    WHERE membership.repository = {ID} AND membership.image = 1 AND membership.digest > ?
+    WHERE membership.repository = {ID} AND membership.image = 1 AND membership.media_type <> ''
+        AND membership.digest > ?
     ORDER BY membership.digest LIMIT ?"""
 _WHOLE = """
     WITH RECURSIVE part (digest) AS (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from proxy.core.backoff import Backoff
+from proxy.tasks.turns import Turns
 
 log = logging.getLogger("entrepot.jobs")
 
@@ -28,11 +29,13 @@ class JobState:
 
 class Jobs:
     """Started by name; the names are a closed set, since they label a metric. ``states`` has one for each.
-    ``group`` owns the jobs, and whatever else those who start them run."""
+    ``group`` owns the jobs, and whatever else those who start them run; ``turns`` are for what is long and must run in
+    the loop."""
 
     def __init__(self, group: asyncio.TaskGroup, sleep: Sleep = asyncio.sleep) -> None:
         self.states: dict[str, JobState] = {}
         self.group = group
+        self.turns = Turns()
         self._sleep = sleep
 
     def once(self, name: str, work: Work) -> "asyncio.Task[None]":

@@ -138,7 +138,7 @@ class BufferedAnswer:
                 content += piece
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
             raise _fault(self._upstream, self._target, fault) from fault
-        return bytes(content[: limit + 1])
+        return bytes(memoryview(content)[: limit + 1])
 
     async def close(self) -> None:
         """aiohttp has given the connection back already where the body was read to its end."""

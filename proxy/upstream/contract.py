@@ -6,6 +6,7 @@ All faults come out as kinds of ``core.errors``: never a library's exception, ne
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from proxy.core.manifests import ManifestFacts
 from proxy.core.names import Digest, Reference
 from proxy.core.transfer import Transfer
 from proxy.upstream.challenge import Challenge
@@ -16,7 +17,8 @@ class FetchedManifest(NamedTuple):
 
     raw: bytes  # exactly as received
     digest: Digest  # computed from ``raw``, never believed; of a signed schema 1 manifest, from its payload
-    media_type: str  # without parameters
+    facts: ManifestFacts
+    is_signed: bool = False  # schema 1, whose digest is that of its payload and not of ``raw``
 
 
 class TagsPage(NamedTuple):

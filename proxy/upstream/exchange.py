@@ -24,9 +24,10 @@ from proxy.core.errors import (
     WrongBytes,
     hinted,
 )
+from proxy.core.steps import Steps
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
+from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, first_error
 from proxy.upstream.headers import decoded, retry_after
 from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
@@ -36,7 +37,7 @@ from proxy.upstream.target import Target, TargetRefused, parse_location
 A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
 Send = Callable[[Request], Awaitable[A]]
-Understand = Callable[[Answer, bytes], T]
+Understand = Callable[[Answer, bytes], Steps[T]]
 """What an answer and its whole body mean. Raises faults; an Outage where something else has answered."""
 
 MOST_HOPS = 5
@@ -157,12 +158,15 @@ class Exchange:
         self._network.stats.received(len(raw))
         if len(raw) > limit:
             raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes", Hint.TOO_LARGE)
+        return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))
+
+    def _meaning(self, ask: Ask, answer: Answer, raw: bytes, limit: int, understand: Understand[T]) -> Steps[T]:
         encoding = answer.header("Content-Encoding")
         try:
-            content = decoded(raw, encoding, limit) if encoding is not None else raw
+            content = (yield from decoded(raw, encoding, limit)) if encoding is not None else raw
         except ValueError as fault:
             raise UpstreamBroken(self._upstream, f"{ask.what} cannot be read: {fault}") from fault
-        return understand(answer, content)
+        return (yield from understand(answer, content))
 
     async def converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
         """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, one
@@ -238,8 +242,9 @@ class Exchange:
         body = await self.finish(answer)
         wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
         challenges = parse_challenges(answer.headers("WWW-Authenticate"))
-        reason = error_reason(body, used) if at_home else ""
-        code, date, page = error_code(body), answer.header("Date"), is_page(answer.header("Content-Type"))
+        told = first_error(body)
+        reason = error_reason(told, used) if at_home else ""
+        code, date, page = error_code(told), answer.header("Date"), is_page(answer.header("Content-Type"))
         return Rejection(answer.status, code, challenges, wait, at_home, reason, date, page)
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:

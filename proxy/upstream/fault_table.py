@@ -1,7 +1,7 @@
 """What an unwelcome answer means: status and error code to a kind of ``core.errors``. Pure."""
 
-import json
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from proxy.core.credentials import quotes
 from proxy.core.errors import (
@@ -18,6 +18,7 @@ from proxy.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
+from proxy.core.foreign_json import SMALL, JsonRefused, parse_json
 from proxy.upstream.challenge import Challenge
 from proxy.upstream.message import Kind
 
@@ -45,25 +46,29 @@ class Rejection(NamedTuple):
     page: bool = False  # the body is a page for people
 
 
-def error_code(body: bytes) -> str | None:
-    """The first code of an OCI error body (distribution-spec "Error Codes"), in upper case; None for any other body."""
+def first_error(body: bytes) -> dict[str, Any]:
+    """Of an OCI error body (distribution-spec "Error Codes"); empty for any other body."""
     try:
-        code = json.loads(body)["errors"][0]["code"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
+        error = parse_json(body, SMALL)["errors"][0]
+    except (JsonRefused, LookupError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def error_code(error: Mapping[str, Any]) -> str | None:
+    """In upper case; None where there is none."""
+    code = error.get("code")
     return code.upper() if isinstance(code, str) and len(code) <= 64 and code.isascii() and code.isprintable() else None
 
 
-def error_reason(body: bytes, authorization: str | None) -> str:
-    """The first message of an OCI error body, which names the right that is missing: for the log. Empty where it has
-    none that can be shown, or where it quotes any part of the credential that it was sent."""
-    try:
-        message = json.loads(body)["errors"][0]["message"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return ""
+def error_reason(error: Mapping[str, Any], authorization: str | None) -> str:
+    """Its message, which names the right that is missing: for the log. Empty where it has none that can be shown, or
+    where it quotes any part of the credential that it was sent."""
+    message = error.get("message")
     if not isinstance(message, str) or not message.isprintable():
         return ""
-    return "" if quotes(message, authorization) else message[:LONGEST_REASON]
+    shown = message[:LONGEST_REASON]
+    return "" if quotes(shown, authorization) else shown
 
 
 def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault:

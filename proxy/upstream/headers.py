@@ -7,6 +7,8 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from proxy.core.steps import Steps
+
 LONGEST_WAIT = 60.0  # seconds that a Retry-After is honoured at most
 _LONGEST_LINE = 16384  # characters of a Link header that are read
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
@@ -15,6 +17,7 @@ _NEXT = re.compile(r";[ \t]*rel[ \t]*=[ \t]*(?:\"[ \t]*next[ \t]*\"|next\b)", re
 
 
 _GZIP = b"\x1f\x8b"
+_UNPACKED = 256 << 10  # bytes in one step
 
 
 class ContentRange(NamedTuple):
@@ -55,20 +58,23 @@ def next_query(lines: Sequence[str]) -> str | None:
     return None
 
 
-def decoded(body: bytes, encoding: str | None, most: int) -> bytes:
+def decoded(body: bytes, encoding: str | None, most: int) -> Steps[bytes]:
     """The content of a body that is JSON by right. What a header names is believed where the bytes agree: registries
     name encodings on bytes that have none. Raises ValueError for gzip that is broken, or holds more than ``most``
     bytes."""
     if "gzip" not in (encoding or "").lower() or not body.startswith(_GZIP):
         return body
-    unpacking = zlib.decompressobj(wbits=31)
+    unpacking, content, rest = zlib.decompressobj(wbits=31), bytearray(), body
     try:
-        content = unpacking.decompress(body, most + 1)
+        while rest and not unpacking.eof and len(content) <= most:
+            content += unpacking.decompress(rest, _UNPACKED)
+            rest = unpacking.unconsumed_tail
+            yield
     except zlib.error as cause:
         raise ValueError("it is not the gzip that it is said to be") from cause
     if len(content) > most or not unpacking.eof:
         raise ValueError("its gzip is cut off, or too large")
-    return content
+    return bytes(content)
 
 
 def retry_after(header: str | None, now: float) -> float | None:

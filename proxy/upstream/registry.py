@@ -1,6 +1,7 @@
 """``contract.Registry`` over HTTP: what each call asks, and what its answer must look like."""
 
 from functools import partial
+from typing import Any
 
 from proxy.core.errors import (
     Absent,
@@ -13,9 +14,19 @@ from proxy.core.errors import (
     UpstreamRefused,
     WrongBytes,
 )
-from proxy.core.manifests import ACCEPT, OCI_INDEX, ManifestInvalid, digested, parse_object, read_manifest
-from proxy.core.names import Digest, Reference
+from proxy.core.foreign_json import Bounds
+from proxy.core.manifests import (
+    ACCEPT,
+    OCI_INDEX,
+    ManifestInvalid,
+    ManifestTooMuch,
+    digested,
+    read_manifest,
+    read_object,
+)
+from proxy.core.names import Digest, Reference, digest_of
 from proxy.core.paging import without
+from proxy.core.steps import Steps
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
@@ -28,6 +39,8 @@ from proxy.upstream.streaming import StreamingAnswer
 from proxy.upstream.transfer import BytesTransfer, HttpTransfer
 
 LARGEST_PAGE = 4 << 20  # bytes of what may be a page for people in place of a blob
+MOST_TAGS = 250_000  # in one answer, with what else is in it
+_TAGS_STEP = 10_000
 _PING = Ask(Kind.PING, "", "/v2/", "/v2/", follow=Follow.AT_HOME)
 
 
@@ -47,21 +60,26 @@ class HttpRegistry:
         understand = partial(self._fetched, reference, ask.what)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.manifest, understand)
 
-    def _fetched(self, reference: Reference, what: str, answer: Answer, raw: bytes) -> FetchedManifest:
-        """What is no manifest at all was sent by something else in the registry's place."""
-        digest = Digest.of(digested(raw), reference.algorithm if isinstance(reference, Digest) else "sha256")
-        proven = digest == reference or (isinstance(reference, Digest) and reference.matches(raw))
+    def _fetched(self, reference: Reference, what: str, answer: Answer, raw: bytes) -> Steps[FetchedManifest]:
+        """What is no manifest at all was sent by something else in the registry's place; one that is too much is the
+        registry's own, and is no better when it is asked for again."""
+        algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
+        payload = yield from digested(raw)
+        digest = whole = yield from digest_of(raw, algorithm)
+        if payload is not raw and whole != reference:
+            digest = yield from digest_of(payload, algorithm)
+        proven = digest == reference
         stated = answer.header("Content-Type") or ""
         if isinstance(reference, Digest) and not (proven or is_page(stated) or raw[:1] in (b"", b"<")):
             raise WrongBytes(self.name, f"the bytes of {what} do not match that digest")
         try:
-            media_type = read_manifest(raw, stated).media_type
+            facts = yield from read_manifest(raw, stated)
         except ManifestInvalid as fault:
-            kind = UpstreamBroken if proven else UpstreamFailed
+            kind = UpstreamBroken if proven or isinstance(fault, ManifestTooMuch) else UpstreamFailed
             raise kind(self.name, f"{what} is not a manifest: {fault}", Hint.NOT_A_MANIFEST) from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
-        return FetchedManifest(raw, reference if isinstance(reference, Digest) else digest, media_type)
+        return FetchedManifest(raw, digest, facts, is_signed=digest != whole)
 
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
         """Also a GET where HEAD itself is not to be had: storage whose URLs are signed for GET only, registries and
@@ -142,12 +160,13 @@ class HttpRegistry:
         understand = partial(self._listed, ask.what)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.listing, understand)
 
-    def _listed(self, what: str, answer: Answer, raw: bytes) -> TagsPage:
+    def _listed(self, what: str, answer: Answer, raw: bytes) -> Steps[TagsPage]:
         try:
-            tags = parse_object(raw, self._limits.listing).get("tags") or []
+            tags = (yield from read_object(raw, Bounds(self._limits.listing, MOST_TAGS))).get("tags") or []
         except ManifestInvalid as fault:
-            raise UpstreamFailed(self.name, f"{what} cannot be read: {fault}") from fault
-        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            kind = UpstreamBroken if isinstance(fault, ManifestTooMuch) else UpstreamFailed
+            raise kind(self.name, f"{what} cannot be read: {fault}") from fault
+        if not isinstance(tags, list) or not (yield from _are_names(tags)):
             raise UpstreamBroken(self.name, f"{what} are not a list of names")
         return TagsPage(tags, next_query(answer.headers("Link")))
 
@@ -157,9 +176,9 @@ class HttpRegistry:
         ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": OCI_INDEX}, follow=Follow.AT_HOME)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.referrers, self._referring)
 
-    def _referring(self, answer: Answer, raw: bytes) -> ReferrersPage:
+    def _referring(self, answer: Answer, raw: bytes) -> Steps[ReferrersPage]:
         try:
-            index = parse_object(raw)
+            index = yield from read_object(raw)
         except ManifestInvalid as fault:
             raise ReferrersUnsupported(f"{self.name} has no referrers API") from fault
         if answer.status != 200 or not isinstance(index.get("manifests"), list):
@@ -189,6 +208,14 @@ class HttpRegistry:
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
     what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
     return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
+
+
+def _are_names(tags: list[Any]) -> Steps[bool]:
+    for start in range(0, len(tags), _TAGS_STEP):
+        if not all(isinstance(tag, str) for tag in tags[start : start + _TAGS_STEP]):
+            return False
+        yield
+    return True
 
 
 def _question(query: str) -> str:

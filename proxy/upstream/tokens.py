@@ -4,7 +4,6 @@ Tokens are counted from their receipt on our clock. One at half of its life is r
 serves on, so no pull waits for a token but the first.
 """
 
-import json
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from cachetools import LRUCache
 from proxy.core.backoff import Backoff
 from proxy.core.credentials import Login
 from proxy.core.errors import RateLimited, UpstreamFault, afresh
+from proxy.core.foreign_json import SMALL, JsonRefused, parse_json_object
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.settings import Timing
@@ -51,10 +51,8 @@ def parse_token(body: bytes) -> Token | None:
     """The answer of a token server; None where there is no token in it. A life that is missing, not a number, not
     positive or beyond reason counts as 60 s; the most is 12 h."""
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(answer, dict):
+        answer = parse_json_object(body, SMALL)
+    except JsonRefused:
         return None
     text = answer.get("token") or answer.get("access_token")
     if not isinstance(text, str) or len(text) > _LONGEST_TOKEN or not _sendable(text):

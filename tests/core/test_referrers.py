@@ -6,6 +6,7 @@ from typing import Any
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
 from proxy.core.names import Digest
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
+from proxy.core.steps import at_once
 
 
 def referrer(media_type: str = OCI_MANIFEST, **fields: Any) -> Referrer:
@@ -24,7 +25,7 @@ def test_each_is_described_as_a_registry_describes_it() -> None:
     signed = referrer(artifactType="application/sig", annotations={"a": "b"}, config={"mediaType": "application/empty"})
     image = referrer(config={"mediaType": "application/config"})
     index = referrer(OCI_INDEX, manifests=[])
-    first, second, third = listed(referrers_index([signed, image, index], None).raw)
+    first, second, third = listed(at_once(referrers_index([signed, image, index], None)).raw)
     assert first == {
         "mediaType": OCI_MANIFEST,
         "digest": signed.digest,
@@ -38,22 +39,24 @@ def test_each_is_described_as_a_registry_describes_it() -> None:
 
 def test_only_those_of_the_type_that_was_asked_for() -> None:
     wanted, other = referrer(artifactType="application/a"), referrer(artifactType="application/b")
-    assert [each["digest"] for each in listed(referrers_index([wanted, other], "application/a").raw)] == [wanted.digest]
-    assert listed(referrers_index([other], "application/a").raw) == []
+    page = at_once(referrers_index([wanted, other], "application/a"))
+    assert [each["digest"] for each in listed(page.raw)] == [wanted.digest]
+    assert listed(at_once(referrers_index([other], "application/a")).raw) == []
 
 
 def test_what_is_no_manifest_is_left_out() -> None:
     broken = Referrer(Digest.of(b"{"), OCI_MANIFEST, b"{")
-    assert listed(referrers_index([broken], None).raw) == []
+    assert listed(at_once(referrers_index([broken], None)).raw) == []
 
 
 def test_a_page_ends_before_clients_stop_reading() -> None:
-    large = [referrer(artifactType=f"application/{number}", annotations={"a": "x" * 1_500_000}) for number in range(4)]
-    page = referrers_index(large, None)
+    annotations = {name: "x" * 500_000 for name in "abc"}
+    large = [referrer(artifactType=f"application/{number}", annotations=annotations) for number in range(4)]
+    page = at_once(referrers_index(large, None))
     assert len(page.raw) < 4 << 20
     assert [each["digest"] for each in listed(page.raw)] == [large[0].digest, large[1].digest]
     assert page.last == large[1].digest
-    assert referrers_index(large[2:], None).last is None
+    assert at_once(referrers_index(large[2:], None)).last is None
 
 
 def test_the_fallback_tag() -> None:

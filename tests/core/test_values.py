@@ -10,6 +10,7 @@ from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Hasher, UpstreamNames, parse_name, parse_reference
 from proxy.core.paging import cut, next_link, parse_limit
 from proxy.core.spans import Spans
+from proxy.core.steps import at_once
 
 HEX = "a" * 64
 
@@ -171,7 +172,7 @@ def test_an_upstream_that_ignores_n_is_cut_into_pages_that_lose_nothing() -> Non
     query: str | None = "n=10"
     for _ in range(10):
         assert query is not None
-        page = cut(tags, 10, query, None)
+        page = at_once(cut(tags, 10, query, None))
         seen += page.names
         query = page.next_query
         if query is None:
@@ -180,7 +181,7 @@ def test_an_upstream_that_ignores_n_is_cut_into_pages_that_lose_nothing() -> Non
 
 
 def test_an_upstream_that_pages_is_left_alone() -> None:
-    assert cut(["b", "a"], 2, "n=2", "next_page=%2B/x&n=2") == (["b", "a"], "next_page=%2B/x&n=2")
+    assert at_once(cut(["b", "a"], 2, "n=2", "next_page=%2B/x&n=2")) == (["b", "a"], "next_page=%2B/x&n=2")
 
 
 def test_pages_that_are_longer_than_asked_for_lose_nothing_either() -> None:
@@ -191,7 +192,7 @@ def test_pages_that_are_longer_than_asked_for_lose_nothing_either() -> None:
     for _ in range(10):
         assert query is not None
         token = dict(pair.split("=") for pair in query.split("&")).get("token")
-        page = cut(pages[token][0], 2, query, pages[token][1])
+        page = at_once(cut(pages[token][0], 2, query, pages[token][1]))
         assert len(page.names) <= 2
         seen += page.names
         query = page.next_query
@@ -201,7 +202,7 @@ def test_pages_that_are_longer_than_asked_for_lose_nothing_either() -> None:
 
 
 def test_an_upstream_that_ignores_last_too_is_not_believed() -> None:
-    assert cut(["a", "b", "c"], 2, "n=2&last=b", None) == (["c"], None)
+    assert at_once(cut(["a", "b", "c"], 2, "n=2&last=b", None)) == (["c"], None)
 
 
 def test_a_link_keeps_all_but_the_namespace_which_is_our_own() -> None:

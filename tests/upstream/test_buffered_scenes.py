@@ -17,7 +17,7 @@ from proxy.core.errors import (
     UpstreamUnreachable,
     WrongBytes,
 )
-from proxy.core.manifests import ACCEPT
+from proxy.core.manifests import ACCEPT, ManifestFacts
 from proxy.core.manifests import OCI_INDEX as INDEX
 from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.names import Digest, Tag
@@ -32,8 +32,8 @@ TAG = Tag("1")
 async def test_a_manifest_arrives_byte_for_byte_with_the_whole_accept_list() -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         digest = up.manifest(NAME, "1", RAW)
-        assert await registry.manifest(NAME, TAG) == (RAW, digest, MANIFEST)
-        assert await registry.manifest(NAME, digest) == (RAW, digest, MANIFEST)
+        assert await registry.manifest(NAME, TAG) == (RAW, digest, ManifestFacts(MANIFEST, (), None), False)
+        assert await registry.manifest(NAME, digest) == (RAW, digest, ManifestFacts(MANIFEST, (), None), False)
         assert {seen.headers["accept"] for seen in up.ledger} == {ACCEPT}
 
 
@@ -67,7 +67,7 @@ async def test_a_generic_type_gives_way_to_what_the_fields_show(content_type: st
     async with FaultUpstream() as up, client_of(up) as registry:
         up.manifest(NAME, "1", BARE)
         up.always("manifest", roles.typed(content_type))
-        assert (await registry.manifest(NAME, TAG)).media_type == INDEX
+        assert (await registry.manifest(NAME, TAG)).facts.media_type == INDEX
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """The JSON of lifecycle documents: names given twice are remembered, so that each is reported with its place."""
 
 import json
-from collections import Counter
 
-from proxy.core.foreign_json import parse_json
+from proxy.core.foreign_json import Bounds, parse_json
 
 _SHOWN = 64
+_BOUNDS = Bounds(1 << 30, 10**8)  # an operator may have a long list of images; a policy is bounded before
 
 
 class Members(dict[str, object]):
@@ -13,17 +13,19 @@ class Members(dict[str, object]):
 
     __slots__ = ("repeated",)
 
-    def __init__(self, pairs: list[tuple[str, object]]) -> None:
-        super().__init__(pairs)
+    def __init__(self) -> None:
+        super().__init__()
         self.repeated: list[str] = []
-        if len(pairs) > len(self):
-            counts = Counter(name for name, _ in pairs)
-            self.repeated = [name for name, count in counts.items() if count > 1]
+
+    def repeat(self, name: str) -> None:
+        """It was given once more."""
+        if name not in self.repeated:
+            self.repeated.append(name)
 
 
 def read_json(text: str) -> object:
     """The document; objects are ``Members``. Raises ValueError with a sentence that names the place where known."""
-    document: object = parse_json(text, None, Members)
+    document: object = parse_json(text, _BOUNDS, Members, Members.repeat)
     return document
 
 

@@ -23,7 +23,7 @@ class Form:
     """A member that is absent or wrong is None; ``given`` tells the two apart."""
 
     def __init__(self, value: object, path: str, note: Note) -> None:
-        self._members = value if isinstance(value, Members) else Members([])
+        self._members = value if isinstance(value, Members) else Members()
         self._is_object = isinstance(value, Members)
         self._path = path
         self._note = note
@@ -47,7 +47,7 @@ class Form:
     def section(self, name: str, required: Sequence[str], optional: Sequence[str] = ()) -> "Form":
         """The object below ``name``; an empty one where it is missing."""
         if not self.given(name):
-            return Form(Members([]), name, self.note)
+            return Form(Members(), name, self.note)
         section = Form(self._members[name], name, self.note)
         section.allow(required, optional)
         return section
