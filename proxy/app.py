@@ -16,6 +16,7 @@ from functools import partial
 
 from aiohttp import web
 
+from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import NoForeignPages
@@ -24,6 +25,7 @@ from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
 from proxy.admin.reload import Reload
+from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.cache.engine import Upstreams
@@ -36,7 +38,7 @@ from proxy.core.names import UpstreamNames
 from proxy.front.access_log import Lines, Logged, lines_of
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
-from proxy.rules import service_rules
+from proxy.rules import admin_hosts, service_rules
 from proxy.signals import hangups_held, on_hangup
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
@@ -104,7 +106,8 @@ async def _start(
     registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())))
     stack.push_async_callback(registries.close)
     rules = service_rules(settings)
-    rules = replace(rules, connections=replace(rules.connections, connections=most))
+    places = rules.connections.places._replace(most=most)
+    rules = replace(rules, connections=replace(rules.connections, places=places))
     service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
@@ -128,10 +131,12 @@ async def _start(
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)
     health = Health([catalog, job_troubles(states), credentials.troubles, storage, service.cache.times.troubles])
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
-    listener, listening = await _listen(settings, service, _admin(telemetry, health), stack)
+    admins = _admin_connections(settings)
+    listener, listening = await _listen(settings, service, _admin(settings, telemetry, health, admins), admins, stack)
     for address, port in (*(end.getsockname()[:2] for end in listener.sockets), parse_authority(listening.admin)):
         registries.ourselves.listen_at(address, port)
     start_jobs(service)
+    jobs.keep("silent admin clients", admins.keep)
     jobs.keep("loop lag", lag.run)
     jobs.every("credentials", CHECKED_EVERY, credentials.check)
     # What was built lives as long as the process: the collector need not walk through it time and again.
@@ -164,36 +169,37 @@ async def _compose(
     return await compose(stack, settings.cache.path, rules, around)
 
 
-def _admin(telemetry: Telemetry, health: Health) -> web.Application:
+def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections: AdminConnections) -> web.Application:
     """The admin listener's routes."""
-    return admin_app(
-        AdminApi(
-            NoForeignPages(),
-            health,
-            Metrics(families_of(telemetry, health)),
-            partial(status_of, telemetry, health),
-            Operations(telemetry.cache.maintenance, telemetry.reload).offers(),
-        )
+    api = AdminApi(
+        admin_hosts(settings),
+        NoForeignPages(),
+        health,
+        Metrics(families_of(telemetry, health)),
+        partial(status_of, telemetry, health),
+        Operations(telemetry.cache.maintenance, telemetry.reload).offers(),
     )
+    return admin_app(api, connections)
+
+
+def _admin_connections(settings: Settings) -> AdminConnections:
+    limits = settings.limits
+    rules = AdminConnectionRules(
+        header_timeout=limits.header_timeout, idle_timeout=limits.idle_timeout, write_stall=limits.write_stall
+    )
+    return AdminConnections(rules, time.monotonic)
 
 
 async def _listen(
-    settings: Settings, service: Service, admin: web.Application, stack: AsyncExitStack
+    settings: Settings, service: Service, admin: web.Application, connections: AdminConnections, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, Listening]:
-    runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
-    await site.start()
+    mode = 0o660 if settings.admin_socket_access == "group" else 0o600
+    place = AdminPlace(settings.admin.host, settings.admin.port, settings.admin_socket, mode)
+    at = await serve_admin(stack, admin, connections, place)
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(
-        service.front.protocol, settings.listen.host, settings.listen.port, backlog=_BACKLOG
-    )
-    return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
-
-
-def _address(name: tuple[str, int]) -> str:
-    return format_authority(*name[:2])
+    listener = await loop.create_server(service.entrance, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    host, port = listener.sockets[0].getsockname()[:2]
+    return listener, Listening(format_authority(host, port), format_authority(*at))
 
 
 async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, service: Service) -> None:

@@ -68,4 +68,6 @@ def serve(config: ConfigFile = None) -> None:
     except FolderRefused as refused:
         stop(WRONG, f"cache.path: {refused}")
     except OSError as cause:
-        stop(FAILED, f"cannot listen on {loaded.settings.listen} and {loaded.settings.admin}: {cause}")
+        settings = loaded.settings
+        where = [str(each) for each in (settings.listen, settings.admin, settings.admin_socket) if each is not None]
+        stop(FAILED, f"cannot listen on {', '.join(where)}: {cause}")

@@ -7,18 +7,23 @@ from typing import Any
 from aiohttp import web
 
 from proxy.admin.answering import SILENCE, Offer, answer_operation
+from proxy.admin.connections import AdminConnections
 from proxy.admin.gate import AdminCaller, AdminDenied, AdminGate
 from proxy.admin.health import Health, Stage
 from proxy.admin.metrics import Metrics
 from proxy.admin.report import Status
+from proxy.core.doors import HostNames
+from proxy.core.errors import HostUnknown
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
 class AdminApi:
-    """What the listener shows and does. ``silence``: seconds between two lines of an operation at most."""
+    """What the listener shows and does. ``hosts`` are the names that it may be asked by; ``silence``: seconds between
+    two lines of an operation at most."""
 
+    hosts: HostNames
     gate: AdminGate
     health: Health
     metrics: Metrics
@@ -27,8 +32,17 @@ class AdminApi:
     silence: float = SILENCE
 
 
-def admin_app(api: AdminApi) -> web.Application:
-    """Its routes. All but health pass the gate; what that refuses is 403."""
+def admin_app(api: AdminApi, connections: AdminConnections) -> web.Application:
+    """Its routes. All but health pass the gate; what that refuses is 403. Whoever asks by a foreign name gets 421."""
+
+    @web.middleware
+    async def received(request: web.Request, handler: Answer) -> web.StreamResponse:
+        with connections.busy(request.transport):
+            try:
+                api.hosts.require(request.headers.get("Host", ""))
+            except HostUnknown as unknown:
+                return web.json_response({"error": str(unknown)}, status=421)
+            return await handler(request)
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=api.metrics.render(), headers={"Content-Type": api.metrics.content_type})
@@ -39,7 +53,7 @@ def admin_app(api: AdminApi) -> web.Application:
     def operate(offer: Offer[Any, Any]) -> Answer:
         return lambda request: answer_operation(request, offer, api.silence)
 
-    app = web.Application()
+    app = web.Application(middlewares=[received])
     app.add_routes(
         [
             web.get("/healthz", _alive),
@@ -66,8 +80,8 @@ def _readiness(health: Health) -> Answer:
         degraded = health.degraded()
         if not degraded:
             return web.json_response({"status": "ready"})
-        why = "; ".join(f"{what}: {words}" for what, words in degraded.items())
-        return web.json_response({"status": "degraded", "why": why})
+        # What it concerns and no more: the words name files and hosts, and whoever asks this has passed no gate.
+        return web.json_response({"status": "degraded", "concerns": sorted(degraded)})
 
     return ready
 

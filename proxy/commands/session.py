@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from proxy.admin.client import AdminClient, AdminFailed, AdminRefused
-from proxy.config import ADMIN_VARIABLE, ConfigInvalid, Loaded, admin_address, load
+from proxy.config import ADMIN_VARIABLE, ConfigInvalid, Loaded, admin_url, load
 
 FAILED, WRONG, STOPPED = 1, 2, 130
 
@@ -49,7 +49,7 @@ def running_proxy(admin: str | None, config: Path | None) -> AdminClient:
     """Found by option, then environment, then configuration, of which nothing but the address need be good. Asks
     nothing yet."""
     try:
-        return AdminClient(admin if admin else str(admin_address(config, os.environ)))
+        return AdminClient(admin if admin else admin_url(config, os.environ))
     except ConfigInvalid as invalid:
         stop(WRONG, str(invalid))
     except ValueError as wrong:

@@ -12,7 +12,6 @@ from proxy.config.doubts import doubts, exposed
 from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
 from proxy.config.files import FileRefused, read_file
 from proxy.config.overrides import CONFIG_VARIABLE, override
-from proxy.config.places import Address
 from proxy.config.schema import known_keys
 from proxy.config.secrets import SecretCheck, Surroundings, check_secret
 from proxy.config.section import KeyPath
@@ -27,7 +26,7 @@ class Loaded(NamedTuple):
     warnings: tuple[str, ...]  # sentences: what is allowed and yet likely a mistake
 
 
-_ADMIN_KEYS = frozenset({"anonymous", "listen", "admin_public", "admin"})
+_ADMIN_KEYS = frozenset({"anonymous", "listen", "admin_public", "admin", "admin_socket"})
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -46,8 +45,9 @@ def load_without_secrets(path: Path | None, environ: Mapping[str, str]) -> Loade
     return _checked(path, _content(path), environ, lambda source, environ: None)
 
 
-def admin_address(path: Path | None, environ: Mapping[str, str]) -> Address:
-    """Where the proxy of this configuration is asked how it is. All other settings may be faulty.
+def admin_url(path: Path | None, environ: Mapping[str, str]) -> str:
+    """Where the proxy of this configuration is asked how it is: ``unix:`` and its socket where it has one, otherwise
+    host and port. All other settings may be faulty.
 
     Raises ConfigInvalid. Reads a file: blocks.
     """
@@ -57,7 +57,9 @@ def admin_address(path: Path | None, environ: Mapping[str, str]) -> Address:
     tree = {key: value for key, value in written.document.tree.items() if key in _ADMIN_KEYS}
     try:
         if not written.document.faults:
-            return Settings.model_validate({**tree, "cache": {"path": "/"}}).admin
+            context = Surroundings(folder=_folder(path), environ=environ, secret=check_secret, secret_files=set())
+            settings = Settings.model_validate({**tree, "cache": {"path": "/"}}, context=context)
+            return f"unix:{settings.admin_socket}" if settings.admin_socket is not None else str(settings.admin)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, written.origins, known_keys())
     raise ConfigInvalid(str(path) if path is not None else "environment", faults)
@@ -94,15 +96,19 @@ def _checked(path: Path | None, content: bytes | None, environ: Mapping[str, str
     document, origins, faults, warnings = _written(content, environ)
     tree = document.tree
     _place_cache(tree, environ)
-    folder = path.absolute().parent if path is not None else Path.cwd()
     try:
-        context = Surroundings(folder=folder, environ=environ, secret=secret, secret_files=set())
+        context = Surroundings(folder=_folder(path), environ=environ, secret=secret, secret_files=set())
         settings = Settings.model_validate(tree, context=context)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, origins, known_keys())
     if faults:
         raise ConfigInvalid(str(path) if path is not None else "environment", faults)
     return Loaded(settings, path, (*warnings, *doubts(settings, environ), *exposed(context["secret_files"])))
+
+
+def _folder(path: Path | None) -> Path:
+    """From which relative files are meant."""
+    return path.absolute().parent if path is not None else Path.cwd()
 
 
 def _place_cache(tree: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -127,6 +127,15 @@ FilePath = Annotated[
 """A path; relative ones are meant from the folder of the configuration file."""
 
 
+_LONGEST_SOCKET = 107  # bytes; unix(7), "sun_path"
+
+
+def _socket_path(path: Path) -> Path:
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise ValueError(f"the path of a Unix socket has at most {_LONGEST_SOCKET} bytes")
+    return path
+
+
 def _docker_config(file: Path, info: ValidationInfo) -> Path:
     _surroundings(info)["secret_files"].add(file)
     try:
@@ -138,6 +147,7 @@ def _docker_config(file: Path, info: ValidationInfo) -> Path:
     return file
 
 
+SocketPath = Annotated[FilePath, AfterValidator(_socket_path)]
 SecretFile = Annotated[FilePath, AfterValidator(_readable_secret)]
 SecretVariable = Annotated[str, AfterValidator(_set_variable)]
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]

@@ -5,6 +5,7 @@ once, and then only its time and its client are put in.
 """
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class Line(NamedTuple):
     traffic: Traffic
     sent: int  # bytes of body
     seconds: float
-    fault: str  # empty where all went well
+    fault: str  # in the operator's words; empty where all went well
+    request: str = ""  # the id that the client was told with the fault
 
     def fields(self) -> dict[str, Any]:
         """What the log shows, by name."""
@@ -64,7 +66,13 @@ class Line(NamedTuple):
             "seconds": self.seconds,
             "agent": agent[1].decode("latin-1").rstrip() if agent else "",
             "fault": self.fault,
+            "request": self.request,
         }
+
+
+def new_request_id() -> str:
+    """Joins what a client was told of a fault to the line that has the rest."""
+    return secrets.token_hex(6)
 
 
 @dataclass(slots=True, eq=False)

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.core.access import ANONYMOUS, Caller
+from proxy.core.doors import HostNames
 from proxy.core.errors import BodyRefused, Fault, MethodUnsupported, RequestMalformed, VersionUnsupported
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
@@ -184,11 +185,13 @@ class Understood(NamedTuple):
 
 
 class Requests:
-    """Takes one whole header block at a time, and nothing behind it."""
+    """Takes one whole header block at a time, and nothing behind it. ``hosts`` are the names that it may be asked by,
+    None for any; a block that is remembered has passed."""
 
-    def __init__(self, names: UpstreamNames, limits: HeadLimits) -> None:
+    def __init__(self, names: UpstreamNames, limits: HeadLimits, hosts: HostNames | None = None) -> None:
         self.limits = limits
         self._names = names
+        self._hosts = hosts
         self._blocks: Recent[bytes, Understood] = Recent(_KEPT_BYTES)
         self._remainders: Recent[bytes, Understood] = Recent(_KEPT_BYTES)
         self._asked: WeakValueDictionary[tuple[str, Operation, str, str | None], Asked] = WeakValueDictionary()
@@ -213,6 +216,8 @@ class Requests:
         head = (parser or HeadParser(self.limits)).head(block)
         try:
             head.require_pull()
+            if self._hosts is not None:
+                self._hosts.require(head.headers.get("host", ""))
             asked = parse(head.method, head.target, head.headers, self._names)
         except Fault as fault:
             return Understood(ANONYMOUS, head, None, fault)

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream.address import AddressForbidden, Admit
 from proxy.upstream.egress import Proxy, ProxyFailed, proof, refused_by
 from proxy.upstream.health import Stats
@@ -164,17 +164,18 @@ def _fault(upstream: str, target: Target, cause: Exception, proxy: Proxy | None 
     """A library's exception as a kind of ours; its text may quote what the other side sent, so only its type is told,
     and the reason where the system gave it."""
     if proxy is not None and (blamed := _proxy_fault(proxy, cause)) is not None:
-        return UpstreamUnreachable(upstream, f"no connection to {target.origin}: {blamed}")
+        return UpstreamUnreachable(upstream, f"no connection to {target.origin}: {blamed}", None, Hint.UNCONNECTED)
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return UpstreamUnreachable(upstream, f"no connection to {target.origin} in time", str(target.origin))
+        why = f"no connection to {target.origin} in time"
+        return UpstreamUnreachable(upstream, why, str(target.origin), Hint.UNCONNECTED)
     if isinstance(cause, TimeoutError):
         return UpstreamTimeout(upstream, f"{target} did not answer in time")
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         why = f"the certificate of {target.origin} is not valid: {_reason(cause.certificate_error)}"
-        return UpstreamUnreachable(upstream, why, str(target.origin))
+        return UpstreamUnreachable(upstream, why, str(target.origin), Hint.UNTRUSTED)
     if isinstance(cause, aiohttp.ClientConnectorError):
         why = f"no connection to {target.origin}: {_reason(cause.os_error)}"
-        return UpstreamUnreachable(upstream, why, str(target.origin))
+        return UpstreamUnreachable(upstream, why, str(target.origin), Hint.UNCONNECTED)
     if isinstance(cause, aiohttp.ClientResponseError | aiohttp.InvalidURL) or not isinstance(
         cause, aiohttp.ClientError | OSError
     ):

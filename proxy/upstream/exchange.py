@@ -13,6 +13,7 @@ from proxy.core.backoff import Backoff
 from proxy.core.errors import (
     CredentialsFailed,
     Fault,
+    Hint,
     Outage,
     RateLimited,
     UpstreamBroken,
@@ -21,7 +22,7 @@ from proxy.core.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
     WrongBytes,
-    explained,
+    hinted,
 )
 from proxy.core.steps import Steps
 from proxy.upstream.authorization import Authorizer, Refusal
@@ -137,7 +138,7 @@ class Exchange:
         else:
             self._health.answered()
         if isinstance(fault, UpstreamRefused) and not await self._authorizer.identified():
-            fault = explained(fault, "it was asked without credentials")
+            fault = hinted(fault, Hint.ASKED_ANONYMOUSLY)
         again = ask.method != "HEAD" and (outcome.status in RETRIED or (outcome.page and isinstance(fault, Outage)))
         return _Failure(fault, again, outcome.retry_after or 0.0)
 
@@ -156,7 +157,7 @@ class Exchange:
             await answer.close()
         self._network.stats.received(len(raw))
         if len(raw) > limit:
-            raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes")
+            raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes", Hint.TOO_LARGE)
         return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))
 
     def _meaning(self, ask: Ask, answer: Answer, raw: bytes, limit: int, understand: Understand[T]) -> Steps[T]:

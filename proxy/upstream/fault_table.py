@@ -1,13 +1,14 @@
 """What an unwelcome answer means: status and error code to a kind of ``core.errors``. Pure."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from proxy.core.credentials import quotes
 from proxy.core.errors import (
     Absent,
     BlobUnknown,
     Fault,
+    Hint,
     ManifestUnknown,
     NameUnknown,
     RateLimited,
@@ -61,24 +62,13 @@ def error_code(error: Mapping[str, Any]) -> str | None:
 
 
 def error_reason(error: Mapping[str, Any], authorization: str | None) -> str:
-    """Its message, which names the right that is missing; empty where it has none that can be shown, or where it quotes
-    the credential that it was sent."""
+    """Its message, which names the right that is missing: for the log. Empty where it has none that can be shown, or
+    where it quotes any part of the credential that it was sent."""
     message = error.get("message")
     if not isinstance(message, str) or not message.isprintable():
         return ""
-    return "" if any(secret in message for secret in _secrets(authorization)) else message[:LONGEST_REASON]
-
-
-def _secrets(authorization: str | None) -> list[str]:
-    """The credential as it was sent, and the password in it."""
-    scheme, _, credential = (authorization or "").partition(" ")
-    if not credential:
-        return []
-    try:
-        password = base64.b64decode(credential).partition(b":")[2].decode() if scheme == "Basic" else ""
-    except ValueError:
-        password = ""
-    return [secret for secret in (credential, password) if secret]
+    shown = message[:LONGEST_REASON]
+    return "" if quotes(shown, authorization) else shown
 
 
 def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault:
@@ -93,9 +83,10 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
     if status == 408:
         return UpstreamTimeout(upstream, f"it answered 408 to {what}")
     if rejection.page and not rejection.challenges and kind is not Kind.REFERRERS:
-        return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})")
+        return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})", Hint.PAGE)
     if not rejection.at_home and status in (401, 403):
-        return UpstreamBroken(upstream, f"the storage host that it redirects to answered {said} to {what}")
+        why = f"the storage host that it redirects to answered {said} to {what}"
+        return UpstreamBroken(upstream, why, Hint.STORAGE_REFUSED)
     if status in (401, 403):
         reason = f": {rejection.reason}" if rejection.reason else ""
         return UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")

@@ -3,7 +3,7 @@
 import ssl
 from typing import NamedTuple
 
-from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamUnreachable
+from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamUnreachable
 from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, admit_unseen
 from proxy.upstream.egress import Proxy, WayClosed, WaysOut
 from proxy.upstream.message import HostClass, Request
@@ -50,7 +50,8 @@ class Passages:
         except AddressForbidden as forbidden:
             raise led_astray(self._upstream, request, forbidden) from forbidden
         except WayClosed as cause:
-            raise UpstreamUnreachable(self._upstream, f"no connection to {origin}: {cause}") from cause
+            why = f"no connection to {origin}: {cause}"
+            raise UpstreamUnreachable(self._upstream, why, None, Hint.UNCONNECTED) from cause
         both_https = proxy.origin.scheme == origin.scheme == "https"
         if both_https and passage.proxied_trust.verify_mode is ssl.CERT_NONE:
             # aiohttp checks both certificates by one context, and user and password go to the proxy.

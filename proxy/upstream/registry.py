@@ -7,6 +7,7 @@ from proxy.core.errors import (
     Absent,
     CredentialsFailed,
     DigestInvalid,
+    Hint,
     ReferrersUnsupported,
     UpstreamBroken,
     UpstreamFailed,
@@ -76,7 +77,7 @@ class HttpRegistry:
             facts = yield from read_manifest(raw, stated)
         except ManifestInvalid as fault:
             kind = UpstreamBroken if proven or isinstance(fault, ManifestTooMuch) else UpstreamFailed
-            raise kind(self.name, f"{what} is not a manifest: {fault}") from fault
+            raise kind(self.name, f"{what} is not a manifest: {fault}", Hint.NOT_A_MANIFEST) from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
         return FetchedManifest(raw, digest, facts, is_signed=digest != whole)
@@ -144,7 +145,7 @@ class HttpRegistry:
             await answer.close()
         self.stats.received(len(content))
         if not digest.matches(content):
-            raise UpstreamFailed(self.name, f"a page for people stands in place of {what}")
+            raise UpstreamFailed(self.name, f"a page for people stands in place of {what}", Hint.PAGE)
         return content
 
     async def tags(self, name: str, query: str) -> TagsPage:

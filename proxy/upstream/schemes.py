@@ -5,7 +5,7 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from proxy.core.credentials import IdentityToken, Login, basic
-from proxy.core.errors import UpstreamBroken, UpstreamRefused
+from proxy.core.errors import Hint, UpstreamBroken, UpstreamRefused
 from proxy.upstream.authorization import CredentialSource, Refusal, no_credentials
 from proxy.upstream.challenge import Challenge, pull_scope, realm_allowed, realm_may_be_asked
 from proxy.upstream.network import Network
@@ -97,7 +97,7 @@ class ChallengeAuthorizer:
             raise UpstreamBroken(settings.name, f"its token server {origin} is not https")
         if credentials is not None and not realm_allowed(origin, home, settings.names_port, settings.realms):
             why = f"it wants credentials at {origin}, which is not trusted with them; 'realms' can list it"
-            raise UpstreamBroken(settings.name, why)
+            raise UpstreamBroken(settings.name, why, Hint.REALM_UNTRUSTED)
 
 
 def _chosen(challenges: tuple[Challenge, ...]) -> _Scheme | None:

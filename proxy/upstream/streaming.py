@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from proxy.tasks.off_loop import off_loop
 from proxy.upstream.address import AddressForbidden
 from proxy.upstream.connections import ConnectionPool, UpstreamConnection
@@ -133,14 +133,16 @@ class _Opening:
             return self._pool.fresh(origin, self._proxy)
         except ssl.SSLCertVerificationError as cause:
             why = f"the certificate of {origin} is not valid: {cause.verify_message}"
-            raise UpstreamUnreachable(name, why, str(origin)) from cause
+            raise UpstreamUnreachable(name, why, str(origin), Hint.UNTRUSTED) from cause
         except TimeoutError as late:
-            raise UpstreamUnreachable(name, f"no connection to {origin} in time", str(origin)) from late
+            why = f"no connection to {origin} in time"
+            raise UpstreamUnreachable(name, why, str(origin), Hint.UNCONNECTED) from late
         except AddressForbidden as forbidden:
             raise led_astray(name, self._request, forbidden) from forbidden
         except (OSError, ValueError) as cause:
             reason = getattr(cause, "strerror", None) or cause
-            raise UpstreamUnreachable(name, f"no connection to {origin}: {reason}", str(origin)) from cause
+            why = f"no connection to {origin}: {reason}"
+            raise UpstreamUnreachable(name, why, str(origin), Hint.UNCONNECTED) from cause
 
     def _ask(self, connection: UpstreamConnection) -> "StreamingAnswer":
         request = self._request
@@ -165,7 +167,7 @@ class _Opening:
         if isinstance(cause, TimeoutError):
             return UpstreamTimeout(name, f"{target} did not answer in time")
         if isinstance(cause, ProxyFailed):
-            return UpstreamUnreachable(name, f"no connection to {target.origin}: {cause}")
+            return UpstreamUnreachable(name, f"no connection to {target.origin}: {cause}", None, Hint.UNCONNECTED)
         if isinstance(cause, OSError):
             return UpstreamUnreachable(name, f"{target} closed the connection without an answer")
         return UpstreamBroken(name, f"{target} did not answer in HTTP ({type(cause).__name__})")

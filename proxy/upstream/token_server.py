@@ -1,7 +1,7 @@
 """One question to a token server. No redirect is followed: the credentials are for this server."""
 
 from proxy.core.credentials import Credentials, IdentityToken, Login
-from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamFault, UpstreamRefused
+from proxy.core.errors import Hint, RateLimited, UpstreamFailed, UpstreamFault, UpstreamRefused
 from proxy.upstream.challenge import realm_allowed
 from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
@@ -44,7 +44,7 @@ class TokenServer:
             await answer.close()
         token = parse_token(body) if len(body) <= limits.token else None
         if token is None:
-            raise UpstreamFailed(self._upstream, f"the token server {target} gave no token")
+            raise UpstreamFailed(self._upstream, f"the token server {target} gave no token", Hint.NO_TOKEN)
         return token
 
     def _host_class(self, origin: Origin) -> HostClass:
@@ -57,10 +57,11 @@ class TokenServer:
     def _fault(self, status: int, wait: float | None, target: Target, credentials: Login | None) -> UpstreamFault:
         if status in (401, 403) or (status == 400 and isinstance(credentials, IdentityToken)):
             whom = _whose(credentials)
-            return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})")
+            hint = Hint.LOGIN_REFUSED if credentials is not None else Hint.NO_TOKEN
+            return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})", hint)
         if status == 429:
             return RateLimited(self._upstream, f"the token server {target} limits our requests", wait or 1.0)
-        return UpstreamFailed(self._upstream, f"the token server {target} answered {status}")
+        return UpstreamFailed(self._upstream, f"the token server {target} answered {status}", Hint.NO_TOKEN)
 
 
 def _whose(credentials: Login | None) -> str:

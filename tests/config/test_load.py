@@ -10,6 +10,8 @@ from proxy.config import (
     ConfigInvalid,
     FileRefused,
     SecretSource,
+    admin_url,
+    effective,
     load,
     read_credentials,
     read_login,
@@ -105,7 +107,7 @@ def test_every_setting_with_a_fixed_path_has_its_variable() -> None:
     assert known["ENTREPOT_TAGS_STALE_IF_ERROR"] == ("tags", "stale_if_error")
     assert known["ENTREPOT_CACHE_PATH"] == ("cache", "path")
     assert known["ENTREPOT_DEFAULT_UPSTREAM"] == ("default_upstream",)
-    assert len(set(known.values())) == len(known) == 45
+    assert len(set(known.values())) == len(known) == 49
     assert not {"ENTREPOT_UPSTREAMS", "ENTREPOT_LIFECYCLE", "ENTREPOT_CACHE"} & known.keys()
 
 
@@ -245,3 +247,23 @@ async def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
     token.write_text("\n")
     with pytest.raises(FileRefused, match="holds nothing"):
         await read_secret(SecretSource(token, None), {})
+
+
+def test_the_names_and_networks_of_those_in_front_have_one_form(write: Write) -> None:
+    path = write(
+        "host_names: [Mirror.Example.com, 'b\u00fccher.example', '[2001:DB8:0::1]', 192.0.2.7]\n"
+        "trusted_proxies: [10.0.0.0/28, 192.0.2.9, 'FD00::/8']\n"
+    )
+    settings = load(path, {}).settings
+    assert settings.host_names == ("mirror.example.com", "xn--bcher-kva.example", "2001:db8::1", "192.0.2.7")
+    assert effective(settings)["trusted_proxies"] == ["10.0.0.0/28", "192.0.2.9/32", "fd00::/8"]
+    overridden = load(path, {"ENTREPOT_HOST_NAMES": "a.test, b.test", "ENTREPOT_TRUSTED_PROXIES": "::1"}).settings
+    assert overridden.host_names == ("a.test", "b.test")
+    assert list(map(str, overridden.trusted_proxies)) == ["::1/128"]
+
+
+def test_commands_are_led_to_the_socket_whatever_else_is_wrong(write: Write) -> None:
+    path = write("admin_socket: run/admin.sock\ntags: {ttl: never}\n")
+    assert admin_url(path, {}) == f"unix:{path.parent}/run/admin.sock"
+    assert admin_url(path, {"ENTREPOT_ADMIN_SOCKET": "/run/other.sock"}) == "unix:/run/other.sock"
+    assert admin_url(None, {}) == "127.0.0.1:5001"
