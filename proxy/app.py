@@ -150,7 +150,12 @@ async def _compose(
     make_jobs: MakeJobs,
 ) -> Service:
     upstreams = Upstreams(
-        registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
+        registries.get,
+        registries.immutable,
+        registries.touch_period,
+        registries.share,
+        registries.amazon.push_times,
+        label=registries.label,
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)

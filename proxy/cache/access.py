@@ -7,16 +7,15 @@ a digest grants it.
 import asyncio
 from collections.abc import Callable
 
-from cachetools import TTLCache
-
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import BlobUnknown
 from proxy.core.names import Digest, Repository
+from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import MembershipRecord
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
 
-_REMEMBERED = 10_000
+_REMEMBERED = 4 << 20  # bytes
 
 
 class Access:
@@ -34,7 +33,9 @@ class Access:
         self._registry = registry
         self._now = now
         self._checks: Flights[tuple[Repository, Digest], None] = Flights(group)
-        self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, negative_ttl, timer=now)
+        self._absent: BoundedTable[tuple[Repository, Digest], bool] = holdings.tables.table(
+            "absent blobs", _REMEMBERED, negative_ttl, of_repository
+        )
 
     async def require(self, repository: Repository, digest: Digest, size: int | None) -> None:
         """Returns when allowed; asks upstream where that is not known, for a blob of ``size`` bytes.
@@ -51,7 +52,7 @@ class Access:
 
     def deny(self, repository: Repository, digest: Digest) -> None:
         """Upstream does not have it there."""
-        self._absent[repository, digest] = True
+        self._absent.put((repository, digest), True)
 
     def refuse_absent(self, repository: Repository, digest: Digest) -> None:
         """Raises BlobUnknown where that was upstream's answer a moment ago."""

@@ -35,6 +35,7 @@ from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
+from proxy.core.tables import Tables
 from proxy.storage.contract import BlobStore, Catalog
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
@@ -70,6 +71,7 @@ class Upstreams(NamedTuple):
     share: Shares = lambda _: None
     push_times: PushTimes = no_push_times
     homes: Callable[[str], Sequence[Source]] = no_homes  # other homes of its bytes, asked before it
+    label: Callable[[str], str] = str  # the key of the configuration that it is there by
 
 
 class Behind(NamedTuple):
@@ -152,9 +154,10 @@ async def start_cache(
     registry, group = upstreams.registry, jobs.group
     await times.load()
     now = times.now
+    tables = Tables(now, upstreams.label)
     usage = await catalog.contents.usage_by_upstream()
     budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
-    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify)
+    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify, tables)
     await holdings.load()
     pins = Pins(catalog.notes, rules.pins)
     await pins.load()
@@ -163,11 +166,11 @@ async def start_cache(
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
     arrivals = Arrivals(holdings, space)
     sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
-    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, times.stamp)
+    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, holdings)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
-    touches = Touches(registry, upstreams.touch_period, now)
+    touches = Touches(registry, upstreams.touch_period, tables, now)
     return Cache(
         holdings,
         fills,

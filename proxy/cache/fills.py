@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 from proxy.cache.arrivals import Arrival, Arrivals
 from proxy.cache.fill import Fill, FillBody
-from proxy.cache.holdings import Provenance
+from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.in_order_verifier import InOrderVerifier
 from proxy.cache.intake import Intake, IntakeRules, Segment
 from proxy.cache.pass_through import PassThrough, PassThroughBody, PassThroughs
@@ -92,7 +91,7 @@ class Fills:
         rules: FillRules,
         threads: Threads,
         group: asyncio.TaskGroup,
-        now: Callable[[], float],
+        holdings: Holdings,
     ) -> None:
         self.stats = FillStats()
         self.pass_throughs = PassThroughs(sources, threads.pass_through, group)
@@ -102,11 +101,11 @@ class Fills:
         self._rules = rules
         self._threads = threads
         self._group = group
-        self.now = now
+        self.now = holdings.now
         self._places = asyncio.Semaphore(rules.at_once)
         self._queued = 0
         self._lines = Seldom()
-        self._extras = Extras(threads.extra, threads.extras, now)
+        self._extras = Extras(threads.extra, threads.extras, holdings.tables)
 
     def __len__(self) -> int:
         return len(self.arriving)

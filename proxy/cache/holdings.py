@@ -14,8 +14,6 @@ from itertools import islice
 from operator import methodcaller
 from typing import NamedTuple, TypeVar
 
-from cachetools import LRUCache
-
 from proxy.cache.body import HeldBody
 from proxy.cache.doubts import ANY_AGE, Doubts, VerifyRules
 from proxy.cache.generations import Generations
@@ -26,15 +24,17 @@ from proxy.core.budget import Budget, Reservation
 from proxy.core.errors import ContentMissing, NoSpace, StoreFailed
 from proxy.core.graph import Node, Removal
 from proxy.core.names import Digest, Repository
+from proxy.core.tables import BoundedTable, Tables
 from proxy.storage.contract import BlobStore, Catalog, Content, Held, Ingest, Member, MembershipRecord
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.holdings")
 
-_HOT_ENTRIES = 50_000
+_HOT = 32 << 20  # bytes of what is known of contents
 _HOT_BYTES = 64 << 20
 _HOT_REPOSITORIES = 64  # of one digest
 _MARKS = 500  # of last use, written at once
+_MARKS_KEPT = 100_000  # while they cannot be written
 _DECISIONS = 10  # of one release, each because what it was about had changed meanwhile
 T = TypeVar("T")
 _CLOSE, _ABORT = methodcaller("close"), methodcaller("abort")
@@ -61,6 +61,7 @@ class Holdings:
         threads: StoreThreads,
         now: Callable[[], float],
         verify: VerifyRules = ANY_AGE,
+        tables: Tables | None = None,
     ) -> None:
         self.generations = Generations()
         self.catalog = catalog
@@ -68,9 +69,10 @@ class Holdings:
         self.store = store
         self.threads = threads
         self.now = now
-        self.doubted = Doubts(verify)
-        self._hot: LRUCache[Digest, dict[Repository, Held]] = LRUCache(_HOT_ENTRIES)
-        self._bytes: LRUCache[Digest, bytes] = LRUCache(_HOT_BYTES, getsizeof=len)
+        self.tables = tables = tables or Tables(now)
+        self.doubted = Doubts(verify, tables)
+        self._hot: BoundedTable[Digest, dict[Repository, Held]] = tables.table("held", _HOT)
+        self._bytes: BoundedTable[Digest, bytes] = tables.table("bytes of what is held", _HOT_BYTES)
         self._used: dict[Digest, float] = {}
         self._readers: Counter[Digest] = Counter()
         self._tombstones = Tombstones(store, catalog.contents, threads, budget)
@@ -89,10 +91,9 @@ class Holdings:
             if held is None:
                 return None
             if changes == self._changes:  # otherwise it may have left meanwhile
-                known = self._hot.setdefault(digest, {})
-                if len(known) >= _HOT_REPOSITORIES:
-                    known.clear()
-                known[repository] = held
+                known = self._hot.get(digest, {})
+                others = known if len(known) < _HOT_REPOSITORIES else {}
+                self._hot.put(digest, {**others, repository: held})
         self._used[digest] = self.now()
         return held
 
@@ -156,7 +157,7 @@ class Holdings:
         if not content.digest.matches(raw):
             await self.discard(content)
             return None
-        self._bytes[content.digest] = raw
+        self._bytes.put(content.digest, raw)
         return raw
 
     async def proven(self, content: Content) -> None:
@@ -310,7 +311,8 @@ class Holdings:
             try:
                 await self.catalog.contents.touch(batch)
             except BaseException:
-                self._used = {**used, **self._used}
+                kept = {**used, **self._used}
+                self._used = dict(islice(kept.items(), max(0, len(kept) - _MARKS_KEPT), None))
                 raise
             for digest in batch:
                 del used[digest]
@@ -330,8 +332,8 @@ class Holdings:
         self._changes += 1
         for digest in digests:
             self.generations.advance(digest)
-            self._bytes.pop(digest, None)
-            self._hot.pop(digest, None)
+            self._bytes.pop(digest)
+            self._hot.pop(digest)
 
 
 async def _readable(asking: Awaitable[T | None]) -> T | None:

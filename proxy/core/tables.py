@@ -39,7 +39,7 @@ def weight(thing: object) -> int:
     return own + weight(getattr(thing, "__dict__", None))
 
 
-class _Place(NamedTuple):
+class _Shelved(NamedTuple):
     size: int
     until: float
 
@@ -65,7 +65,7 @@ class BoundedTable(Generic[K, V]):
         self._share = share
         self._weigh = weigh
         self._values: dict[K, V] = {}
-        self._places: dict[str, OrderedDict[K, _Place]] = {}  # by share, the next to go first
+        self._places: dict[str, OrderedDict[K, _Shelved]] = {}  # by share, the next to go first
         self._taken: dict[str, int] = {}  # bytes by share
         self.peek: Callable[[K], V | None] = self._values.get
         """Notes no use and knows no age, so it costs what a dictionary's ``get`` costs, without a frame of its own."""
@@ -103,7 +103,7 @@ class BoundedTable(Generic[K, V]):
         share = self._share(key)
         places = self._places.setdefault(share, OrderedDict())
         self._values[key] = kept
-        places[key] = _Place(size, self._now() + self._ttl if self._ttl is not None else 0.0)
+        places[key] = _Shelved(size, self._now() + self._ttl if self._ttl is not None else 0.0)
         self._taken[share] = self._taken.get(share, 0) + size
         self.total += size
         while self.total > self.limit:
@@ -135,7 +135,7 @@ class BoundedTable(Generic[K, V]):
         most = max(self._taken, key=self._taken.__getitem__)
         return cast(V, self.pop(next(iter(self._places[most]))))
 
-    def _forget_old(self, places: OrderedDict[K, _Place]) -> None:
+    def _forget_old(self, places: OrderedDict[K, _Shelved]) -> None:
         now = self._now()
         while places and places[oldest := next(iter(places))].until <= now:
             self.pop(oldest)
