@@ -165,7 +165,7 @@ async def start_cache(
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
     arrivals = Arrivals(holdings, space)
-    sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
+    sources = Sources(upstreams.homes, registry, tables, now)
     fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, holdings)
     access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)

@@ -35,7 +35,6 @@ class FillRules:
     at_once: int = 64
     queue: int = 512  # waiting for one of those places
     largest: int = 52 << 30  # bytes; above, a blob passes through
-    distrust: float = 300.0  # seconds that an origin is not asked again for a digest that it sent wrong bytes for
     linger: float = 60.0  # seconds that a fill without readers goes on before it is judged
     intake: IntakeRules = field(default_factory=IntakeRules)
 
@@ -218,22 +217,54 @@ class Fills:
 
     async def _fill(self, run: _Run) -> None:
         fill = run.fill
+        while (hasher := await self._brought(run)) is not None and not hasher.agrees():
+            await self._begin_again(run)
+        if hasher is None:
+            return
+        fill.prove(hasher.count)
+        now = self.now()
+        content = Content(fill.digest, hasher.count, "", now, now, fill.repository.upstream)
+        await run.arrival.commit(content, Provenance(fill.repository))
+        self.stats.completed += 1
+
+    async def _brought(self, run: _Run) -> Hasher | None:
+        """What the bytes that came hash to; None where the disk took no more."""
+        fill = run.fill
         verifier = InOrderVerifier(Hasher(fill.digest), fill.reader, fill.spans, self._threads.provers)
         try:
             await self._receive(run, verifier)
             await off_loop(self._threads.movers, verifier.finish)
         except (NoSpace, StoreFailed) as cause:
             await self._spill(fill, verifier, cause)
-            return
+            return None
         finally:
             verifier.stop()
-        if not verifier.hasher.agrees():
-            raise WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
-        fill.prove(verifier.hasher.count)
-        now = self.now()
-        content = Content(fill.digest, verifier.hasher.count, "", now, now, fill.repository.upstream)
-        await run.arrival.commit(content, Provenance(fill.repository))
-        self.stats.completed += 1
+        return verifier.hasher
+
+    async def _begin_again(self, run: _Run) -> None:
+        """After wrong bytes, as long as no client has any of them. The sources end it: whoever sent them twice is not
+        asked now. Raises WrongBytes."""
+        fill, what = run.fill, f"{run.fill.digest} of {run.fill.repository}"
+        wrong = WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
+        self.stats.wrong_digests += 1
+        self._sources.blame(fill.origins, fill.digest)
+        if fill.shown:
+            raise wrong
+        fill.conceal()
+        log.warning("%s is asked for once more: %s", what, wrong)
+        try:
+            transfer = await self._sources.open(fill.repository, fill.digest)
+        except Fault:
+            raise wrong from None
+        run.transfer = transfer  # which is closed with the run
+        run.arrival.abort()
+        arrival = await self._arrivals.begin(run.granted, fill.repository.upstream, what)
+        if arrival is None:
+            raise wrong
+        run.arrival = arrival
+        if transfer.size != fill.size:
+            raise wrong
+        fill.begin_again(arrival.ingest)
 
     async def _receive(self, run: _Run, verifier: InOrderVerifier) -> None:
         fill, rules = run.fill, self._rules.intake
@@ -263,9 +294,6 @@ class Fills:
     def _failed(self, fill: Fill, fault: Fault) -> None:
         self.stats.failed += 1
         log.warning("%s of %s after %d bytes: %s", fill.digest, fill.repository, fill.received, fault)
-        if isinstance(fault, WrongBytes):
-            self.stats.wrong_digests += 1
-            self._sources.blame(fill.origins, fill.digest)
         if not fill.proven:
             fill.fail(fault)
 

@@ -187,6 +187,9 @@ class HttpRegistry:
         accepted = False if identified and outcome.status in (400, 401, 403) else None
         return PingResult(outcome.status, bare.challenges, bare.date, accepted, outcome.reason)
 
+    def reconnect(self) -> None:
+        self._network.streaming.reconnect()
+
     async def close(self) -> None:
         await self._network.close()
 
