@@ -42,6 +42,7 @@ class Rejection(NamedTuple):
     reason: str = ""  # the registry's own sentence
     date: str | None = None
     page: bool = False  # the body is a page for people
+    origin: str = ""  # of the host that said so
 
 
 def error_code(body: bytes) -> str | None:

@@ -1,5 +1,6 @@
 """Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
 
+from proxy.core.tables import Tables
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
 from proxy.upstream.buffered import BufferedClient
@@ -13,7 +14,8 @@ from proxy.upstream.streaming import StreamingClient
 class Network:
     """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
 
-    ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight. Raises
+    ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight. ``tables`` are
+    those that upstreams share. Raises
     TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
     """
 
@@ -24,11 +26,13 @@ class Network:
         timing: Timing | None = None,
         trust: Trust | None = None,
         ways: WaysOut = DIRECT,
+        tables: Tables | None = None,
     ) -> None:
         passages = Passages(settings.name, AddressPolicy(), trust or trust_of(settings), ways)
         self.settings = settings
         self.jobs = jobs
         self.timing = timing or Timing()
+        self.tables = tables or Tables(self.timing.now)
         self.home = settings.home
         self.stats = Stats()
         self.buffered = BufferedClient(settings, passages, self.stats)
