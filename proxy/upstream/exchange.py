@@ -28,7 +28,7 @@ from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
 from proxy.upstream.headers import decoded, is_page, retry_after
-from proxy.upstream.health import Health, RetryBudget
+from proxy.upstream.health import Outages, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
@@ -92,7 +92,7 @@ class Exchange:
         self._authorizer = authorizer
         self._upstream = network.settings.name
         self._home = str(network.home.origin)
-        self._health = Health(self._upstream, network.tables)
+        self._health = Outages(self._upstream, network.tables)
         self._budget = RetryBudget()
 
     async def ask(self, ask: Ask, send: Send[A]) -> A:
@@ -107,6 +107,7 @@ class Exchange:
 
     async def _persist(self, ask: Ask, attempt: Callable[[], Awaitable[T | Rejection]]) -> T:
         timing, limits = self._network.timing, self._network.settings.limits
+        await self._network.find()
         self._budget.request()
         until, retries = timing.now() + limits.patience, 0
         while True:

@@ -56,6 +56,11 @@ class Stats:
         """No answer came."""
         self.requests[kind.value, _OUTCOMES.get(type(fault), "broken")] += 1
 
+    def include(self, other: "Stats") -> None:
+        """What another has counted."""
+        self.requests.update(other.requests)
+        self.received(other.bytes_in)
+
     def received(self, count: int) -> None:
         """From any thread."""
         with self._lock:
@@ -117,7 +122,7 @@ class Breaker:
         return afresh(self._limited)
 
 
-class Health:
+class Outages:
     """What of one upstream is not worth asking now. A fault reaches as far as its cause: a host that takes no
     connections, gives no answers or limits our requests closes off that host, and nothing that is said of it names what
     somebody asked for; every other outage, that one thing."""

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from proxy.core.names import Tag
+from proxy.core.tables import Tables
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_aws import Aws, Issued
@@ -48,7 +49,8 @@ async def test_a_token_serves_on_while_its_renewal_has_a_bug() -> None:
         return Token(f"token {next(given)}", HOUR)
 
     async with jobs_with(bug) as jobs:
-        book, key = TokenBook(fetch, timing(clock), jobs), TokenKey("https://auth.test/token", None, "pull", None)
+        book = TokenBook("up", fetch, timing(clock), jobs, Tables(clock))
+        key = TokenKey("https://auth.test/token", None, "pull", None)
         assert await book.token(key) == "token 0"
         clock.advance(HOUR / 2 + 1)
         for _ in range(FAILURES):
@@ -86,7 +88,7 @@ async def test_a_tag_is_revalidated_until_its_mutability_is_known() -> None:
         return {"imageTagMutability": "IMMUTABLE"}
 
     async with jobs_with(bug) as jobs:
-        repositories = EcrRepositories(describe, jobs, clock)
+        repositories = EcrRepositories(describe, jobs, Tables(clock))
 
         def ask() -> bool | None:
             return repositories.immutable("123456789012", "team/app", Tag("v1"))

@@ -15,7 +15,7 @@ from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.tables import Tables
 from proxy.upstream.fault_table import Rejection, error_code, fault_of
 from proxy.upstream.headers import ContentRange, decoded, next_query, parse_content_range, retry_after
-from proxy.upstream.health import Breaker, Health, RetryBudget
+from proxy.upstream.health import Breaker, Outages, RetryBudget
 from proxy.upstream.message import Kind
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
 from proxy.upstream.transfer import Throughput
@@ -128,7 +128,7 @@ def test_a_breaker_opens_after_a_row_of_outages_and_lets_one_probe_through_every
 
 
 def test_what_fails_of_one_thing_closes_off_that_thing_alone() -> None:
-    health = Health("up", Tables(lambda: 0.0))
+    health = Outages("up", Tables(lambda: 0.0))
     for second in range(100):
         health.thing_failed(errors.UpstreamFailed("up", "it answered 500"), "app@sha256:bad", float(second))
         assert health.thing_closed_off("other:1", float(second)) is None
@@ -139,7 +139,7 @@ def test_what_fails_of_one_thing_closes_off_that_thing_alone() -> None:
 
 
 def test_one_repository_without_answers_closes_off_no_host_and_three_do_and_none_is_named() -> None:
-    health = Health("up", Tables(lambda: 0.0))
+    health = Outages("up", Tables(lambda: 0.0))
     for second in range(100):
         health.silent(UP, "team-a/hangs", float(second))
         assert health.host_closed_off(UP, float(second)) is None
@@ -155,7 +155,7 @@ def test_one_repository_without_answers_closes_off_no_host_and_three_do_and_none
 
 
 def test_connections_that_cannot_be_made_count_one_by_one_and_not_within_two_seconds() -> None:
-    health, outage = Health("up", Tables(lambda: 0.0)), errors.UpstreamUnreachable("up", "refused", UP)
+    health, outage = Outages("up", Tables(lambda: 0.0)), errors.UpstreamUnreachable("up", "refused", UP)
     for _ in range(50):
         health.unconnected(outage, UP, 100.0)
     assert health.host_closed_off(UP, 101.9) is None
@@ -164,7 +164,7 @@ def test_connections_that_cannot_be_made_count_one_by_one_and_not_within_two_sec
 
 def test_what_is_known_of_one_upstream_says_nothing_about_another_on_the_same_host() -> None:
     tables = Tables(lambda: 0.0)
-    health, other = Health("up", tables), Health("other", tables)
+    health, other = Outages("up", tables), Outages("other", tables)
     health.limited(UP, 30.0, 0.0)
     assert health.host_closed_off(UP, 1.0) is not None
     assert other.host_closed_off(UP, 1.0) is None
