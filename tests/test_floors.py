@@ -24,7 +24,7 @@ FLOORS = {
 TOP = {
     "__init__": set[str](),
     "__main__": {"cli", "signals"},
-    "access_lines": {"front.access_log", "logs"},
+    "access_lines": {"core", "front.access_log", "logs"},
     "amazon": {"core", "tasks", "config", "upstream"},
     "app": {
         "core",
@@ -57,7 +57,6 @@ LIBRARIES = {
     "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},
     "botocore": {"upstream.ecr_faults"},
-    "cachetools": {"cache", "upstream", "front"},
     "httptools": {"front.request_head"},
     "idna": {"config.places"},
     "prometheus_client": {"admin.metrics"},

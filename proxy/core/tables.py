@@ -20,20 +20,21 @@ D = TypeVar("D")
 ENTRY: Final = 400
 """Bytes that an entry takes beside its key and its value."""
 _NOTHING: Final = object()
+_PLAIN: Final = (str, bytes, int, float, Enum, type)
+_GATHERS: Final = (tuple, list, set, frozenset)
 
 
 def weight(thing: object) -> int:
     """Bytes of a value and of all that it holds; what several hold counts for each of them."""
     own = sys.getsizeof(thing)
-    match thing:
-        case str() | bytes() | int() | float() | None | Enum() | type():
-            return own
-        case dict():
-            return own + sum(weight(key) + weight(value) for key, value in thing.items())
-        case tuple() | list() | set() | frozenset():
-            return own + sum(map(weight, thing))
-        case BaseException():
-            return own + weight(thing.args) + weight(thing.__dict__)
+    if thing is None or isinstance(thing, _PLAIN):
+        return own
+    if isinstance(thing, _GATHERS):
+        return own + sum(map(weight, thing))
+    if isinstance(thing, dict):
+        return own + sum(map(weight, thing)) + sum(map(weight, thing.values()))
+    if isinstance(thing, BaseException):
+        return own + weight(thing.args) + weight(thing.__dict__)
     if is_dataclass(thing):
         return own + sum(weight(getattr(thing, field.name)) for field in fields(thing))
     return own + weight(getattr(thing, "__dict__", None))
