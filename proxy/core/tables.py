@@ -117,13 +117,7 @@ class BoundedTable(Generic[K, V]):
         """Forgets the key; returns its value, however old."""
         if key not in self._values:
             return None
-        share = self._share(key)
-        size = self._places[share].pop(key).size
-        self.total -= size
-        self._taken[share] -= size
-        if not self._places[share]:
-            del self._places[share], self._taken[share]
-        return self._values.pop(key)
+        return self._forget(key, self._share(key))
 
     def items(self) -> list[tuple[K, V]]:
         """All that has not gone yet."""
@@ -132,9 +126,18 @@ class BoundedTable(Generic[K, V]):
     def _is_over(self, key: K) -> bool:
         return self._ttl is not None and self._places[self._share(key)][key].until <= self._now()
 
+    def _forget(self, key: K, share: str) -> V:
+        places = self._places[share]
+        size = places.pop(key).size
+        self.total -= size
+        self._taken[share] -= size
+        if not places:
+            del self._places[share], self._taken[share]
+        return self._values.pop(key)
+
     def _forget_one(self) -> V:
         most = max(self._taken, key=self._taken.__getitem__)
-        return cast(V, self.pop(next(iter(self._places[most]))))
+        return self._forget(next(iter(self._places[most])), most)
 
     def _forget_old(self, places: OrderedDict[K, _Shelved]) -> None:
         now = self._now()

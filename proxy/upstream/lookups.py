@@ -5,10 +5,10 @@ for them keeps no look-up of a named host waiting.
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from socket import EAI_AGAIN, gaierror, getaddrinfo
 
 from proxy.core.errors import Outage, UpstreamUnreachable, afresh
 from proxy.core.tables import BoundedTable, Tables
@@ -57,7 +57,7 @@ class Lookups:
         try:
             if await ways.to(home) is None:
                 async with asyncio.timeout(PATIENCE):
-                    work = partial(socket.getaddrinfo, home.host, home.port, type=socket.SOCK_STREAM)
+                    work = partial(_resolve, home.host, home.port)
                     await off_loop(self._threads, work, give_back=lambda _: None)
         except (OSError, UnicodeError, TimeoutError, WayClosed) as cause:
             reason = getattr(cause, "strerror", None) or str(cause) or "its name was not found in time"
@@ -65,3 +65,13 @@ class Lookups:
             self._absent.put(upstream, fault)
             raise fault from cause
         self._found.put(upstream, True)
+
+
+def _resolve(host: str, port: int) -> None:
+    """Blocks. A resolver may hiccup once."""
+    try:
+        getaddrinfo(host, port)
+    except gaierror as hiccup:
+        if hiccup.errno != EAI_AGAIN:
+            raise
+        getaddrinfo(host, port)

@@ -13,7 +13,8 @@ from proxy.upstream.ecr_aws import Aws, Issued
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.ecr_repositories import EcrRepositories
 from proxy.upstream.ecr_tokens import EcrTokenBook
-from proxy.upstream.settings import Timing
+from proxy.upstream.network import Network
+from proxy.upstream.settings import RegistrySettings, Timing
 from proxy.upstream.tokens import Token, TokenBook, TokenKey
 from tests.cast import ManualClock
 from tests.cast.planted import FAILURES, Planted
@@ -98,3 +99,14 @@ async def test_a_tag_is_revalidated_until_its_mutability_is_known() -> None:
         await asyncio.sleep(0.01)
         assert jobs.states["tag mutability"].failures == bug.fired == FAILURES
         assert ask() is True
+
+
+async def test_a_forgotten_registry_that_cannot_be_closed_ends_nothing_else() -> None:
+    bug = Planted("registry close")
+    async with jobs_with(bug) as jobs:
+        registries = [Network(RegistrySettings("up", "http://127.0.0.1:9"), jobs) for _ in range(FAILURES + 1)]
+        for network in registries:
+            network.retire()
+        async with asyncio.timeout(20):
+            await bug.came_back.wait()
+        assert jobs.states["registry close"].failures == bug.fired == FAILURES
