@@ -13,7 +13,7 @@ FLOORS = {
     "storage": {"core", "tasks", "storage"},
     "upstream": {"core", "tasks", "upstream"},
     "cache": {"core", "tasks", "storage.contract", "upstream.contract", "cache"},
-    "front": {"core", "tasks", "cache", "front"},
+    "front": {"core", "tasks", "cache", "logs", "front"},
     "config": {"core", "config"},
     "admin": {"core", "tasks", "cache", "front", "config", "logs", "registries", "admin"},
     "doctor": {"core", "tasks", "upstream", "config", "registries", "admin.client", "admin.report", "doctor"},
@@ -24,7 +24,6 @@ FLOORS = {
 TOP = {
     "__init__": set[str](),
     "__main__": {"cli", "signals"},
-    "access_lines": {"core", "front.access_log", "logs"},
     "amazon": {"core", "tasks", "config", "upstream"},
     "app": {
         "core",
@@ -32,7 +31,6 @@ TOP = {
         "cache.engine",
         "front.access_log",
         "config",
-        "access_lines",
         "admin",
         "clock",
         "composition",
@@ -57,7 +55,7 @@ LIBRARIES = {
     "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},
     "botocore": {"upstream.ecr_faults"},
-    "httptools": {"front.request_head"},
+    "httptools": {"front.requests"},
     "idna": {"config.places"},
     "prometheus_client": {"admin.metrics"},
     "pydantic": {"config", "admin"},

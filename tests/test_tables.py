@@ -17,13 +17,12 @@ from proxy.cache.fills import FillRules
 from proxy.composition import Collaborators, ServiceRules, compose
 from proxy.config import load
 from proxy.core.budget import ByteLimits, FreeSpaceRule
-from proxy.core.errors import ManifestUnknown, UpstreamUnreachable
+from proxy.core.errors import CredentialsFailed, ManifestUnknown, UpstreamUnreachable
 from proxy.core.freshness import TagRules
-from proxy.core.names import Digest, Repository, Tag
+from proxy.core.names import Digest, Repository, Tag, UpstreamNames
 from proxy.core.tables import BoundedTable
-from proxy.core.upstreams import UpstreamNames
 from proxy.registries import Registries
-from proxy.storage.contract import Content, Held, MembershipRecord, TagRecord
+from proxy.storage.contract import Content, Held, MembershipRecord, RepositoryRecord, TagRecord
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_repositories import EcrRepositories
@@ -70,14 +69,17 @@ TABLES: dict[str, Entry] = {
     "authorization schemes": lambda n: (("up", f"app{n}"), (f"https://auth.test/{n}" * 10, None, None)),
     "bytes of what is held": lambda n: (digest(n), bytes(4000)),
     "held": lambda n: (digest(n), held(n)),
+    "grants asked again": lambda n: (repository(n), True),
     "hosts found": lambda n: (f"h{n}.wild.test", True),
     "hosts not found": lambda n: (f"h{n}.wild.test", fault(n)),
     "immutable tags that moved": lambda n: (of_tag(n), digest(n)),
+    "judged": lambda n: (repository(n), CredentialsFailed(f"h{n}.wild.test", "it refuses our credentials")),
     "outages": lambda n: (("up", "thing", f"app:{n}"), None),
     "proven": lambda n: (digest(n), float(n)),
     "referrers": lambda n: ((*of_blob(n), f"artifactType={n}{'a' * 7000}"), None),
     "registries of patterns": lambda n: (f"h{n}.wild.test", None),
     "sizes of blobs": lambda n: (of_blob(n), n),
+    "standings": lambda n: (repository(n), (RepositoryRecord(1.0), 1.0)),
     "tag audits": lambda n: (of_tag(n), True),
     "tag mutability": lambda n: (("0", "123456789012", f"app{n}"), None),
     "tags": lambda n: (of_tag(n), (n, TagRecord(digest(n), 1.0))),
@@ -91,8 +93,8 @@ TABLES: dict[str, Entry] = {
 """By the name that its metric has: what one entry is, as a stranger would make it."""
 
 UNNAMED = {
-    "access_lines.AccessLines._known",
     "core.seldom.Seldom._said",
+    "front.access_log.AccessLines._known",
     "front.fast_path.FastPath._prepared",
     "front.requests.Requests._blocks",
     "front.requests.Requests._remainders",
@@ -134,7 +136,7 @@ GROWS = {
     "front.access_log.AccessLog.tallies": "configured upstreams, by closed sets",
     "front.connection.Front.connections": "connections that are open",
     "front.connections.ClientConnections._by_address": "connections that are open",
-    "front.request_head.HeadParser._fields": "one header block",
+    "front.requests.HeadParser._fields": "one header block",
     "front.requests.Requests._asked": "what the tables of the front keep alive",
     "front.slow_clients.SlowClients._readers": "connections that are open",
     "logs.LogWriter._pending": "10,000 lines",

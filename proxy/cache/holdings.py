@@ -87,7 +87,7 @@ class Holdings:
         held = self._hot.get(digest, {}).get(repository)
         if held is None:
             changes = self._changes
-            held = await _readable(self.catalog.contents.held(repository, digest))
+            held = await _readable(self.catalog.memberships.held(repository, digest))
             if held is None:
                 return None
             if changes == self._changes:  # otherwise it may have left meanwhile

@@ -42,7 +42,7 @@ class Tags:
         self._holdings = holdings
         self.rules = rules
         self._immutable = immutable
-        self._now = now
+        self.now = now
         # With the generation that a record was read in; of those not written, None where it is dropped.
         self._records: BoundedTable[Key, tuple[int, TagRecord]] = table("tags", _KEPT, None, of_repository)
         self._unwritten: BoundedTable[Key, TagRecord | None] = table("tags not written", _KEPT, None, of_repository)
@@ -71,16 +71,16 @@ class Tags:
         return known[1]
 
     def standing(self, repository: Repository, tag: Tag, record: TagRecord) -> Standing:
-        found = standing(self.rules, record.checked_at, self._now())
+        found = standing(self.rules, record.checked_at, self.now())
         return Standing.FRESH if found is not Standing.FRESH and self._immutable(repository, tag) else found
 
     def fresh_until(self, record: TagRecord) -> float:
         """Seconds since the epoch; of an immutable tag, when to ask again whether it still is one."""
-        return (self._now() if self._old(record) else record.checked_at) + self.rules.ttl
+        return (self.now() if self._old(record) else record.checked_at) + self.rules.ttl
 
     async def point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         """Upstream says so now."""
-        record = TagRecord(digest, self._now())
+        record = TagRecord(digest, self.now())
         self.moved.pop((repository, tag))
         self._holdings.generations.advance((repository, tag))
         self._records.put((repository, tag), (self._holdings.generations.of((repository, tag)), record))
@@ -117,7 +117,7 @@ class Tags:
 
     def audit_is_due(self, record: TagRecord) -> bool:
         """Was it believed for nothing but being immutable, and for so long that a look is owed?"""
-        return self._old(record) and self._now() - record.checked_at > _AUDIT_EVERY
+        return self._old(record) and self.now() - record.checked_at > _AUDIT_EVERY
 
     async def audited(self, repository: Repository, tag: Tag, record: TagRecord, upstream: Digest) -> None:
         """What upstream says of an immutable tag."""
@@ -128,4 +128,4 @@ class Tags:
                       repository, tag, upstream, record.digest)  # fmt: skip
 
     def _old(self, record: TagRecord) -> bool:
-        return standing(self.rules, record.checked_at, self._now()) is not Standing.FRESH
+        return standing(self.rules, record.checked_at, self.now()) is not Standing.FRESH

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from proxy.admin.client import AdminClient
 from proxy.config import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, Settings, UpstreamSettings
 from proxy.core.errors import UpstreamUnknown
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import UpstreamNames
 from proxy.doctor.advice import SignIn
 from proxy.doctor.host import Host, held_below, host_steps
 from proxy.doctor.node import NodeFiles, node_steps

@@ -48,7 +48,8 @@ class BufferedClient:
             raise UpstreamUnreachable(name, "its client is closing")
         proxy = None
         try:
-            proxy = await self._passages.proxy(request)
+            if not self._passages.straight:
+                proxy = await self._passages.proxy(request)
             async with asyncio.timeout(limits.connect + limits.first_byte):
                 response = await self._ask(request, proxy)
         except UpstreamFault as fault:

@@ -17,7 +17,7 @@ from proxy.upstream.address import AddressForbidden, Admit
 from proxy.upstream.egress import Proxy, ProxyFailed, proof, refused_by
 from proxy.upstream.passage import Passage
 from proxy.upstream.target import PORTS, Origin
-from proxy.upstream.tunnel import Stream, ask_for, bare, pending, secured
+from proxy.upstream.tunnel import Stream, ask_for, pending, secured
 
 MOST_IDLE = 32
 ADDRESS_TRIES = 2  # connect timeouts that all addresses of a name may take together
@@ -34,7 +34,7 @@ class UpstreamConnection:
         self.way = origin, proxy
         self.gathers = type(sock) is socket.socket  # whether ``gather`` is to be had: the kernel knows no TLS
         self._sock = sock
-        self._bare = bare(sock)
+        self._bare = sock if isinstance(sock, socket.socket) else sock.socket  # within the TLS of a proxy, that one's
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._protocol = http.client.HTTPConnection(origin.host, origin.port)

@@ -44,7 +44,7 @@ class StreamingClient:
     async def send(self, request: Request) -> "StreamingAnswer":
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         try:
-            proxy = await self._passages.proxy(request)
+            proxy = None if self._passages.straight else await self._passages.proxy(request)
             opening = _Opening(self, self._settings, self._pools[request.host_class], request, proxy)
             answer = await self.in_thread(
                 opening.run, opening.abandon, StreamingAnswer.discard, request.total, request.target

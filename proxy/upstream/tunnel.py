@@ -47,8 +47,3 @@ def pending(sock: Stream) -> int:
     if isinstance(sock, SSLTransport):
         return sock.sslobj.pending() + sock.incoming.pending + pending(sock.socket)
     return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
-
-
-def bare(sock: Stream) -> socket.socket:
-    """The socket itself, in the TLS of the registry or, within that of a proxy, of the proxy."""
-    return sock.socket if isinstance(sock, SSLTransport) else sock

@@ -2,7 +2,7 @@ import asyncio
 import time
 from typing import Any
 
-from proxy.core.errors import UpstreamRefused
+from proxy.core.errors import CredentialsFailed
 from proxy.core.names import Tag
 from proxy.core.tables import Tables
 from proxy.tasks.group import task_group
@@ -26,7 +26,7 @@ class Describer:
         self.asked.append((account, name))
         await self.gate.wait()
         if self.denied:
-            raise AwsFault(UpstreamRefused, "denied")
+            raise AwsFault(CredentialsFailed, "denied")
         return self.answer
 
 
