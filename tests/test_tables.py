@@ -135,7 +135,7 @@ GROWS = {
     "core.transfer_plan.Parts._returned": "parts of one blob",
     "front.access_log.AccessLog.tallies": "configured upstreams, by closed sets",
     "front.connection.Front.connections": "connections that are open",
-    "front.connections.ClientConnections._by_address": "connections that are open",
+    "front.connection.Front._by_address": "connections that are open",
     "front.requests.HeadParser._fields": "one header block",
     "front.requests.Requests._asked": "what the tables of the front keep alive",
     "front.slow_clients.SlowClients._readers": "connections that are open",
