@@ -26,18 +26,24 @@ _GATHERS: Final = (tuple, list, set, frozenset)
 
 def weight(thing: object) -> int:
     """Bytes of a value and of all that it holds; what several hold counts for each of them."""
-    own = sys.getsizeof(thing)
-    if thing is None or isinstance(thing, _PLAIN):
-        return own
-    if isinstance(thing, _GATHERS):
-        return own + sum(map(weight, thing))
-    if isinstance(thing, dict):
-        return own + sum(map(weight, thing)) + sum(map(weight, thing.values()))
-    if isinstance(thing, BaseException):
-        return own + weight(thing.args) + weight(thing.__dict__)
-    if is_dataclass(thing):
-        return own + sum(weight(getattr(thing, field.name)) for field in fields(thing))
-    return own + weight(getattr(thing, "__dict__", None))
+    total, rest = 0, [thing]
+    while rest:
+        each = rest.pop()
+        total += sys.getsizeof(each)
+        if each is None or isinstance(each, _PLAIN):
+            continue
+        if isinstance(each, _GATHERS):
+            rest.extend(each)
+        elif isinstance(each, dict):
+            rest.extend(each)
+            rest.extend(each.values())
+        elif isinstance(each, BaseException):
+            rest += each.args, each.__dict__
+        elif is_dataclass(each):
+            rest.extend(getattr(each, field.name) for field in fields(each))
+        else:
+            rest.append(getattr(each, "__dict__", None))
+    return total
 
 
 class _Shelved(NamedTuple):
