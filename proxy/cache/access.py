@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.standings import Standings
+from proxy.core.access import Right, Word
 from proxy.core.errors import (
     Absent,
     BlobUnknown,
@@ -22,7 +23,6 @@ from proxy.core.errors import (
     UpstreamRefused,
 )
 from proxy.core.names import Digest, Repository
-from proxy.core.rights import Right, Word
 from proxy.core.tables import BoundedTable, of_repository, of_upstream
 from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord
 from proxy.tasks.flights import Flights

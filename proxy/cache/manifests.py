@@ -6,6 +6,7 @@ An upstream that does not answer, or not as a registry, leaves a known tag serve
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from proxy.cache.access import Access
 from proxy.cache.answers import ManifestAnswer, Outcome
@@ -113,7 +114,7 @@ class Manifests:
     async def _unheld(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         """What only upstream has; a no says what it is, an outage that nothing is held to answer with."""
         try:
-            return await self._join((repository, reference), lambda: self._fetch(repository, reference))
+            return await self._join((repository, reference), partial(self._fetch, repository, reference))
         except (Outage, Absent) as cause:
             if await self._access.standings.is_suspended(repository):
                 raise
@@ -128,11 +129,11 @@ class Manifests:
         """What upstream says; where it says nothing, or what is pinned is gone there, what is held."""
         held = await self._held(repository, record.digest, Outcome.STALE)
         if held is None:
-            return await self._join((repository, tag), lambda: self._check(repository, tag, record))
+            return await self._join((repository, tag), partial(self._check, repository, tag, record))
         kept = standing is Standing.STALE or self.tags.is_pinned(repository, tag, record.digest)
         try:
             async with asyncio.timeout(self.tags.rules.revalidate_timeout if kept else None):
-                return await self._join((repository, tag), lambda: self._check(repository, tag, record))
+                return await self._join((repository, tag), partial(self._check, repository, tag, record))
         except (Outage, UpstreamBroken, WrongBytes, TimeoutError) as cause:
             if isinstance(cause, UpstreamFault) and not kept:
                 hint = f"{record.digest} is held, and is not served any more: tags.stale_if_error decides for how long"

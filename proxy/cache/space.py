@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import methodcaller
 
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.retention import Retention
@@ -22,6 +23,7 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.arrivals")
 
+_ABORT = methodcaller("abort")
 _LONG = 1.0  # seconds; an eviction that took longer and found too little is not repeated at once
 _RESTS = 10.0  # seconds
 
@@ -61,7 +63,8 @@ class Space:
                 if self._lines.due("room", time.monotonic()):
                     log.warning("%s passes through, as others may: no room below max_size or min_free", what)
                 return None
-            ingest = await self._holdings.begin()
+            threads, store = self._holdings.threads, self._holdings.store
+            ingest = await off_loop(threads.committing, store.begin, give_back=_ABORT)
         except (NoSpace, StoreFailed) as cause:
             if self._lines.due(type(cause).__name__, time.monotonic()):
                 log.error("%s passes through, as others may: %s", what, cause)

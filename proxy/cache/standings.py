@@ -69,13 +69,15 @@ class Standings:
 
     async def find(self, repository: Repository) -> RepositoryRecord | None:
         """None where nothing is known of the repository; a catalog that cannot be read knows of nothing."""
-        known = self.peek(repository)
-        if known is None:
-            with suppress(NoSpace, StoreFailed):
-                known = await self._memberships.repository(repository)
-            if known is not None and repository not in self._known:
-                self._known.put(repository, _Known(known, known.confirmed_at or 0.0))
-        return known
+        known = self._known.get(repository)
+        if known is not None:
+            return known.record
+        record: RepositoryRecord | None = None
+        with suppress(NoSpace, StoreFailed):
+            record = await self._memberships.repository(repository)
+        if record is not None and repository not in self._known:
+            self._known.put(repository, _Known(record, record.confirmed_at or 0.0))
+        return record
 
     async def is_suspended(self, repository: Repository) -> bool:
         record = await self.find(repository)

@@ -177,12 +177,6 @@ class Requests:
         understood = self._remainders.peek(remainder) if len(block) <= _LONGEST_KEPT else None
         if understood is not None:
             return understood
-        understood = self._parse(block, parser)
-        if understood.fault is None and remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
-            self._remainders.put(remainder, understood)
-        return understood
-
-    def _parse(self, block: bytes, parser: HeadParser | None) -> Understood:
         head = (parser or HeadParser(self.limits)).head(block)
         try:
             head.require_pull()
@@ -190,4 +184,7 @@ class Requests:
         except Fault as fault:
             return Understood(ANONYMOUS, head, None, fault)
         key = (asked.method, asked.operation, asked.path, asked.namespace)
-        return Understood(ANONYMOUS, head, self._asked.setdefault(key, asked))
+        understood = Understood(ANONYMOUS, head, self._asked.setdefault(key, asked))
+        if remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
+            self._remainders.put(remainder, understood)
+        return understood

@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.graph import Membership, Node
 from proxy.core.names import Digest, Repository, Tag
-from proxy.core.spans import Span
 
 
 class BlobReader(Protocol):
@@ -46,9 +45,6 @@ class Ingest(Protocol):
 
     def write(self, offset: int, content: bytes | memoryview) -> None:
         """Writes all of ``content`` at ``offset``. Blocks. Raises NoSpace (ENOSPC, EDQUOT, inodes) or StoreFailed."""
-
-    def missing(self, size: int) -> list[Span]:
-        """The gaps below ``size``."""
 
     def open(self) -> BlobReader:
         """A reader of the arriving bytes; it survives ``commit`` and ``abort``."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.names import Digest
-from proxy.core.spans import Span, Spans
+from proxy.core.spans import Spans
 from proxy.storage.faults import faults, reported
 from proxy.storage.health import StorageHealth
 from proxy.storage.home import Home
@@ -80,10 +80,6 @@ class DiskIngest:
         with self._lock:
             self._spans.add(offset, position)
 
-    def missing(self, size: int) -> list[Span]:
-        with self._lock:
-            return self._spans.missing(size)
-
     def open(self) -> DiskReader:
         """After ``commit`` a reader of what was committed; raises ContentMissing after ``abort``."""
         with self._naming:
@@ -107,7 +103,9 @@ class DiskIngest:
             return
         try:
             with self._in_use() as descriptor, reported(self._ingests.health, "store", "commit to the store"):
-                there, gaps = os.fstat(descriptor).st_size, self.missing(size)
+                with self._lock:
+                    gaps = self._spans.missing(size)
+                there = os.fstat(descriptor).st_size
                 if there != size or gaps:
                     raise StoreFailed(f"{there} bytes with gaps {gaps[:3]} came in where {size} were announced")
                 os.fchmod(descriptor, 0o444)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -98,7 +98,7 @@ class BufferedClient:
                 limit_per_host=CONNECTIONS_PER_HOST,
                 keepalive_timeout=self._settings.limits.idle,
                 ssl=passage.trust if proxy is None else passage.proxied_trust,
-                socket_factory=_admitting(passage.admit if proxy is None else passage.admit_proxy),
+                socket_factory=partial(_open_socket, passage.admit if proxy is None else passage.admit_proxy),
             )
             self._sessions[key] = aiohttp.ClientSession(
                 connector=connector,
@@ -145,13 +145,11 @@ class BufferedAnswer:
         self._response.close()
 
 
-def _admitting(admit: Admit) -> Callable[[Any], socket.socket]:
-    def open_socket(info: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
-        family, kind, protocol, _, address = info
-        admit(str(address[0]))
-        return socket.socket(family, kind, protocol)
-
-    return open_socket
+def _open_socket(admit: Admit, info: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
+    """To where the connection goes at last, whatever named it. Raises AddressForbidden."""
+    family, kind, protocol, _, address = info
+    admit(str(address[0]))
+    return socket.socket(family, kind, protocol)
 
 
 def _fault(upstream: str, target: Target, cause: Exception, proxy: Proxy | None = None) -> UpstreamFault:
