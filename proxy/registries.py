@@ -37,7 +37,7 @@ from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.health import Stats
-from proxy.upstream.lookups import Lookups, nobody_is_asked
+from proxy.upstream.lookups import Lookups
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -188,7 +188,7 @@ class Registries:
         settings = self._registry_settings(name, upstream)
         try:
             trust, ways = self._trusts.of(settings), self.ways(name)
-            find = nobody_is_asked if named else partial(self._lookups.find, name, ways, settings.home.origin)
+            find = None if named else partial(self._lookups.find, name, ways, settings.home.origin)
             network = Network(settings, self.jobs, self._timing, trust, ways, self.tables, find)
         except OSError as cause:  # ssl.SSLError is one
             raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause

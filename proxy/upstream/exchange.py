@@ -107,7 +107,8 @@ class Exchange:
 
     async def _persist(self, ask: Ask, attempt: Callable[[], Awaitable[T | Rejection]]) -> T:
         timing, limits = self._network.timing, self._network.settings.limits
-        await self._network.find()
+        if self._network.find is not None:
+            await self._network.find()
         self._budget.request()
         until, retries = timing.now() + limits.patience, 0
         while True:

@@ -28,10 +28,6 @@ _FOUND_FOR = 3600.0  # seconds
 _LIMIT = 1 << 20  # bytes
 
 
-async def nobody_is_asked() -> None:
-    """``Find`` of a host that the configuration names."""
-
-
 class Lookups:
     """Of hosts of patterns, each at most once at a time."""
 

@@ -1,15 +1,12 @@
 """Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from proxy.core.tables import Tables
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
 from proxy.upstream.buffered import BufferedClient
 from proxy.upstream.egress import DIRECT, WaysOut
 from proxy.upstream.health import Stats
-from proxy.upstream.lookups import Find, nobody_is_asked
+from proxy.upstream.lookups import Find
 from proxy.upstream.passage import Passages
 from proxy.upstream.settings import RegistrySettings, Timing, Trust, trust_of
 from proxy.upstream.streaming import StreamingClient
@@ -19,7 +16,7 @@ class Network:
     """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
 
     ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight. ``tables`` are
-    those that upstreams share; ``find`` is asked before each question. Raises
+    those that upstreams share; ``find`` is asked before each question, where the host may not be there at all. Raises
     TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
     """
 
@@ -31,7 +28,7 @@ class Network:
         trust: Trust | None = None,
         ways: WaysOut = DIRECT,
         tables: Tables | None = None,
-        find: Find = nobody_is_asked,
+        find: Find | None = None,
     ) -> None:
         passages = Passages(settings.name, AddressPolicy(), trust or trust_of(settings), ways)
         self.settings = settings
@@ -41,28 +38,15 @@ class Network:
         self.home = settings.home
         self.find = find
         self.stats = Stats()
-        self._users = 0
-        self._retired = False
+        self.users = 0  # who ask it something now
+        self.retired = False
         self.buffered = BufferedClient(settings, passages, self.stats)
         self.streaming = StreamingClient(settings, passages, self.stats)
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """While somebody asks it something."""
-        self._users += 1
-        try:
-            yield
-        finally:
-            self._users -= 1
-            self._close_if_over()
-
     def retire(self) -> None:
         """It is closed as soon as nobody uses it."""
-        self._retired = True
-        self._close_if_over()
-
-    def _close_if_over(self) -> None:
-        if self._retired and not self._users:
+        self.retired = True
+        if not self.users:
             self.jobs.once("registry close", self.close)
 
     async def close(self) -> None:

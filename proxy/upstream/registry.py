@@ -42,8 +42,14 @@ def _in_use(
 
     @wraps(method)
     async def call(self: "HttpRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._network.in_use():
+        network = self._network
+        network.users += 1
+        try:
             return await method(self, *args, **kwargs)
+        finally:
+            network.users -= 1
+            if network.retired:
+                network.retire()
 
     return call
 
