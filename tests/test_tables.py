@@ -29,7 +29,7 @@ from proxy.upstream.ecr_repositories import EcrRepositories
 from proxy.upstream.tokens import TokenKey
 from tests.source import rooms
 
-ENTRIES = 100_000
+ENTRIES = 50_000  # more than any of them holds
 MIB = 1 << 20
 SLACK = 24 * MIB  # of the process, beside what is accounted
 ALL_TABLES = 400 * MIB
