@@ -160,6 +160,7 @@ async def _compose(
         registries.touch_period,
         registries.share,
         registries.amazon.push_times,
+        label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,
     )

@@ -5,8 +5,10 @@ import logging
 import os
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from proxy.amazon import Amazon
@@ -31,12 +33,16 @@ from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
+from proxy.core.tables import BoundedTable, Tables
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import Ourselves
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
+from proxy.upstream.health import Stats
+from proxy.upstream.lookups import Lookups
 from proxy.upstream.network import Network
+from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing, Trusts
@@ -44,7 +50,8 @@ from proxy.upstream.target import TargetRefused
 
 log = logging.getLogger("entrepot")
 
-_HOSTS = 1000  # that patterns may bring; more than they ever should
+_HOSTS = 32 << 20  # bytes of the registries that patterns bring; one that is forgotten is made again when asked for
+_REGISTRY = 128 << 10  # bytes of one, with its sessions and idle connections
 
 
 class Registries:
@@ -59,9 +66,14 @@ class Registries:
         self._trusts = Trusts()
         self.ourselves = Ourselves()  # nobody, until it is told where we listen
         self._ways: dict[EgressSettings, WaysOut] = {}
-        self._made: dict[str, HttpRegistry] = {}
-        self._of_patterns = 0
-        self.amazon = Amazon(self._configured, self.ways, jobs, self._timing)
+        self.tables = Tables(self._timing.now, self.label)
+        self._named: dict[str, HttpRegistry] = {}
+        self._of_patterns: BoundedTable[str, HttpRegistry] = self.tables.table(
+            "registries of patterns", _HOSTS, None, str, lambda _: _REGISTRY
+        )
+        self._past: dict[str, Stats] = {}  # of registries that are forgotten, by the key that they were there by
+        self._lookups = Lookups(jobs, self.tables)
+        self.amazon = Amazon(self._configured, self.ways, jobs, self._timing, self.tables)
         for name in settings.upstreams:
             if not name.startswith("*."):
                 self._make_early(name)
@@ -69,7 +81,7 @@ class Registries:
     def get(self, name: str) -> HttpRegistry:
         """Raises UpstreamUnknown for what is not configured; UpstreamUnreachable where its URL or ``ca_file`` is no
         good."""
-        registry = self._made.get(name)
+        registry = self._named.get(name) or self._of_patterns.get(name)
         return registry if registry is not None else self._make(name)
 
     def settings_of(self, name: str) -> UpstreamSettings:
@@ -113,33 +125,34 @@ class Registries:
 
     async def close(self) -> None:
         """Of all registries; transfers under way are their movers'."""
-        for registry in self._made.values():
+        for _, registry in self._made():
             await registry.close()
+        self._lookups.close()
 
     def requests(self) -> dict[tuple[str, ...], float]:
         """By configured upstream, kind and status."""
         totals: Counter[tuple[str, ...]] = Counter()
-        for name, registry in self._made.items():
-            for (kind, status), count in registry.stats.requests.items():
-                totals[self.label(name), kind, status] += count
+        for label, stats in self._counted():
+            for (kind, status), count in stats.requests.items():
+                totals[label, kind, status] += count
         return dict(totals)
 
     def received(self) -> dict[tuple[str, ...], float]:
         """Bytes by configured upstream."""
         totals: Counter[tuple[str, ...]] = Counter()
-        for name, registry in self._made.items():
-            totals[self.label(name),] += registry.stats.bytes_in
+        for label, stats in self._counted():
+            totals[label,] += stats.bytes_in
         return dict(totals)
 
     def status(self) -> dict[str, Any]:
-        """By upstream, of what it was asked and sent since the start."""
+        """By upstream, of what it was asked and sent since the start; a host of a pattern, since it was last made."""
         return {
             name: {
                 "requests": sum(registry.stats.requests.values()),
                 "bytes": registry.stats.bytes_in,
                 "rate_limit_remaining": registry.stats.rate_limit_remaining,
             }
-            for name, registry in sorted(self._made.items())
+            for name, registry in sorted(self._made(), key=itemgetter(0))
         }
 
     async def lifecycle_policy(self, wanted: str) -> str:
@@ -176,20 +189,37 @@ class Registries:
 
     def _make(self, name: str) -> HttpRegistry:
         upstream = self.settings_of(name)
-        of_pattern = name not in self._settings.upstreams
-        if of_pattern and self._of_patterns >= _HOSTS:
-            raise UpstreamUnknown(name)
+        named = name in self._settings.upstreams
         settings = self._registry_settings(name, upstream)
         try:
             trust, ways = self._trusts.of(settings), self.ways(name)
-            network = Network(settings, self.jobs, self._timing, trust, ways, self.ourselves)
+            find = None if named else partial(self._lookups.find, name, ways, settings.home.origin)
+            outward = Outward(trust, ways, self.ourselves)
+            network = Network(settings, self.jobs, self._timing, outward, self.tables, find)
         except OSError as cause:  # ssl.SSLError is one
             raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:
             raise UpstreamUnreachable(name, f"its url cannot be used: {refused}") from refused
-        registry = self._made[name] = HttpRegistry(network, self._authorizer(name, upstream, network))
-        self._of_patterns += of_pattern
+        registry = HttpRegistry(network, self._authorizer(name, upstream, network))
+        if named:
+            self._named[name] = registry
+        else:
+            for forgotten in self._of_patterns.put(name, registry):
+                self._retire(forgotten)
         return registry
+
+    def _retire(self, registry: HttpRegistry) -> None:
+        """It ends when what it does is done; what it was asked still counts."""
+        self._past.setdefault(self.label(registry.name), Stats()).include(registry.stats)
+        registry.retire()
+
+    def _made(self) -> list[tuple[str, HttpRegistry]]:
+        return [*self._named.items(), *self._of_patterns.items()]
+
+    def _counted(self) -> Iterator[tuple[str, Stats]]:
+        yield from self._past.items()
+        for name, registry in self._made():
+            yield self.label(name), registry.stats
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
         limits = exchange_limits(upstream.timeouts, self._settings.limits.manifest_size)

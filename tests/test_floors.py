@@ -76,7 +76,6 @@ LIBRARIES = {
     "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},
     "botocore": {"upstream.ecr_faults"},
-    "cachetools": {"cache", "upstream", "front"},
     "httptools": {"front.requests"},
     "idna": {"config.places"},
     "prometheus_client": {"admin.metrics"},

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from proxy import __version__
 from proxy.admin.health import Health
 from proxy.admin.metrics import Family
 from proxy.admin.telemetry import Telemetry
+from proxy.core.tables import BoundedTable
 
 
 def families_of(telemetry: Telemetry, health: Health) -> Sequence[Family]:
@@ -56,6 +58,8 @@ def _holdings(telemetry: Telemetry) -> Sequence[Family]:
                lambda: {(): scrub.stats.size}),
         Family("scrubbed_bad", "counter", "Contents found bad, and put into quarantine.", (),
                lambda: {(): scrub.stats.bad}),
+        Family("table_bytes", "gauge", "Bytes of what is remembered of things that clients and upstreams name.",
+               ("table",), lambda: {(name,): table.total for name, table in _tables(telemetry)}),
         Family("immutable_tags_moved", "gauge", "Tags declared immutable that point elsewhere upstream.", (),
                lambda: {(): len(cache.manifests.tags.moved)}),
     )  # fmt: skip
@@ -96,6 +100,10 @@ def _process(telemetry: Telemetry, health: Health) -> Sequence[Family]:
         Family("catalog_recovered", "gauge", "How the catalog came up at the start.", ("how",),
                lambda: {(telemetry.recovered(),): 1.0}),
     )  # fmt: skip
+
+
+def _tables(telemetry: Telemetry) -> list[tuple[str, BoundedTable[Any, Any]]]:
+    return [*telemetry.cache.holdings.tables.made.items(), *telemetry.registries.tables.made.items()]
 
 
 def _used_by(telemetry: Telemetry) -> dict[tuple[str, ...], float]:

@@ -12,7 +12,7 @@ from proxy.cache.blobs import Blobs
 from proxy.cache.doubts import VerifyRules
 from proxy.cache.fill import Fill
 from proxy.cache.fills import FillRules, Fills
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, Shared
 from proxy.cache.lifecycle import Lifecycle, LifecycleRules, PushTimes, no_push_times
 from proxy.cache.listings import Listings
 from proxy.cache.maintenance import Maintenance
@@ -35,6 +35,7 @@ from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
+from proxy.core.tables import Tables
 from proxy.storage.contract import BlobStore, Catalog
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
@@ -70,6 +71,7 @@ class Upstreams(NamedTuple):
     share: Shares = lambda _: None
     push_times: PushTimes = no_push_times
     homes: Callable[[str], Sequence[Source]] = no_homes  # other homes of its bytes, asked before it
+    label: Callable[[str], str] = str  # the key of the configuration that it is there by
     access_ttl: Callable[[str], float] = lambda _: 86_400.0  # seconds that a yes carries
     trust: Callable[[str], str] = lambda upstream: upstream  # the domain within which another's bytes are served
 
@@ -161,23 +163,24 @@ async def start_cache(
     registry, group = upstreams.registry, jobs.group
     await times.load()
     now = times.now
+    tables = Tables(now, upstreams.label)
     usage = await catalog.contents.usage_by_upstream()
     budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
-    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify, jobs.turns)
+    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify, Shared(jobs.turns, tables))
     await holdings.load()
     pins = Pins(catalog.notes, rules.pins)
     await pins.load()
     arriving: dict[Digest, Fill] = {}
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
-    sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
-    fills = Fills(arriving, space, sources, rules.fills, threads, group, times.stamp)
+    sources = Sources(upstreams.homes, registry, tables, now)
+    fills = Fills(arriving, space, sources, rules.fills, threads, group, holdings)
     standings = Standings(holdings, registry, pins.concern, group, now)
     carries = AccessRules(upstreams.access_ttl, upstreams.trust, rules.tags.negative_ttl)
     access = Access(holdings, standings, registry, carries, jobs, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
-    touches = Touches(registry, upstreams.touch_period, now)
+    touches = Touches(registry, upstreams.touch_period, tables, now)
     return Cache(
         holdings,
         fills,

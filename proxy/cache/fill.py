@@ -42,6 +42,7 @@ class Fill:
         self.fault: Fault | None = None
         self.spilled: Hasher | None = None  # the proof up to where the disk took no more
         self.dropped = False  # since nobody read it
+        self.shown = False  # to any client, any of its bytes
         self.followers = 0
         self.origins: set[str] = set()  # the homes that its bytes came from
         self.task: asyncio.Task[None] | None = None  # that runs it
@@ -77,6 +78,17 @@ class Fill:
                 return
             self._waking = True
         self._loop.call_soon_threadsafe(self._wake_soon)
+
+    def conceal(self) -> None:
+        """What came is wrong, and nobody has been shown any of it: nobody will be."""
+        self.spans = Spans()
+        self.origins.clear()
+
+    def begin_again(self, ingest: Ingest) -> None:
+        """With another file, after ``conceal``."""
+        reader = ingest.open()
+        self.reader.close()
+        self.reader = reader
 
     def prove(self, size: int) -> None:
         """The digest agrees: nothing is held back any more."""
@@ -166,6 +178,7 @@ class FillBody:
     async def piece(self, position: int, end: int | None) -> FilePiece | bytes:
         readable = await self._fill.wait(position)
         if readable > position:
+            self._fill.shown = True
             return FilePiece(self._fill.reader.fileno(), position, readable if end is None else min(readable, end))
         if self._fill.fault is not None:
             raise self._fill.fault

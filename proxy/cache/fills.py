@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from proxy.cache.deserted import Deserted
 from proxy.cache.fill import Fill, FillBody
-from proxy.cache.holdings import Provenance
+from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.intake import InOrderVerifier, Intake, IntakeRules, Segment
 from proxy.cache.pass_through import PassThrough, PassThroughBody, PassThroughs
 from proxy.cache.ranged import Extras, Ranged
@@ -39,7 +39,6 @@ class FillRules:
     at_once: int = 64  # that arrive; and as many again of which upstream has still to say that it has them
     queue: int = 512  # waiting for one of those places
     largest: int = 52 << 30  # bytes; above, a blob passes through
-    distrust: float = 300.0  # seconds that an origin is not asked again for a digest that it sent wrong bytes for
     desertion: DesertionRules = field(default_factory=DesertionRules)
     intake: IntakeRules = field(default_factory=IntakeRules)
 
@@ -79,7 +78,7 @@ class Fills:
         rules: FillRules,
         threads: Threads,
         group: asyncio.TaskGroup,
-        now: Callable[[], float],
+        holdings: Holdings,
     ) -> None:
         self.stats = FillStats()
         self.pass_throughs = PassThroughs(sources, threads.pass_through, threads.chunks, group)
@@ -89,13 +88,13 @@ class Fills:
         self._rules = rules
         self._threads = threads
         self._group = group
-        self.now = now
+        self.now = holdings.now
         self._queue = Places(rules.queue)
         self._asking = Places(rules.at_once)
         self.deserted = Deserted(rules.desertion, rules.at_once, self._drop)
         self._places = self.deserted.places
         self._lines = Seldom()
-        self._extras = Extras(threads.extra, threads.extras, now)
+        self._extras = Extras(threads.extra, threads.extras, holdings.tables)
 
     def __len__(self) -> int:
         return len(self.arriving)
@@ -225,22 +224,55 @@ class Fills:
 
     async def _fill(self, run: _Run) -> None:
         fill = run.fill
+        while (hasher := await self._brought(run)) is not None and not hasher.agrees():
+            await self._begin_again(run)
+        if hasher is None:
+            return
+        fill.prove(hasher.count)
+        now = self.now()
+        content = Content(fill.digest, hasher.count, "", now, now, fill.repository.upstream)
+        await run.arrival.commit(content, Provenance(fill.repository))
+        self.stats.completed += 1
+
+    async def _brought(self, run: _Run) -> Hasher | None:
+        """What the bytes that came hash to; None where the disk took no more."""
+        fill = run.fill
         verifier = InOrderVerifier(Hasher(fill.digest), fill.reader, fill.spans, self._threads.provers)
         try:
             await self._receive(run, verifier)
             await off_loop(self._threads.movers, verifier.finish)
         except (NoSpace, StoreFailed) as cause:
             await self._spill(fill, verifier, cause)
-            return
+            return None
         finally:
             verifier.stop()
-        if not verifier.hasher.agrees():
-            raise WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
-        fill.prove(verifier.hasher.count)
-        now = self.now()
-        content = Content(fill.digest, verifier.hasher.count, "", now, now, fill.repository.upstream)
-        await run.arrival.commit(content, Provenance(fill.repository))
-        self.stats.completed += 1
+        return verifier.hasher
+
+    async def _begin_again(self, run: _Run) -> None:
+        """After wrong bytes, as long as no client has any of them. The sources end it: whoever sent them twice is not
+        asked now. Raises WrongBytes."""
+        fill, what = run.fill, f"{run.fill.digest} of {run.fill.repository}"
+        wrong = WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
+        self.stats.wrong_digests += 1
+        self._sources.blame(fill.origins, fill.digest)
+        if fill.shown:
+            raise wrong
+        fill.conceal()
+        log.warning("%s is asked for once more: %s", what, wrong)
+        try:
+            transfer = await self._sources.open(fill.repository, fill.digest)
+        except Fault:
+            raise wrong from None
+        run.transfer = transfer  # which is closed with the run
+        run.arrival.abort()
+        granted = first_step(run.room.largest)
+        arrival = await self._space.begin(granted, fill.repository.upstream, what)
+        if arrival is None:
+            raise wrong
+        run.arrival, run.room = arrival, Room(arrival, granted, run.room.largest)
+        if transfer.size != fill.size:
+            raise wrong
+        fill.begin_again(arrival.ingest)
 
     async def _receive(self, run: _Run, verifier: InOrderVerifier) -> None:
         fill, rules = run.fill, self._rules.intake
@@ -270,9 +302,6 @@ class Fills:
     def _failed(self, fill: Fill, fault: Fault) -> None:
         self.stats.failed += 1
         log.warning("%s of %s after %d bytes: %s", fill.digest, fill.repository, fill.received, fault)
-        if isinstance(fault, WrongBytes):
-            self.stats.wrong_digests += 1
-            self._sources.blame(fill.origins, fill.digest)
         if not fill.proven:
             fill.fail(fault)
 

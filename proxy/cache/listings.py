@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode
 
-from cachetools import LRUCache
-
 from proxy.cache.answers import Outcome
 from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
@@ -17,6 +15,7 @@ from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
 from proxy.core.paging import AFTER, LARGEST_PAGE, Page, cut, first_page, place_of, without
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
+from proxy.core.tables import BoundedTable, of_repository
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
@@ -70,8 +69,8 @@ class Listings:
         self._now = now
         self._tags: Flights[tuple[Repository, str], TagsPage] = Flights(group)
         self._asking: Flights[ReferrersKey, _Kept] = Flights(group)
-        self._referrers: LRUCache[ReferrersKey, _Kept] = LRUCache(
-            _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
+        self._referrers: BoundedTable[ReferrersKey, _Kept] = holdings.tables.table(
+            "referrers", _REFERRERS_BYTES, None, of_repository
         )
 
     async def tags(self, repository: Repository, limit: int | None, query: str) -> TagsAnswer:
@@ -154,7 +153,7 @@ class Listings:
         except ReferrersUnsupported:
             page = None
         kept = _Kept(page, self._now())
-        self._referrers[key] = kept
+        self._referrers.put(key, kept)
         return kept
 
 

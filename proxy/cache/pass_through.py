@@ -100,6 +100,7 @@ class PassThrough:
         self._base = hasher.count  # of the first byte of the window
         self._window = bytearray()
         self._proven = False
+        self.wrong = False  # it was proven not to be the digest's
         self._over = False
         self._reading = False
         self._moved = asyncio.Event()
@@ -162,7 +163,7 @@ class PassThrough:
         self._window += chunk
         if not chunk:
             if not self._hasher.agrees():
-                self._over = True
+                self._over = self.wrong = True
                 self._sources.blame([self._transfer.origin], self.digest)
                 raise WrongBytes(self._transfer.origin, f"it sent wrong bytes for {self.digest}")
             self._proven = True
@@ -210,6 +211,7 @@ class PassThroughBody:
         self.size = found.size
         self._found = found
         self._again = again
+        self._before: list[PassThrough] = []  # what else this client has bytes of
         found.positions[self] = position
 
     def ready(self, position: int) -> bool:
@@ -217,10 +219,19 @@ class PassThroughBody:
 
     async def piece(self, position: int, end: int | None) -> bytes:
         while (content := await self._found.read(self, position, end)) is None:
+            self._before.append(self._found)
+            self._refuse_mixture()
             successor = await self._again(position)
             self._found.leave(self)
             self._found = successor.hand_over(self, position)
+        self._refuse_mixture()
         return content
+
+    def _refuse_mixture(self) -> None:
+        """A good end makes no good blob of what began wrong."""
+        for found in self._before:
+            if found.wrong:
+                raise WrongBytes(self._found.repository.upstream, f"it sent wrong bytes for {found.digest}")
 
     async def released(self, position: int) -> int:
         """As ``PassThrough.released``."""

@@ -6,19 +6,18 @@ ranges, or wants no more connections, costs nothing.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple
-
-from cachetools import TTLCache
 
 from proxy.cache.fill import Fill
 from proxy.cache.intake import Intake, Open, Segment
 from proxy.core.errors import Fault, Outage, RateLimited
+from proxy.core.tables import BoundedTable, Tables
 from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import Parts, Tempo, TransferRules
 from proxy.tasks.places import Places
 
+_LIMIT = 256 << 10  # bytes
 _RESPECT = 60.0  # seconds without further transfers from an upstream after it answered 429
 _LIMITED_TRIES = 3  # of a lone transfer, when upstream answers 429 between two parts
 
@@ -35,10 +34,10 @@ class SegmentTransfer(NamedTuple):
 class Extras:
     """The transfers beyond the first of every fill: how many there may be, and towards whom."""
 
-    def __init__(self, movers: Executor, most: int, now: Callable[[], float]) -> None:
+    def __init__(self, movers: Executor, most: int, tables: Tables) -> None:
         self.movers = movers
         self._places = Places(most)
-        self._limited: TTLCache[str, bool] = TTLCache(1000, _RESPECT, timer=now)
+        self._limited: BoundedTable[str, bool] = tables.table("upstreams that limit", _LIMIT, _RESPECT, str)
 
     def take(self, upstream: str) -> bool:
         """False where none is to be had now."""
@@ -48,7 +47,7 @@ class Extras:
         self._places.give_back(upstream)
 
     def limited(self, upstream: str) -> None:
-        self._limited[upstream] = True
+        self._limited.put(upstream, True)
 
 
 class Ranged:

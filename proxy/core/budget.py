@@ -75,6 +75,8 @@ class Budget:
         """Committed bytes of the upstream are gone from the store."""
         self.committed -= size
         self.committed_by[upstream] -= size
+        if not self.committed_by[upstream]:
+            del self.committed_by[upstream]
 
     def adopt(self, size: int, upstream: str = "") -> None:
         """Bytes that nobody reserved are found in the store."""

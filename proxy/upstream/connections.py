@@ -1,4 +1,5 @@
-"""Blocking HTTP/1.1 connections, kept for reuse. All calls but ``close_all`` block and belong to worker threads.
+"""Blocking HTTP/1.1 connections, kept for reuse. Their calls belong to worker threads; those that close idle ones do
+not block.
 
 ``http.client`` does the protocol; here are the address policy at connect, the bounds, and the pool of idle connections.
 """
@@ -189,8 +190,12 @@ class ConnectionPool:
 
     def close_all(self) -> None:
         """Of idle ones, and of every one that is given back from now on."""
+        self._closed = True
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Those under way are kept for reuse all the same."""
         with self._lock:
-            self._closed = True
             idle = [connection for _, connection in self._idle]
             self._idle.clear()
         for connection in idle:

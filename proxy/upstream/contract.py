@@ -80,6 +80,9 @@ class Registry(Protocol):
         """Bytes of the blob, None where upstream does not say; no body is transferred for it.
         Raises BlobUnknown or NameUnknown."""
 
+    def reconnect(self) -> None:
+        """What is asked from now on goes over new connections."""
+
     async def ping(self) -> PingResult:
         """``GET /v2/`` by the way that pulls take: first bare, then as the challenge wants it. A token server is really
         asked, with the configured credentials, so that wrong ones show. Raises Outage kinds and UpstreamBroken."""

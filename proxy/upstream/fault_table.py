@@ -44,6 +44,7 @@ class Rejection(NamedTuple):
     reason: str = ""  # the registry's own sentence
     date: str | None = None
     page: bool = False  # the body is a page for people
+    origin: str = ""  # of the host that said so
 
 
 def first_error(body: bytes) -> dict[str, Any]:

@@ -1,21 +1,21 @@
 """Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
 
+from proxy.core.tables import Tables
 from proxy.tasks.jobs import Jobs
-from proxy.upstream.address import AddressPolicy, Ourselves
+from proxy.upstream.address import AddressPolicy
 from proxy.upstream.buffered import BufferedClient
-from proxy.upstream.egress import DIRECT, WaysOut
 from proxy.upstream.health import Stats
-from proxy.upstream.passage import Passages
-from proxy.upstream.settings import RegistrySettings, Timing, Trust, trust_of
+from proxy.upstream.lookups import Find
+from proxy.upstream.passage import STRAIGHT, Outward, Passages
+from proxy.upstream.settings import RegistrySettings, Timing, trust_of
 from proxy.upstream.streaming import StreamingClient
 
 
 class Network:
     """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
 
-    ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight, and
-    without ``ourselves`` nothing leads back here. Raises TargetRefused, OSError or ssl.SSLError where the URL or
-    ``ca_file`` of ``settings`` is no good.
+    ``tables`` are those that upstreams share; ``find`` is asked before each question, where the host may not be there
+    at all. Raises TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
     """
 
     def __init__(
@@ -23,18 +23,29 @@ class Network:
         settings: RegistrySettings,
         jobs: Jobs,
         timing: Timing | None = None,
-        trust: Trust | None = None,
-        ways: WaysOut = DIRECT,
-        ourselves: Ourselves | None = None,
+        outward: Outward = STRAIGHT,
+        tables: Tables | None = None,
+        find: Find | None = None,
     ) -> None:
-        passages = Passages(settings.name, AddressPolicy(ourselves), trust or trust_of(settings), ways)
+        trust = outward.trust or trust_of(settings)
+        passages = Passages(settings.name, AddressPolicy(outward.ourselves), trust, outward.ways)
         self.settings = settings
         self.jobs = jobs
         self.timing = timing or Timing()
+        self.tables = tables or Tables(self.timing.now)
         self.home = settings.home
+        self.find = find
         self.stats = Stats()
+        self.users = 0  # who ask it something now
+        self.retired = False
         self.buffered = BufferedClient(settings, passages, self.stats)
         self.streaming = StreamingClient(settings, passages, self.stats)
+
+    def retire(self) -> None:
+        """It is closed as soon as nobody uses it."""
+        self.retired = True
+        if not self.users:
+            self.jobs.once("registry close", self.close)
 
     async def close(self) -> None:
         """Interrupts what is being opened; bodies under way are their movers'. Idempotent."""

@@ -4,8 +4,8 @@ import ssl
 from typing import NamedTuple
 
 from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamUnreachable
-from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, admit_unseen
-from proxy.upstream.egress import Proxy, WayClosed, WaysOut
+from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, Ourselves, admit_unseen
+from proxy.upstream.egress import DIRECT, Proxy, WayClosed, WaysOut
 from proxy.upstream.message import HostClass, Request
 from proxy.upstream.settings import Trust
 
@@ -18,6 +18,18 @@ class Passage(NamedTuple):
     trust: ssl.SSLContext
     proxied_trust: ssl.SSLContext  # of the host behind the proxy
     proxy_trust: ssl.SSLContext  # of the proxy itself
+
+
+class Outward(NamedTuple):
+    """How the outside is reached: whose certificates are believed (those that the settings say, where it is not given),
+    the ways out, and the places of ours that nothing may lead to."""
+
+    trust: Trust | None = None
+    ways: WaysOut = DIRECT
+    ourselves: Ourselves | None = None
+
+
+STRAIGHT = Outward()
 
 
 class Passages:

@@ -74,6 +74,11 @@ class StreamingClient:
         finally:
             self._aloft.discard(interrupt)
 
+    def reconnect(self) -> None:
+        """What is asked from now on goes over new connections."""
+        for pool in self._pools.values():
+            pool.close_idle()
+
     async def close(self) -> None:
         """What is being opened fails at once; bodies under way are their movers'."""
         self._closed = True

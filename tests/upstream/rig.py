@@ -13,6 +13,7 @@ from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import Ourselves
 from proxy.upstream.authorization import CredentialSource, no_credentials
 from proxy.upstream.network import Network
+from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
@@ -41,7 +42,7 @@ async def client_of(
     chosen = RegistrySettings(**{"name": "up", "url": up.url, "limits": limits, **settings})  # type: ignore[arg-type]
     async with task_group() as tasks:
         timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        network = Network(chosen, Jobs(tasks), timing, ourselves=ourselves)
+        network = Network(chosen, Jobs(tasks), timing, Outward(ourselves=ourselves))
         registry = HttpRegistry(network, ChallengeAuthorizer(network, credentials))
         try:
             yield registry

@@ -17,6 +17,7 @@ from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.network import Network
+from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
@@ -42,7 +43,7 @@ async def asking(url: str, ways: WaysOut, **settings: object) -> AsyncIterator[H
     clock = ManualClock()
     async with task_group() as tasks:
         timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        network = Network(chosen, Jobs(tasks), timing, ways=ways)
+        network = Network(chosen, Jobs(tasks), timing, Outward(ways=ways))
         registry = HttpRegistry(network, ChallengeAuthorizer(network))
         try:
             yield registry
