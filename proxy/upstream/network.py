@@ -1,17 +1,16 @@
-"""Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
+"""Everything one upstream's requests share: settings, time, the jobs, the clients, the counters."""
 
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
-from proxy.upstream.buffered import BufferedClient
+from proxy.upstream.client import HttpClient
 from proxy.upstream.egress import DIRECT, WaysOut
 from proxy.upstream.health import Stats
 from proxy.upstream.passage import Passages
 from proxy.upstream.settings import RegistrySettings, Timing, Trust, trust_of
-from proxy.upstream.streaming import StreamingClient
 
 
 class Network:
-    """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
+    """Cheap to make: no thread and no look-up of a name comes before the first request.
 
     ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight. Raises
     TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
@@ -31,8 +30,8 @@ class Network:
         self.timing = timing or Timing()
         self.home = settings.home
         self.stats = Stats()
-        self.buffered = BufferedClient(settings, passages, self.stats)
-        self.streaming = StreamingClient(settings, passages, self.stats)
+        self.buffered = HttpClient(settings, passages, self.stats)
+        self.streaming = HttpClient(settings, passages, self.stats)
 
     async def close(self) -> None:
         """Interrupts what is being opened; bodies under way are their movers'. Idempotent."""

@@ -19,13 +19,13 @@ from proxy.core.names import Digest, Reference
 from proxy.core.paging import without
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
+from proxy.upstream.client import HttpAnswer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow
 from proxy.upstream.fault_table import Rejection
 from proxy.upstream.headers import is_page, next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
-from proxy.upstream.streaming import StreamingAnswer
 from proxy.upstream.transfer import BytesTransfer, HttpTransfer
 
 LARGEST_PAGE = 4 << 20  # bytes of what may be a page for people in place of a blob
@@ -200,7 +200,7 @@ def _question(query: str) -> str:
     return f"?{query}" if query else ""
 
 
-def _span(answer: StreamingAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
+def _span(answer: HttpAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
     """Where the body stands in the blob, and the size of the blob; None for an answer that does not fit a request for
     everything from ``offset`` up to ``end``."""
     length = answer.length
