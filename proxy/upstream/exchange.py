@@ -25,7 +25,7 @@ from proxy.core.errors import (
 )
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of
+from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, what_was_sent
 from proxy.upstream.headers import decoded, is_page, retry_after
 from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
@@ -135,8 +135,10 @@ class Exchange:
             self._health.failed(fault, ask.what, now())
         else:
             self._health.answered()
-        if isinstance(fault, UpstreamRefused) and not await self._authorizer.identified():
-            fault = explained(fault, "it was asked without credentials")
+        if isinstance(fault, UpstreamRefused) and (
+            sent := what_was_sent(outcome.authorized, await self._authorizer.identified(ask.name))
+        ):
+            fault = explained(fault, sent)
         again = ask.method != "HEAD" and (outcome.status in RETRIED or (outcome.page and isinstance(fault, Outage)))
         return _Failure(fault, again, outcome.retry_after or 0.0)
 
@@ -238,7 +240,7 @@ class Exchange:
         challenges = parse_challenges(answer.headers("WWW-Authenticate"))
         reason = error_reason(body, used) if at_home else ""
         code, date, page = error_code(body), answer.header("Date"), is_page(answer.header("Content-Type"))
-        return Rejection(answer.status, code, challenges, wait, at_home, reason, date, page)
+        return Rejection(answer.status, code, challenges, wait, at_home, reason, date, page, used is not None)
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

@@ -42,6 +42,7 @@ class Rejection(NamedTuple):
     reason: str = ""  # the registry's own sentence
     date: str | None = None
     page: bool = False  # the body is a page for people
+    authorized: bool = False  # the request carried an authorization
 
 
 def error_code(body: bytes) -> str | None:
@@ -96,6 +97,14 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
         reason = f": {rejection.reason}" if rejection.reason else ""
         return UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")
     return _absence(upstream, kind, what, rejection) or UpstreamBroken(upstream, f"it answered {said} to {what}")
+
+
+def what_was_sent(authorized: bool, identified: bool) -> str:
+    """With a request that was refused, whether there are credentials for it or not; empty where these were sent, which
+    is what a reader expects."""
+    if identified:
+        return "" if authorized else "it asked for no credentials, so none were sent"
+    return "it was asked with an anonymous token" if authorized else "it was asked without credentials"
 
 
 def _absence(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault | None:

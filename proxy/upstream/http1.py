@@ -140,7 +140,7 @@ def framing(head: AnswerHead, method: str) -> Framing:
     length = _length(lengths)
     options = ",".join(head.values("connection")).lower().split(",")
     persistent = head.version == "1.1" and "close" not in (option.strip(" \t") for option in options)
-    if method == "HEAD" or head.status in (204, 304) or (method == "CONNECT" and head.status < 300):
+    if method == "HEAD" or head.status in (204, 304):
         return Framing(0, False, persistent)
     return Framing(length, bool(codings), persistent and bool(codings or length is not None))
 

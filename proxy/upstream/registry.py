@@ -180,7 +180,7 @@ class HttpRegistry:
             outcome = await self._exchange.converse(_PING, self._network.buffered.send)
         except UpstreamFault as fault:
             return PingResult(bare.status, bare.challenges, bare.date, False, str(fault))
-        identified = await self._authorizer.identified()
+        identified = await self._authorizer.identified(_PING.name)
         if not isinstance(outcome, Rejection):
             await self._exchange.finish(outcome)
             return PingResult(outcome.status, bare.challenges, bare.date, True if identified else None)
