@@ -63,6 +63,8 @@ class HeadParser:
         """All that has come of the block. Raises RequestMalformed."""
         if len(block) > _LONGEST_BLOCK:
             raise RequestMalformed(f"at most {_LONGEST_BLOCK} bytes of headers are read")
+        if block and not block[:1].isalpha():  # llhttp would pass over any CR and LF in front
+            raise RequestMalformed(_MALFORMED)
         fresh, self._fed = block[self._fed :], len(block)
         try:
             self._parser.feed_data(fresh)
