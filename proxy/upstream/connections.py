@@ -187,19 +187,14 @@ class ConnectionPool:
                 if (left := deadline - time.monotonic()) <= 0:
                     break
                 sock = socket.socket(family, kind, protocol)
-                return _connected(sock, address, min(left, self._connect_timeout))
+                try:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.settimeout(min(left, self._connect_timeout))
+                    sock.connect(address)
+                except BaseException:
+                    sock.close()
+                    raise
+                return sock
             except OSError as refused:
                 fault = refused
         raise fault
-
-
-def _connected(sock: socket.socket, address: object, timeout: float) -> socket.socket:
-    """Raises OSError, the socket then closed."""
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(timeout)
-        sock.connect(address)  # type: ignore[arg-type]
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -76,6 +76,7 @@ class HeadReader:
     nothing to us. What is wrong is said as early as it can be seen."""
 
     def __init__(self) -> None:
+        self.behind = b""  # what came behind the final head
         self._block = bytearray()
         self._start = 0  # of the head that is being read
         self._checked = 0
@@ -87,15 +88,12 @@ class HeadReader:
         while (block := self._next()) is not None:
             head = parse_head(block)
             if head.status >= 200:
+                self.behind = bytes(self._block[self._start :])
                 return head
             self._interim += 1
             if head.status == 101 or self._interim > MOST_INTERIM:
                 raise AnswerMalformed("it speaks of another protocol, or of an answer that never comes")
         return None
-
-    def behind(self) -> bytes:
-        """What came behind the final head."""
-        return bytes(self._block[self._start :])
 
     def _next(self) -> bytes | None:
         block = self._block

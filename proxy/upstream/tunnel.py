@@ -23,7 +23,7 @@ def head_on(sock: Stream) -> tuple[AnswerHead, bytes]:
     reader, room = HeadReader(), memoryview(bytearray(_PIECE))
     while count := int(sock.recv_into(room) or 0):
         if (head := reader.feed(room[:count])) is not None:
-            return head, reader.behind()
+            return head, reader.behind
     raise ConnectionResetError("closed without an answer")
 
 

@@ -65,7 +65,7 @@ def ours(octets: bytes, seed: int, room: int = 1 << 16) -> Told | str | None:
             assert len(octets) <= LONGEST_HEAD
             return None
         framed = framing(head, "GET")
-        body = _body(framed, reader.behind() + b"".join(pieces), seed, room)
+        body = _body(framed, reader.behind + b"".join(pieces), seed, room)
     except AnswerMalformed as malformed:
         return str(malformed)
     fields = [(name, value) for name, values in head.fields.items() for value in values]
