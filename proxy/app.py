@@ -16,7 +16,6 @@ from functools import partial
 
 from aiohttp import web
 
-from proxy.access_lines import Logged, lines_of
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import NoForeignPages
@@ -32,8 +31,8 @@ from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Loaded, Settings
 from proxy.core.authorities import format_authority
-from proxy.core.upstreams import UpstreamNames
-from proxy.front.access_log import Lines
+from proxy.core.names import UpstreamNames
+from proxy.front.access_log import Lines, Logged, lines_of
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import service_rules
@@ -116,7 +115,7 @@ async def _start(
     telemetry = Telemetry(
         service.cache,
         service.access_log,
-        service.connections,
+        service.front,
         registries,
         logs,
         lag,
@@ -150,7 +149,13 @@ async def _compose(
     make_jobs: MakeJobs,
 ) -> Service:
     upstreams = Upstreams(
-        registries.get, registries.immutable, registries.touch_period, registries.share, registries.amazon.push_times
+        registries.get,
+        registries.immutable,
+        registries.touch_period,
+        registries.share,
+        registries.amazon.push_times,
+        access_ttl=registries.access_ttl,
+        trust=registries.trust_domain,
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
@@ -180,7 +185,9 @@ async def _listen(
     site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
     await site.start()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(service.front, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    listener = await loop.create_server(
+        service.front.protocol, settings.listen.host, settings.listen.port, backlog=_BACKLOG
+    )
     return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
 
 

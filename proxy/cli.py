@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.commands import configuration, doctor, lifecycle, pins, purge, reload, status, verify
+from proxy.commands import clients, configuration, doctor, lifecycle, pins, purge, reload, status, verify
 from proxy.commands.session import FAILED, WRONG, ConfigFile, load_or_stop, stop
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.add_typer(configuration.app, name="config")
 app.add_typer(lifecycle.app, name="lifecycle")
+app.add_typer(clients.app, name="clients")
 for command in (
     status.status,
     doctor.doctor,

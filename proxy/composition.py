@@ -13,16 +13,15 @@ from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.threads import start_threads
 from proxy.cache.timekeeping import Timekeeper
 from proxy.core.access import Gate, OpenGate
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import UpstreamNames
 from proxy.front.access_log import AccessLog, Line, Lines
 from proxy.front.connection import Front
-from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
-from proxy.front.plain_sender import PlainSender
 from proxy.front.requests import Requests
-from proxy.front.sender import SenderRules
+from proxy.front.sender import PlainSender, SenderRules
 from proxy.front.slow_clients import slow_clients
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
@@ -45,13 +44,12 @@ class ServiceRules:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What answers pulls: ``front`` makes the protocol of each connection."""
+    """What answers pulls: ``front.protocol`` makes each connection."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
     cache: Cache
     access_log: AccessLog
-    connections: ClientConnections
     handler: Handler
     front: Front
     jobs: Jobs
@@ -88,15 +86,12 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     times = Timekeeper(catalog, around.now, around.wall or around.now, rules.cache.earliest)
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, times)
     stack.push_async_callback(cache.settle)
-    access_log, connections = (
-        AccessLog(around.names, around.write_line, around.lines),
-        ClientConnections(rules.connections),
-    )
+    access_log = AccessLog(around.names, around.write_line, around.lines)
     gate, date = around.gate, DateHeader()
-    handler = Handler(cache, gate, PlainSender(senders, slow, rules.sender), access_log, date, around.now)
+    handler = Handler(cache, gate, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
     requests, fast_path = Requests(around.names, rules.connections.head), FastPath(cache, gate, access_log, date)
-    front = Front(connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    return Service(catalog, health, cache, access_log, connections, handler, front, jobs)
+    front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
+    return Service(catalog, health, cache, access_log, handler, front, jobs)
 
 
 def start_jobs(service: Service) -> None:

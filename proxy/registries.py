@@ -27,9 +27,8 @@ from proxy.core.budget import ByteLimits
 from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
-from proxy.core.names import Repository, Tag
+from proxy.core.names import Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
-from proxy.core.upstreams import UpstreamNames
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
@@ -97,6 +96,15 @@ class Registries:
     def touch_period(self, upstream: str) -> float | None:
         """Seconds, None where upstream is not to be touched."""
         return self.settings_of(upstream).touch_upstream
+
+    def access_ttl(self, upstream: str) -> float:
+        """Seconds that its yes carries. Raises UpstreamUnknown."""
+        return self.settings_of(upstream).access_ttl
+
+    def trust_domain(self, upstream: str) -> str:
+        """What is no upstream any more is trusted by nobody else."""
+        configured = self._configured(upstream)
+        return configured.trust_domain(upstream) if configured is not None else upstream
 
     async def close(self) -> None:
         """Of all registries; transfers under way are their movers'."""

@@ -15,7 +15,7 @@ def families_of(telemetry: Telemetry, health: Health) -> Sequence[Family]:
 
 
 def _pulls(telemetry: Telemetry) -> Sequence[Family]:
-    access_log, connections, cache = telemetry.access_log, telemetry.connections, telemetry.cache
+    access_log, front, cache = telemetry.access_log, telemetry.front, telemetry.cache
     return (
         Family("requests", "counter", "Requests of clients.", ("upstream", "kind", "outcome"),
                access_log.requests),
@@ -31,11 +31,11 @@ def _pulls(telemetry: Telemetry) -> Sequence[Family]:
                telemetry.registries.received),
         Family("upstream_touches", "counter", "Manifests fetched to keep upstream's pull times honest.", (),
                lambda: {(): cache.touches.done}),
-        Family("connections", "gauge", "Open client connections.", (), lambda: {(): connections.open}),
+        Family("connections", "gauge", "Open client connections.", (), lambda: {(): len(front.connections)}),
         Family("connections_refused", "counter", "Connections refused: too many.", (),
-               lambda: {(): connections.refused}),
+               lambda: {(): front.refused}),
         Family("requests_malformed", "counter", "Requests that are not HTTP.", (),
-               lambda: {(): connections.malformed}),
+               lambda: {(): front.malformed.count}),
     )  # fmt: skip
 
 

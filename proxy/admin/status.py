@@ -38,7 +38,7 @@ def status_of(telemetry: Telemetry, health: Health) -> Status:
         ),
         scrub=ScrubReport(contents=scrub.contents, size=scrub.size, bad=scrub.bad),
         pins=len(maintenance.retention.pins.list()),
-        connections=telemetry.connections.open,
+        connections=len(telemetry.front.connections),
         requests_active=telemetry.requests_active(),
         outcomes={outcome: count for (outcome,), count in telemetry.access_log.outcomes().items()},
         upstreams={name: UpstreamReport(**each) for name, each in telemetry.registries.status().items()},

@@ -7,7 +7,7 @@ from typing import Any
 from proxy.admin.reload import Reload
 from proxy.cache.engine import Cache
 from proxy.front.access_log import AccessLog
-from proxy.front.connections import ClientConnections
+from proxy.front.connection import Front
 from proxy.logs import LogWriter
 from proxy.registries import Registries
 from proxy.tasks.jobs import JobState
@@ -21,7 +21,7 @@ class Telemetry:
 
     cache: Cache
     access_log: AccessLog
-    connections: ClientConnections
+    front: Front
     registries: Registries
     logs: LogWriter[Any]
     lag: LoopLag

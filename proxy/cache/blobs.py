@@ -18,7 +18,7 @@ from proxy.cache.fills import Fills, Opened
 from proxy.cache.holdings import Holdings
 from proxy.cache.pass_through import PassThrough
 from proxy.cache.sources import Sources
-from proxy.core.errors import BlobUnknown, NoSpace, StoreFailed
+from proxy.core.errors import Absent, BlobUnknown, Fault, NoSpace, StoreFailed, UpstreamRefused
 from proxy.core.names import Digest, Repository
 from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
@@ -61,8 +61,7 @@ class Blobs:
             if answer is not None:
                 return answer
             content = await self._holdings.get(digest)
-            if content is not None:
-                await self._access.require(repository, digest, content.size)
+            if content is not None and await self._access.require(repository, digest, content.size, content.upstream):
                 # What was granted is found by now, but where the catalog cannot note it.
                 answer = await self._held(repository, digest) or await self._opened(repository, content)
             else:
@@ -71,22 +70,25 @@ class Blobs:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
 
-    def peek(self, repository: Repository, digest: Digest) -> bytes | None:
-        """The bytes of a hit, if they are in memory. Never waits."""
+    def peek(self, repository: Repository, digest: Digest) -> tuple[bytes, float] | None:
+        """The bytes of a hit, if they are in memory, and until when it may be repeated without looking again, in
+        seconds since the epoch. Never waits."""
         found = self._holdings.peek(repository, digest)
-        return found[1] if found is not None else None
+        if found is None:
+            return None
+        until = self._access.peek(repository, found[0])
+        return (found[1], until) if until is not None else None
 
     async def size(self, repository: Repository, digest: Digest) -> SizeAnswer:
         """Of a HEAD: starts no fill, and asks upstream at most once. Raises as ``get``."""
         found = await self._holdings.find(repository, digest)
-        if found is not None:
+        if found is not None and await self._access.admit(repository, found):
             return SizeAnswer(found.content.size, Outcome.HIT)
         under_way = self._fills.under_way(repository, digest)
         if under_way is not None and under_way.repository == repository:
             return SizeAnswer(under_way.size, Outcome.COLLAPSED)
         held = await self._holdings.get(digest)
-        if held is not None:
-            await self._access.require(repository, digest, held.size)
+        if held is not None and await self._access.require(repository, digest, held.size, held.upstream):
             return SizeAnswer(held.size, Outcome.HIT)
         self._access.refuse_absent(repository, digest)
         key = (repository, digest)
@@ -96,7 +98,9 @@ class Blobs:
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
         found = await self._holdings.find(repository, digest)
-        return await self._opened(repository, found.content) if found is not None else None
+        if found is None or not await self._access.admit(repository, found):
+            return None
+        return await self._opened(repository, found.content)
 
     async def _opened(self, repository: Repository, content: Content) -> BlobAnswer | None:
         """None where it is held no more."""
@@ -114,8 +118,9 @@ class Blobs:
         under_way = self._fills.under_way(repository, digest)
         if under_way is None:
             return None
-        if under_way.repository != repository:
-            await self._access.require(repository, digest, under_way.size)
+        source = under_way.repository
+        if source != repository and not await self._access.require(repository, digest, under_way.size, source.upstream):
+            return await self._passed(repository, digest)
         return self._behind(under_way, Outcome.COLLAPSED)
 
     async def _fetched(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
@@ -136,6 +141,14 @@ class Blobs:
             return None  # to be followed once upstream allows it to this repository too
         return self._behind(opened, Outcome.MISS if first else Outcome.COLLAPSED)
 
+    async def _passed(self, repository: Repository, digest: Digest) -> BlobAnswer:
+        """What arrives through another trust domain is brought once more, and is not to be kept twice."""
+        try:
+            body = await self._fills.pass_by(repository, digest)
+        except (Absent, UpstreamRefused) as refusal:
+            raise await self._refused(repository, digest, refusal) from refusal
+        return BlobAnswer(body, body.size, Outcome.BYPASS)
+
     def _behind(self, opened: Opened, outcome: Outcome) -> BlobAnswer | None:
         body = self._fills.follow(opened)
         if body is None:
@@ -146,19 +159,25 @@ class Blobs:
         """Where only upstream itself is asked, its final answer is its yes; other homes are asked behind one."""
         try:
             if not self._sources.only_upstream(repository.upstream):
-                await self._access.require(repository, digest, None)
-            return await self._fills.open(repository, digest)
-        except BlobUnknown:
-            self._access.deny(repository, digest)
-            raise
+                await self._access.require(repository, digest, None, repository.upstream)
+            opened = await self._fills.open(repository, digest)
+            await self._access.standings.renew(repository)
+            return opened
+        except (Absent, UpstreamRefused) as refusal:
+            raise await self._refused(repository, digest, refusal) from refusal
         finally:
             self._opener.pop(digest, None)
 
     async def _ask_size(self, repository: Repository, digest: Digest) -> None:
         try:
             size = await self._registry(repository.upstream).blob_size(repository.name, digest)
-        except BlobUnknown:
-            self._access.deny(repository, digest)
-            raise
+        except (Absent, UpstreamRefused) as refusal:
+            raise await self._refused(repository, digest, refusal) from refusal
         self._sizes[repository, digest] = size
-        await self._access.grant(repository, digest)
+        await self._access.standings.renew(repository)
+
+    async def _refused(self, repository: Repository, digest: Digest, refusal: Absent | UpstreamRefused) -> Fault:
+        """What to tell."""
+        if isinstance(refusal, BlobUnknown):
+            self._access.deny(repository, digest)
+        return await self._access.standings.judged(repository, refusal)

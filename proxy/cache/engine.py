@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from proxy.cache.access import Access
-from proxy.cache.arrivals import Arrivals
+from proxy.cache.access import Access, AccessRules
 from proxy.cache.blobs import Blobs
 from proxy.cache.doubts import VerifyRules
 from proxy.cache.fill import Fill
@@ -26,6 +25,7 @@ from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
 from proxy.cache.sources import Source, Sources, no_homes
 from proxy.cache.space import Shares, Space
+from proxy.cache.standings import Standings
 from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.timekeeping import Timekeeper
@@ -70,6 +70,8 @@ class Upstreams(NamedTuple):
     share: Shares = lambda _: None
     push_times: PushTimes = no_push_times
     homes: Callable[[str], Sequence[Source]] = no_homes  # other homes of its bytes, asked before it
+    access_ttl: Callable[[str], float] = lambda _: 86_400.0  # seconds that a yes carries
+    trust: Callable[[str], str] = lambda upstream: upstream  # the domain within which another's bytes are served
 
 
 class Behind(NamedTuple):
@@ -161,10 +163,11 @@ async def start_cache(
     arriving: dict[Digest, Fill] = {}
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
-    arrivals = Arrivals(holdings, space)
     sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
-    fills = Fills(arriving, arrivals, sources, rules.fills, threads, group, times.stamp)
-    access = Access(holdings, registry, rules.tags.negative_ttl, group, now)
+    fills = Fills(arriving, space, sources, rules.fills, threads, group, times.stamp)
+    standings = Standings(holdings, registry, pins.concern, group, now)
+    carries = AccessRules(upstreams.access_ttl, upstreams.trust, rules.tags.negative_ttl)
+    access = Access(holdings, standings, registry, carries, jobs, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
     touches = Touches(registry, upstreams.touch_period, now)
@@ -172,8 +175,8 @@ async def start_cache(
         holdings,
         fills,
         Blobs(holdings, fills, access, sources, registry, group),
-        Manifests(holdings, arrivals, tags, registry, touches.served, jobs, now),
-        Listings(holdings, registry, rules.tags, group, now),
+        Manifests(holdings, space, access, tags, registry, touches.served, jobs),
+        Listings(holdings, standings, registry, rules.tags, group, now),
         Behind(
             touches,
             Maintenance(

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable
 from threading import Lock
 
 from proxy.cache.body import FilePiece
-from proxy.cache.pass_through import PassThroughBody
+from proxy.cache.pass_through import HELD_BACK, PassThroughBody
 from proxy.core.errors import Fault
-from proxy.core.hashing import HELD_BACK, Hasher
-from proxy.core.names import Digest, Repository
+from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.spans import Spans
 from proxy.storage.contract import Ingest
 

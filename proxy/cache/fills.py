@@ -7,18 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from proxy.cache.arrivals import Arrival, Arrivals
 from proxy.cache.fill import Fill, FillBody
 from proxy.cache.holdings import Provenance
-from proxy.cache.in_order_verifier import InOrderVerifier
-from proxy.cache.intake import Intake, IntakeRules, Segment
+from proxy.cache.intake import InOrderVerifier, Intake, IntakeRules, Segment
 from proxy.cache.pass_through import PassThrough, PassThroughBody, PassThroughs
 from proxy.cache.ranged import Extras, Ranged
 from proxy.cache.sources import Sources
+from proxy.cache.space import Arrival, Space
 from proxy.cache.threads import Threads
 from proxy.core.errors import ContentMissing, Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
-from proxy.core.hashing import Hasher
-from proxy.core.names import Digest, Repository
+from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.seldom import Seldom
 from proxy.core.transfer import Transfer
 from proxy.storage.contract import Content
@@ -87,7 +85,7 @@ class Fills:
     def __init__(
         self,
         arriving: dict[Digest, Fill],
-        arrivals: Arrivals,
+        space: Space,
         sources: Sources,
         rules: FillRules,
         threads: Threads,
@@ -97,7 +95,7 @@ class Fills:
         self.stats = FillStats()
         self.pass_throughs = PassThroughs(sources, threads.pass_through, group)
         self.arriving = arriving
-        self._arrivals = arrivals
+        self._space = space
         self._sources = sources
         self._rules = rules
         self._threads = threads
@@ -149,6 +147,10 @@ class Fills:
         run.fill.task.add_done_callback(partial(self._ended, run))
         return run.fill
 
+    async def pass_by(self, repository: Repository, digest: Digest) -> PassThroughBody:
+        """From the front, for one who may not follow the fill under way. Raises as ``open``."""
+        return await self.pass_throughs.join(repository, Hasher(digest), 0)
+
     async def settle(self) -> None:
         """What clients have been sent to its end is committed, or ``_SETTLED`` seconds are over."""
         whole = [fill.task for fill in self.arriving.values() if fill.proven and fill.task is not None]
@@ -167,14 +169,14 @@ class Fills:
     async def _prepare(self, repository: Repository, digest: Digest, transfer: Transfer) -> _Run | None:
         """None where the blob cannot be kept."""
         what = f"{digest} of {repository}"
-        largest = min(self._arrivals.largest(repository.upstream), self._rules.largest)
+        largest = min(self._space.largest(repository.upstream), self._rules.largest)
         if transfer.size is not None and transfer.size > largest:
             log.warning("%s: %d bytes pass through, at most %d are cached", what, transfer.size, largest)
             return None
         granted = min(_STEP, largest) if transfer.size is None else transfer.size
         arrival: Arrival | None = None
         try:
-            arrival = await self._arrivals.begin(granted, repository.upstream, what)
+            arrival = await self._space.begin(granted, repository.upstream, what)
             if arrival is None:
                 return None
             fill = Fill(repository, digest, transfer.size, arrival.ingest, self._judge_later)

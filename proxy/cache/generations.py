@@ -21,6 +21,10 @@ class Generations:
         """Its generation now."""
         return self.at[hash(key) % _PLACES]
 
+    def advance_all(self) -> None:
+        """Something about who knows what has changed."""
+        self.at[:] = [generation + 1 for generation in self.at]
+
     def advance(self, key: Hashable) -> None:
         """Something about it has changed."""
         self.at[hash(key) % _PLACES] += 1

@@ -37,7 +37,7 @@ _HOT_REPOSITORIES = 64  # of one digest
 _MARKS = 500  # of last use, written at once
 _DECISIONS = 10  # of one release, each because what it was about had changed meanwhile
 T = TypeVar("T")
-_CLOSE, _ABORT = methodcaller("close"), methodcaller("abort")
+_CLOSE = methodcaller("close")
 
 
 class Provenance(NamedTuple):
@@ -85,7 +85,7 @@ class Holdings:
         held = self._hot.get(digest, {}).get(repository)
         if held is None:
             changes = self._changes
-            held = await _readable(self.catalog.contents.held(repository, digest))
+            held = await _readable(self.catalog.memberships.held(repository, digest))
             if held is None:
                 return None
             if changes == self._changes:  # otherwise it may have left meanwhile
@@ -199,10 +199,6 @@ class Holdings:
         with suppress(NoSpace, StoreFailed):
             await self.catalog.memberships.disallow(repository, digest)
         self._forget_hot([digest])
-
-    async def begin(self) -> Ingest:
-        """An ingest; aborted by itself where nobody waits for it any more. Raises NoSpace or StoreFailed."""
-        return await off_loop(self.threads.committing, self.store.begin, give_back=_ABORT)
 
     async def commit(self, ingest: Ingest, content: Content, member: Provenance, reservation: Reservation) -> None:
         """Makes an ingest durable and known, and its reservation committed bytes. Raises NoSpace or StoreFailed; the

@@ -13,15 +13,18 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from proxy.cache.fill import Fill
-from proxy.cache.in_order_verifier import InOrderVerifier
 from proxy.core.backoff import Backoff
-from proxy.core.errors import Absent, NoSpace, Outage, UpstreamBroken, UpstreamFault
+from proxy.core.errors import Absent, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamFault
+from proxy.core.names import Hasher
+from proxy.core.spans import Spans
 from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import TransferRules
-from proxy.storage.contract import Ingest
+from proxy.storage.contract import BlobReader, Ingest
 from proxy.tasks.off_loop import off_loop
 
 CHUNK = 1 << 20  # bytes
+_STEP = 256 << 10  # bytes read back at a time: they stay in the processor's own cache
+_PAUSES = Backoff(first=0.2, longest=5.0)
 
 Open = Callable[[int, int | None], Awaitable[Transfer]]
 """The blob from a byte on, up to another where that is given."""
@@ -29,7 +32,60 @@ Grant = Callable[[int], Awaitable[int]]
 """Asked for room for so many bytes more, gives what may be had of them."""
 
 
-_PAUSES = Backoff(first=0.2, longest=5.0)
+class InOrderVerifier:
+    """Hashes front to back what may arrive in any order. Bytes that are the next ones are hashed from the mover's
+    buffer. Those that came before their turn are read back when it is theirs, in a thread of ``pool``: they are in the
+    page cache still. ``arrived`` are the bytes that are in the file."""
+
+    def __init__(self, hasher: Hasher, reader: BlobReader, arrived: Spans, pool: Executor) -> None:
+        self.hasher = hasher  # nobody else's while this runs
+        self._reader = reader
+        self._arrived = arrived
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._catching_up = False
+        self._stopped = False
+
+    def take(self, start: int, chunk: memoryview) -> None:
+        """From any mover: these bytes are in the file and have ``arrived``."""
+        with self._lock:
+            known = self.hasher.count - start
+            if not 0 <= known < len(chunk):
+                return
+            self.hasher.update(chunk[known:])
+            behind = self._arrived.run_from(self.hasher.count) > self.hasher.count and not self._catching_up
+            self._catching_up = self._catching_up or behind
+        if behind:
+            self._pool.submit(self._catch_up)
+
+    def finish(self) -> None:
+        """Everything that has come without a gap is hashed. Blocks. Raises StoreFailed."""
+        while self._step():
+            pass
+
+    def stop(self) -> None:
+        """From now on the reader is not used."""
+        with self._lock:
+            self._stopped = True
+
+    def _catch_up(self) -> None:
+        try:
+            self.finish()
+        except StoreFailed:
+            return  # whoever finishes meets it again
+
+    def _step(self) -> bool:
+        with self._lock:
+            position = self.hasher.count
+            end = self._arrived.run_from(position)
+            if self._stopped or end <= position:
+                self._catching_up = False
+                return False
+            chunk = self._reader.read(position, min(_STEP, end - position))
+            if not chunk:
+                raise StoreFailed(f"the arriving file ended at byte {position}")
+            self.hasher.update(chunk)
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +139,16 @@ class Segment:
             return True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Intake:
     """Brings segments of one fill."""
 
-    def __init__(
-        self, fill: Fill, ingest: Ingest, verifier: InOrderVerifier, reopen: Open, grant: Grant, rules: IntakeRules
-    ) -> None:
-        self._fill = fill
-        self._ingest = ingest
-        self._verifier = verifier
-        self._reopen = reopen
-        self._grant = grant
-        self._rules = rules
+    _fill: Fill
+    _ingest: Ingest
+    _verifier: InOrderVerifier
+    _reopen: Open
+    _grant: Grant
+    _rules: IntakeRules
 
     async def bring(self, segment: Segment, transfer: Transfer | None, movers: Executor) -> None:
         """The whole segment, over as many transfers as that takes; a no to a resume may be a URL that has expired, so

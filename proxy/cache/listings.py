@@ -11,6 +11,7 @@ from cachetools import LRUCache
 
 from proxy.cache.answers import Outcome
 from proxy.cache.holdings import Holdings
+from proxy.cache.standings import Standings
 from proxy.core.errors import Outage, ReferrersUnsupported, StoreFailed
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
@@ -58,12 +59,14 @@ class Listings:
     def __init__(
         self,
         holdings: Holdings,
+        standings: Standings,
         registry: Callable[[str], Registry],
         rules: TagRules,
         group: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
         self._holdings = holdings
+        self._standings = standings
         self._registry = registry
         self._rules = rules
         self._now = now
@@ -83,7 +86,7 @@ class Listings:
             page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
         except Outage as cause:
             held = await _if_readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
-            if held is None:
+            if held is None or await self._standings.is_suspended(repository):
                 raise
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
             return TagsAnswer(held, Outcome.STALE, _FROM_HELD)
@@ -99,6 +102,8 @@ class Listings:
         try:
             return _answer(await self._asking.join(key, lambda: self._ask(key)), Outcome.MISS)
         except Outage:
+            if await self._standings.is_suspended(repository):
+                raise
             if kept is not None and standing(self._rules, kept.checked_at, self._now()) is not Standing.DEAD:
                 return _answer(kept, Outcome.STALE, age(kept.checked_at, self._now()), _AWAY)
             held = await _if_readable(self._held_referrers(repository, digest, query))

@@ -97,7 +97,7 @@ class Maintenance:
             return None
         if not at:
             return digest
-        held = await self._holdings.catalog.contents.held(Repository(upstream, name), digest)
+        held = await self._holdings.catalog.memberships.held(Repository(upstream, name), digest)
         return digest if held is not None and not held.content.media_type else None
 
     async def _purge(self, digest: Digest) -> Purge:

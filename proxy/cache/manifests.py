@@ -6,13 +6,15 @@ An upstream that does not answer, or not as a registry, leaves a known tag serve
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from cachetools import TTLCache
 
+from proxy.cache.access import Access
 from proxy.cache.answers import ManifestAnswer, Outcome
-from proxy.cache.arrivals import Arrivals
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.platforms import missing_platform
+from proxy.cache.space import Space
 from proxy.cache.tags import Tags
 from proxy.core.errors import (
     Absent,
@@ -49,20 +51,21 @@ class Manifests:
     def __init__(
         self,
         holdings: Holdings,
-        arrivals: Arrivals,
+        space: Space,
+        access: Access,
         tags: Tags,
         registry: Callable[[str], Registry],
         served: Callable[[Repository, Digest], None],
         jobs: Jobs,
-        now: Callable[[], float],
     ) -> None:
         self.tags = tags
         self._holdings = holdings
-        self._arrivals = arrivals
+        self._space = space
+        self._access = access
         self._registry = registry
         self._served = served
         self._jobs = jobs
-        self._now = now
+        self._now = now = tags.now
         self._flights: Flights[Key, ManifestAnswer] = Flights(jobs.group)
         self._audited: TTLCache[Key, bool] = TTLCache(10_000, _AUDIT_AGAIN, timer=now)
         self._absent: TTLCache[Key, Absent] = TTLCache(10_000, tags.rules.negative_ttl, timer=now)
@@ -86,8 +89,12 @@ class Manifests:
         found = self._holdings.peek(repository, digest)
         if found is None or not found[0].membership.media_type:
             return None
+        allowed_until = self._access.peek(repository, found[0])
+        if allowed_until is None:
+            return None
         self._served(repository, digest)
-        return ManifestAnswer(digest, found[0].membership.media_type, found[1], Outcome.HIT), until
+        answer = ManifestAnswer(digest, found[0].membership.media_type, found[1], Outcome.HIT)
+        return answer, min(until, allowed_until)
 
     async def _by_digest(self, repository: Repository, digest: Digest) -> ManifestAnswer:
         return await self._held(repository, digest, Outcome.HIT) or await self._unheld(repository, digest)
@@ -105,8 +112,10 @@ class Manifests:
     async def _unheld(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         """What only upstream has; a no says what it is, an outage that nothing is held to answer with."""
         try:
-            return await self._join((repository, reference), lambda: self._fetch(repository, reference))
+            return await self._join((repository, reference), partial(self._fetch, repository, reference))
         except (Outage, Absent) as cause:
+            if await self._access.standings.is_suspended(repository):
+                raise
             platform = await missing_platform(self._holdings, repository, reference)
             if not platform and isinstance(cause, Absent):
                 raise
@@ -118,11 +127,11 @@ class Manifests:
         """What upstream says; where it says nothing, or what is pinned is gone there, what is held."""
         held = await self._held(repository, record.digest, Outcome.STALE)
         if held is None:
-            return await self._join((repository, tag), lambda: self._check(repository, tag, record))
+            return await self._join((repository, tag), partial(self._check, repository, tag, record))
         kept = standing is Standing.STALE or self.tags.is_pinned(repository, tag, record.digest)
         try:
             async with asyncio.timeout(self.tags.rules.revalidate_timeout if kept else None):
-                return await self._join((repository, tag), lambda: self._check(repository, tag, record))
+                return await self._join((repository, tag), partial(self._check, repository, tag, record))
         except (Outage, UpstreamBroken, WrongBytes, TimeoutError) as cause:
             if isinstance(cause, UpstreamFault) and not kept:
                 hint = f"{record.digest} is held, and is not served any more: tags.stale_if_error decides for how long"
@@ -149,7 +158,7 @@ class Manifests:
 
     async def _held(self, repository: Repository, digest: Digest, outcome: Outcome) -> ManifestAnswer | None:
         found = await self._holdings.find(repository, digest)
-        if found is None or not found.membership.media_type:
+        if found is None or not found.membership.media_type or not await self._access.admit(repository, found):
             return None
         try:
             raw = await self._holdings.read(found.content)
@@ -169,6 +178,7 @@ class Manifests:
     async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         try:
             found = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
+            await self._access.standings.renew(repository)
             await self.tags.audited(repository, tag, record, found)
         except Fault as cause:
             log.info("%s:%s is immutable and was not looked at upstream: %s", repository, tag, cause)
@@ -180,8 +190,8 @@ class Manifests:
         try:
             digest = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
         except (Absent, UpstreamRefused) as refusal:
-            await self._refused(repository, tag, refusal)
-            raise
+            raise await self._refused(repository, tag, refusal) from refusal
+        await self._access.standings.renew(repository)
         confirmed = await self._held(repository, digest, Outcome.REVALIDATED)
         if confirmed is None:
             return await self._fetch(repository, tag)
@@ -192,21 +202,25 @@ class Manifests:
         try:
             fetched = await self._registry(repository.upstream).manifest(repository.name, reference)
         except (Absent, UpstreamRefused) as refusal:
-            await self._refused(repository, reference, refusal)
-            raise
+            raise await self._refused(repository, reference, refusal) from refusal
+        await self._access.standings.renew(repository)
         kept = await self._keep(repository, fetched)
         if kept and not isinstance(reference, Digest):
             await self.tags.point(repository, reference, fetched.digest)
         outcome = Outcome.MISS if kept else Outcome.BYPASS
         return ManifestAnswer(fetched.digest, fetched.media_type, fetched.raw, outcome)
 
-    async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> None:
-        """A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives a deletion
-        there, but no withdrawal of the right to it."""
+    async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> Fault:
+        """What to tell. A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives
+        a deletion there, but no withdrawal of the right to it."""
         if isinstance(refusal, Absent):
             self._absent[repository, reference] = refusal
-        if isinstance(reference, Digest):
-            return
+        verdict = await self._access.standings.judged(repository, refusal)
+        if isinstance(verdict, Absent | UpstreamRefused) and not isinstance(reference, Digest):
+            await self._given_up(repository, reference, refusal)
+        return verdict
+
+    async def _given_up(self, repository: Repository, reference: Tag, refusal: Absent | UpstreamRefused) -> None:
         record = await self.tags.find(repository, reference)
         if record is None:
             return
@@ -223,7 +237,7 @@ class Manifests:
         except ManifestInvalid as cause:
             raise UpstreamBroken(repository.upstream, f"{fetched.digest} is not a manifest: {cause}") from None
         what = f"{fetched.digest} of {repository}"
-        arrival = await self._arrivals.begin(len(fetched.raw), repository.upstream, what)
+        arrival = await self._space.begin(len(fetched.raw), repository.upstream, what)
         if arrival is None:
             return False
         now = self._holdings.now()

@@ -12,12 +12,13 @@ from weakref import WeakValueDictionary
 
 from proxy.cache.sources import Sources
 from proxy.core.errors import WrongBytes
-from proxy.core.hashing import HELD_BACK, Hasher
-from proxy.core.names import Digest, Repository
+from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.transfer import Transfer
 from proxy.tasks.flights import Flights
 from proxy.tasks.off_loop import off_loop
 
+HELD_BACK = 64 << 10
+"""Bytes at the end of an unproven blob that no client is sent: nobody completes a response that may be wrong."""
 _CHUNK = 1 << 20  # bytes read at a time
 _WINDOW = 8 << 20  # bytes of one blob in memory, at most
 _PATIENCE = 2.0  # seconds that a full window waits for its slowest reader

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from proxy.core.graph import Node, Place
 from proxy.core.names import Digest, Repository, Tag
-from proxy.core.patterns import ContentPattern
+from proxy.core.patterns import ContentPattern, fits
 from proxy.storage.contract import CatalogNotes
 
 
@@ -57,6 +57,10 @@ class Pins:
     def keep_tag(self, repository: Repository, tag: Tag, digest: Digest) -> bool:
         """Whether the tag goes on to be served here when upstream has deleted it."""
         return any(pattern.covers(str(repository), (tag,), digest) for pattern in self._patterns)
+
+    def concern(self, repository: Repository) -> bool:
+        """Whether something of the repository may go on to be served here when upstream has deleted it."""
+        return any(fits(pattern.repository, str(repository)) for pattern in self._patterns)
 
     def covering(self, repository: str, tags: Collection[str], digest: str) -> str | None:
         """The pattern of the first pin that holds on to this content, None where none does."""

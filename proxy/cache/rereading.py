@@ -9,7 +9,7 @@ from functools import partial
 from proxy.cache.body import HeldBody
 from proxy.cache.threads import StoreThreads
 from proxy.core.errors import StoreFailed
-from proxy.core.hashing import Hasher
+from proxy.core.names import Hasher
 from proxy.storage.contract import Content
 from proxy.tasks.off_loop import off_loop
 

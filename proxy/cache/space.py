@@ -1,16 +1,29 @@
-"""Space for what comes: reserve before you receive, evict at the soft limit, never exceed the hard one."""
+"""Space for what comes: reserve before you receive, evict at the soft limit, never exceed the hard one.
+
+The one way in for content is an arrival: bytes set aside, an ingest to write to, and, once somebody has proven the
+digest, a commit.
+"""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from operator import methodcaller
 
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.retention import Retention
 from proxy.core.budget import ByteLimits, FreeSpaceRule, Reservation
 from proxy.core.errors import NoSpace, StoreFailed
+from proxy.core.seldom import Seldom
+from proxy.storage.contract import Content, Ingest
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
 
+log = logging.getLogger("entrepot.arrivals")
+
+_ABORT = methodcaller("abort")
 _LONG = 1.0  # seconds; an eviction that took longer and found too little is not repeated at once
 _RESTS = 10.0  # seconds
 
@@ -33,11 +46,36 @@ class Space:
         self._behind: asyncio.Task[None] | None = None
         self._crowded: set[str] = set()  # upstreams above their own budget
         self._rests_until = 0.0
+        self._lines = Seldom()
 
     def largest(self, upstream: str) -> int:
         """The largest blob of the upstream that is cached, in bytes."""
         share, whole = self._shares(upstream), self._holdings.budget.limits
         return whole.blob if share is None else min(share.blob, whole.blob)
+
+    async def begin(self, size: int, upstream: str, what: str) -> "Arrival | None":
+        """Room for ``size`` bytes that come through ``upstream``; None where they cannot be kept: no room below
+        max_size or min_free, or a store that fails. ``what`` names them in the log."""
+        reservation: Reservation | None = None
+        try:
+            reservation = await self.reserve(size, upstream)
+            if reservation is None:
+                if self._lines.due("room", time.monotonic()):
+                    log.warning("%s passes through, as others may: no room below max_size or min_free", what)
+                return None
+            threads, store = self._holdings.threads, self._holdings.store
+            ingest = await off_loop(threads.committing, store.begin, give_back=_ABORT)
+        except (NoSpace, StoreFailed) as cause:
+            if self._lines.due(type(cause).__name__, time.monotonic()):
+                log.error("%s passes through, as others may: %s", what, cause)
+            if reservation is not None:
+                reservation.release()
+            return None
+        except BaseException:
+            if reservation is not None:
+                reservation.release()
+            raise
+        return Arrival(ingest, reservation, self, self._holdings)
 
     async def reserve(self, size: int, upstream: str) -> Reservation | None:
         """None where there is no room, even after eviction. Above the soft limit eviction runs behind; only where the
@@ -112,3 +150,30 @@ class Space:
     async def _fits(self, size: int) -> bool:
         free, total = await off_loop(self._holdings.threads.committing, self._holdings.store.free_space)
         return free - size >= self._free.floor(total)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """Content on its way in. Ends once, by ``commit`` or ``abort``; a second end does nothing."""
+
+    ingest: Ingest
+    _reservation: Reservation
+    _space: Space
+    _holdings: Holdings
+
+    async def write(self, whole: bytes) -> None:
+        """Something small. Raises NoSpace or StoreFailed."""
+        await off_loop(self._holdings.threads.committing, partial(self.ingest.write, 0, whole))
+
+    async def extend(self, size: int) -> bool:
+        """True when so many more bytes are set aside."""
+        return await self._space.extend(self._reservation, size)
+
+    async def commit(self, content: Content, provenance: Provenance) -> None:
+        """What was written, whole and proven, is held from now on. Raises NoSpace or StoreFailed."""
+        await self._holdings.commit(self.ingest, content, provenance, self._reservation)
+
+    def abort(self) -> None:
+        """Its file goes in the pool's own time: nothing waits for it."""
+        self._reservation.release()
+        self._holdings.threads.removing.submit(self.ingest.abort)

@@ -41,7 +41,7 @@ class Tags:
         self._holdings = holdings
         self.rules = rules
         self._immutable = immutable
-        self._now = now
+        self.now = now
         self._records: LRUCache[tuple[Repository, Tag], tuple[int, TagRecord]] = LRUCache(_KEPT)  # with generations
         self._unwritten: LRUCache[tuple[Repository, Tag], TagRecord | None] = LRUCache(_KEPT)  # None: it is dropped
 
@@ -69,16 +69,16 @@ class Tags:
         return known[1]
 
     def standing(self, repository: Repository, tag: Tag, record: TagRecord) -> Standing:
-        found = standing(self.rules, record.checked_at, self._now())
+        found = standing(self.rules, record.checked_at, self.now())
         return Standing.FRESH if found is not Standing.FRESH and self._immutable(repository, tag) else found
 
     def fresh_until(self, record: TagRecord) -> float:
         """Seconds since the epoch; of an immutable tag, when to ask again whether it still is one."""
-        return (self._now() if self._old(record) else record.checked_at) + self.rules.ttl
+        return (self.now() if self._old(record) else record.checked_at) + self.rules.ttl
 
     async def point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         """Upstream says so now."""
-        record = TagRecord(digest, self._now())
+        record = TagRecord(digest, self.now())
         self.moved.pop((repository, tag), None)
         self._holdings.generations.advance((repository, tag))
         self._records[repository, tag] = self._holdings.generations.of((repository, tag)), record
@@ -115,7 +115,7 @@ class Tags:
 
     def audit_is_due(self, record: TagRecord) -> bool:
         """Was it believed for nothing but being immutable, and for so long that a look is owed?"""
-        return self._old(record) and self._now() - record.checked_at > _AUDIT_EVERY
+        return self._old(record) and self.now() - record.checked_at > _AUDIT_EVERY
 
     async def audited(self, repository: Repository, tag: Tag, record: TagRecord, upstream: Digest) -> None:
         """What upstream says of an immutable tag."""
@@ -126,4 +126,4 @@ class Tags:
                       repository, tag, upstream, record.digest)  # fmt: skip
 
     def _old(self, record: TagRecord) -> bool:
-        return standing(self.rules, record.checked_at, self._now()) is not Standing.FRESH
+        return standing(self.rules, record.checked_at, self.now()) is not Standing.FRESH

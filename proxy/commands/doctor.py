@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from proxy.clients.setups import ProxyAddress
 from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, running_proxy, stop
 from proxy.config import ConfigInvalid, Settings, load_without_secrets
 from proxy.doctor.steps import Step, Verdict, healthy
@@ -40,12 +41,11 @@ def doctor(
 ) -> None:
     """Look, step by step, at all that a pull needs, and say what to do where a step fails."""
     from proxy.doctor.examination import Scope, examine  # noqa: PLC0415 - brings the whole upstream floor
-    from proxy.doctor.node import here_of  # noqa: PLC0415
 
     logging.getLogger().addHandler(logging.NullHandler())  # the steps say all that there is to say
     settings, client = _settings(config), running_proxy(admin, config)
     try:
-        here = here_of(address) if address is not None else None
+        here = ProxyAddress.parse(address) if address is not None else None
     except ValueError as cause:
         stop(WRONG, f"--address: {cause}")
     absent = Verdict.FAILED if admin else Verdict.SKIPPED

@@ -9,7 +9,7 @@ import idna
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from proxy.core.authorities import LARGEST_PORT, format_authority, parse_authority
-from proxy.core.upstreams import ALIASES
+from proxy.core.names import ALIASES
 
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}", re.ASCII)
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from proxy.config.auth import AnonymousAuth, Auth, EcrAuth, EcrPublicAuth
 from proxy.config.egress import EgressSettings
 from proxy.config.places import Realms, RegistryName, Url, canonical_name, host_of
-from proxy.config.quantities import OptionalDuration, PositiveSize
+from proxy.config.quantities import DAY, OptionalDuration, PositiveDuration, PositiveSize
 from proxy.config.secrets import CertificateFile
 from proxy.config.section import KeyPath, Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
@@ -30,6 +30,10 @@ PUBLIC_REGISTRIES = (
     "registry.k8s.io",
 )
 """The upstreams of a configuration that names none."""
+
+PUBLIC = "public"
+"""The trust group of the well-known public registries."""
+TrustGroup = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 _NAME = "(name)"  # stands in a mapping for its own key; no user writes it
 _URLS = {"docker.io": "https://registry-1.docker.io"}
@@ -66,6 +70,11 @@ class UpstreamSettings(Section):
     """How long this registry may take; what is left out follows the timeouts of all registries."""
     egress: EgressSettings = Field(default_factory=EgressSettings)
     """The way out to this registry, instead of the one of all registries."""
+    access_ttl: PositiveDuration = DAY
+    """How long a yes of the registry to one of its repositories holds. Then it is asked again, behind the next pull."""
+    trust: TrustGroup | None = None
+    """Name of a group of registries that are believed when they say to have what another of the group brought. Without
+    it: public for the well-known public registries, otherwise each registry believes only itself."""
     max_size: PositiveSize | None = None
     """Most bytes of the cache that content of this registry may take; no bound of its own when left out."""
     realms: Realms = ()
@@ -115,6 +124,12 @@ class UpstreamSettings(Section):
         """This upstream, where it says nothing of its own as all registries are."""
         egress = self.egress if self.egress.model_fields_set else egress
         return self.model_copy(update={"timeouts": timeouts.refined(self.timeouts), "egress": egress})
+
+    def trust_domain(self, host: str) -> str:
+        """Of the registry that clients call ``host``, which is the name or matches it: what upstreams with the same one
+        say of each other's bytes is believed."""
+        group = self.trust or (PUBLIC if self.name in PUBLIC_REGISTRIES else None)
+        return f"group {group}" if group is not None else host
 
     def base_url(self, host: str) -> str:
         """Where the registry is that clients call ``host``, which is the name or matches it."""

@@ -40,3 +40,12 @@ def format_authority(host: str, port: int | None = None) -> str:
     """IPv6 gets its brackets."""
     shown = f"[{host}]" if ":" in host else host
     return shown if port is None else f"{shown}:{port}"
+
+
+def is_own_address(host: str) -> bool:
+    """Loopback, or the address that stands for all of a machine's own."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return address.is_loopback or address.is_unspecified

@@ -82,12 +82,12 @@ class Budget:
         return self.limits.excess(self.used + wanted)
 
 
+@dataclass(slots=True, eq=False)
 class Reservation:
     """Bytes set aside for one ingest. Ends once, by ``commit`` or ``release``; a second end does nothing."""
 
-    def __init__(self, budget: Budget, size: int) -> None:
-        self._budget = budget
-        self._size = size
+    _budget: Budget
+    _size: int
 
     def extend(self, size: int) -> bool:
         """True when so many more are set aside."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from proxy.core.authorities import parse_authority
 from proxy.core.credentials import Credentials, IdentityToken, Login
 from proxy.core.foreign_json import JsonRefused, parse_json_object
+from proxy.core.names import ALIASES, DOCKER_HUB
 from proxy.core.patterns import fits
-from proxy.core.upstreams import ALIASES, DOCKER_HUB
 
 LARGEST = 1024 * 1024
 """Bytes of a file. Kubernetes holds a Secret of at most that much."""

@@ -44,6 +44,11 @@ def way_out(egress: Egress, environ: Mapping[str, str], scheme: str, host: str, 
     return egress.proxy or proxy_of_environment(environ, scheme)
 
 
+def is_straight(egress: Egress, environ: Mapping[str, str]) -> bool:
+    """Whether nothing names a proxy, so that all ways are straight."""
+    return egress.proxy is None and not (_variable(environ, "HTTPS_PROXY") or _variable(environ, "HTTP_PROXY"))
+
+
 def proxy_of_environment(environ: Mapping[str, str], scheme: str) -> str | None:
     """The proxy for a scheme, ``http`` or ``https``, as a URL. Raises EgressInvalid."""
     name = f"{scheme}_proxy".upper()

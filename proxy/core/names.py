@@ -1,11 +1,14 @@
 """The names of the OCI distribution spec as values that cannot be malformed.
 
 A digest, tag or repository that exists has passed its grammar, so nobody below the front checks again and file names
-may be made of them. Grammar: OCI distribution-spec "Pulling manifests"; image-spec descriptor "Digests".
+may be made of them. Grammar: OCI distribution-spec "Pulling manifests"; image-spec descriptor "Digests". Of upstreams
+only configured names can be meant: everything else is nobody's address.
 """
 
 import hashlib
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
@@ -15,6 +18,10 @@ _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 NAME_LIMIT = 255
+DOCKER_HUB = "docker.io"
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
+"""Names under which clients also know an upstream."""
 
 
 class Digest(str):
@@ -43,6 +50,29 @@ class Digest(str):
 
     def matches(self, content: bytes) -> bool:
         return hashlib.new(self.algorithm, content).hexdigest() == self.encoded
+
+
+class Hasher:
+    """Proof that bytes are those of a digest, gathered while they pass: counts and hashes them in order. Large updates
+    release the interpreter lock."""
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        self.count = 0
+        self._state = hashlib.new(digest.algorithm)
+
+    def update(self, content: bytes | memoryview) -> None:
+        self._state.update(content)
+        self.count += len(content)
+
+    def agrees(self) -> bool:
+        return self._state.hexdigest() == self.digest.encoded
+
+    def copy(self) -> "Hasher":
+        """The same proof so far, to be carried on by somebody else."""
+        twin = Hasher.__new__(Hasher)
+        twin.digest, twin.count, twin._state = self.digest, self.count, self._state.copy()
+        return twin
 
 
 class Tag(str):
@@ -81,3 +111,35 @@ def parse_name(text: str) -> str:
     if len(text) > NAME_LIMIT or _NAME.fullmatch(text) is None:
         raise NameInvalid(text)
     return text
+
+
+def names_a_host(component: str) -> bool:
+    """Whether the first component of a path is a registry's name, as container clients read references: never a
+    namespace of some other registry."""
+    return component == "localhost" or (component[:1].isalnum() and ("." in component or ":" in component))
+
+
+@dataclass(frozen=True)
+class UpstreamNames:
+    """The configured names; a name that begins with ``*.`` stands for every host with exactly one label more."""
+
+    names: frozenset[str]
+    default: str | None
+
+    @classmethod
+    def of(cls, names: Collection[str], default: str | None) -> "UpstreamNames":
+        return cls(frozenset(names), default)
+
+    def find(self, asked: str) -> str | None:
+        """The name under which content of this upstream is known: the host itself, aliases of Docker Hub made one.
+        None for hosts that are not configured."""
+        host = ALIASES.get(asked, asked)
+        return host if self.configured(host) is not None else None
+
+    def configured(self, host: str) -> str | None:
+        """The key of the configuration that covers the host: itself, or the wildcard."""
+        if host in self.names:
+            return host if not host.startswith("*.") else None
+        label, _, rest = host.partition(".")
+        pattern = f"*.{rest}"
+        return pattern if pattern in self.names and _LABEL.fullmatch(label) else None

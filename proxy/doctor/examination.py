@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.admin.client import AdminClient
+from proxy.clients.chains import Question
+from proxy.clients.configured import asked_of
+from proxy.clients.setups import ProxyAddress
 from proxy.config import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, Settings, UpstreamSettings
 from proxy.core.errors import UpstreamUnknown
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import UpstreamNames
 from proxy.doctor.advice import SignIn
 from proxy.doctor.host import Host, held_below, host_steps
-from proxy.doctor.node import NodeFiles, node_steps
+from proxy.doctor.node import node_steps
 from proxy.doctor.running import look_at_proxy
 from proxy.doctor.steps import Step, Verdict
 from proxy.doctor.upstream import Examinee, examine_upstreams
@@ -28,7 +31,7 @@ class Scope(NamedTuple):
     images: Sequence[str] = ()
     upstreams: Sequence[str] = ()
     root: Path | None = None
-    here: tuple[str, int] | None = None
+    here: ProxyAddress | None = None
     absent: Verdict = Verdict.SKIPPED
 
 
@@ -61,9 +64,8 @@ def _machine(settings: Settings, held: int | None) -> list[Step]:
 def _node(settings: Settings, scope: Scope) -> list[Step]:
     if scope.root is None:
         return []
-    here = scope.here or (settings.listen.host, settings.listen.port)
-    names = [name for name in scope.upstreams or settings.upstreams if not name.startswith("*.")]
-    return node_steps(NodeFiles(scope.root, here, names, settings.default_upstream))
+    here = scope.here or ProxyAddress("http", *settings.listen)
+    return node_steps(scope.root, Question(here, asked_of(settings, scope.upstreams), settings.default_upstream))
 
 
 def _examinees(settings: Settings, registries: Registries, scope: Scope) -> list[Examinee]:

@@ -1,14 +1,22 @@
-"""What is counted and written down of each request: plain numbers, read by others, and one line."""
+"""What is counted and written down of each request: plain numbers, read by others, and one line.
+
+The line is made in the log's own thread. What is answered from memory is answered many times alike: such a line is made
+once, and then only its time and its client are put in.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
-from proxy.core.upstreams import UpstreamNames
+from proxy.logs import Entry, stamp
 
+_KEPT = 4096  # lines; they are forgotten all at once, and made anew at the cost of one slow line each
+_CLIENT = "~client~"  # no address is written so, and no form of the log writes it otherwise
 _REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
 _AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]{0,256})", re.IGNORECASE)
 
@@ -59,15 +67,13 @@ class Line(NamedTuple):
         }
 
 
+@dataclass(slots=True, eq=False)
 class Tally:
     """One set of labels: plain numbers, so that a hit costs two additions."""
 
-    __slots__ = ("requests", "sent", "traffic")
-
-    def __init__(self, traffic: Traffic) -> None:
-        self.traffic = traffic
-        self.requests = 0
-        self.sent = 0  # bytes of bodies
+    traffic: Traffic
+    requests: int = 0
+    sent: int = 0  # bytes of bodies
 
 
 class AccessLog:
@@ -120,3 +126,50 @@ class AccessLog:
         for (traffic, status), tally in self.tallies.items():
             totals[labels(traffic, status)] += value(tally)
         return totals
+
+
+Logged = Entry | Line
+"""All that is written into the log."""
+
+
+def lines_of(render: Callable[[Entry], str]) -> Callable[[Logged], str]:
+    """Makes any line of the log; ``render`` makes those that are no request's. Not to be shared by threads."""
+    requests = AccessLines(render)
+    return lambda logged: requests(logged) if isinstance(logged, Line) else render(logged)
+
+
+class _Around(NamedTuple):
+    """A line without its time and its client."""
+
+    before: str
+    between: str
+    behind: str
+
+
+class AccessLines:
+    """``render`` makes any line of the log. Not to be shared by threads."""
+
+    def __init__(self, render: Callable[[Entry], str]) -> None:
+        self._render = render
+        self._known: dict[tuple[object, ...], _Around] = {}
+        self._millisecond = -1
+        self._stamp = ""
+
+    def __call__(self, line: Line) -> str:
+        if line.seconds or line.fault:
+            return self._render((line.at, "info", line.fields()))
+        millisecond = int(line.at * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond, self._stamp = millisecond, stamp(line.at)
+        alike = line[2:6]  # the header block, status, traffic, bytes sent
+        before, between, behind = self._known.get(alike) or self._made(line, alike)
+        return f"{before}{self._stamp}{between}{line.client}{behind}"
+
+    def _made(self, line: Line, alike: tuple[object, ...]) -> _Around:
+        if len(self._known) >= _KEPT:
+            self._known.clear()
+        written = self._render((0.0, "info", {**line.fields(), "client": _CLIENT}))
+        before, _, rest = written.partition(stamp(0.0))
+        between, _, behind = rest.partition(_CLIENT)
+        self._known[alike] = around = _Around(before, between, behind)
+        return around

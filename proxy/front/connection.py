@@ -7,16 +7,17 @@ it is out the next one may be answered from memory again.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from proxy.core.errors import Overloaded, RequestMalformed
 from proxy.front import replies
-from proxy.front.connections import ClientConnections
+from proxy.front.connections import ConnectionRules, Malformed
 from proxy.front.date import DateHeader
 from proxy.front.handler import Handler
-from proxy.front.request_head import HeadParser
-from proxy.front.requests import Requests, Understood
+from proxy.front.requests import HeadParser, Requests, Understood
 
 log = logging.getLogger("entrepot.front")
 
@@ -29,12 +30,12 @@ FastReply = Callable[[Understood, bytes, str, float], bytes | None]
 
 
 class Front:
-    """The factory of the listener's protocols, and what they share. ``fast_reply`` is the fast path's; where it has
+    """What the listener's connections share; ``protocol`` makes them. ``fast_reply`` is the fast path's; where it has
     none, ``handler`` answers in a task of ``tasks``."""
 
     def __init__(
         self,
-        places: ClientConnections,
+        rules: ConnectionRules,
         requests: Requests,
         fast_reply: FastReply,
         handler: Handler,
@@ -42,7 +43,7 @@ class Front:
         date: DateHeader,
         now: Callable[[], float],
     ) -> None:
-        self.places = places
+        self.rules = rules
         self.requests = requests
         self.fast_reply = fast_reply
         self.handler = handler
@@ -50,10 +51,29 @@ class Front:
         self.date = date
         self.now = now
         self.connections: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self.refused = 0  # connections, since the start
+        self.malformed = Malformed()
         self.draining = False
+        self.protocol = partial(Connection, self)
 
-    def __call__(self) -> "Connection":
-        return Connection(self)
+    def enter(self, connection: "Connection", address: str) -> bool:
+        """False where there are too many, in all or from this address."""
+        if len(self.connections) >= self.rules.connections or self._by_address[address] >= self.rules.per_address:
+            self.refused += 1
+            return False
+        self.connections.add(connection)
+        self._by_address[address] += 1
+        return True
+
+    def leave(self, connection: "Connection", address: str) -> None:
+        """It is over; nothing happens to one that did not enter."""
+        if connection not in self.connections:
+            return
+        self.connections.remove(connection)
+        self._by_address[address] -= 1
+        if self._by_address[address] <= 0:
+            del self._by_address[address]
 
     def sweep(self, now: float) -> None:
         """Closes who said nothing, or took nothing, for too long."""
@@ -130,7 +150,7 @@ class Connection(asyncio.Protocol):
             return
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
-        if not front.places.enter(self._address):
+        if not front.enter(self, self._address):
             # 503 and not 429, which containerd would retry on us instead of going to its next host.
             self._leaving = True
             transport.write(replies.last_word(Overloaded("too many connections"), front.date.line))
@@ -138,11 +158,16 @@ class Connection(asyncio.Protocol):
             return
         self._since = front.now()
         self._idle = True
-        front.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._idle:
-            understood = self._known(data) or self._recall(data)
+            understood = self._known(data)
+            if understood is None:
+                requests = self._front.requests
+                understood = requests.recall(data)
+                if understood is not None and data == self._last:
+                    requests.keep(data, understood)
+                self._last = data
             if understood is not None:
                 self._answer(understood, data)
                 return
@@ -161,27 +186,17 @@ class Connection(asyncio.Protocol):
         self._leaving, self._idle, self._received = True, False, b""
         if self._busy and self._task is not None:
             self._task.cancel()  # whatever it waits for: nobody takes the reply
-        if self in self._front.connections:
-            self._front.connections.remove(self)
-            self._front.places.leave(self._address)
+        self._front.leave(self, self._address)
 
     # ------------------------------------------------------------ answering
-
-    def _recall(self, data: bytes) -> Understood | None:
-        requests = self._front.requests
-        understood = requests.recall(data)
-        if understood is not None and data == self._last:
-            requests.keep(data, understood)
-        self._last = data
-        return understood
 
     def _advance(self) -> None:
         """Answers what has come whole, until an answer takes time."""
         taken = 0
         while taken < len(self._received) and not (self._busy or self._clogged or self._leaving):
             try:
-                if self._begun is None:
-                    taken = _past_empty_lines(self._received, taken)
+                while self._begun is None and self._received.startswith(b"\r\n", taken):
+                    taken += 2  # RFC 9112 2.2
                 end = self._received.find(_END, taken + self._looked) + len(_END)
                 if end < len(_END):
                     self._look_at_part(taken)
@@ -244,7 +259,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: RequestMalformed) -> None:
         """What is no request gets OCI JSON and the end of the connection; nothing of it is repeated."""
-        self._front.places.malformed_from(self._address, self._front.now())
+        self._front.malformed.came(self._address, self._front.now())
         self._transport.write(replies.last_word(fault, self._front.date.line))
         self._leave()
 
@@ -262,7 +277,7 @@ class Connection(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """Ends it where its time is up."""
-        rules = self._front.places.rules
+        rules = self._front.rules
         if self._busy:
             return
         patience = rules.idle_timeout if self._served else rules.header_timeout
@@ -284,10 +299,3 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Ends it as it is."""
         self._transport.abort()
-
-
-def _past_empty_lines(received: bytes, start: int) -> int:
-    """Where the next request begins (RFC 9112 2.2)."""
-    while received.startswith(b"\r\n", start):
-        start += 2
-    return start

@@ -1,10 +1,9 @@
-"""The places that client connections take, and what is counted of them."""
+"""What client connections are held to, and those on which no request came."""
 
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
 
-from proxy.front.request_head import HeadLimits
+from proxy.front.requests import HeadLimits
 
 log = logging.getLogger("entrepot.front")
 
@@ -20,37 +19,17 @@ class ConnectionRules:
     head: HeadLimits = field(default_factory=HeadLimits)
 
 
-class ClientConnections:
-    """``open`` is how many there are; the others count since the start."""
+class Malformed:
+    """Connections on which something came that is no request: ``count`` since the start."""
 
-    def __init__(self, rules: ConnectionRules) -> None:
-        self.rules = rules
-        self.open = 0
-        self.refused = 0
-        self.malformed = 0
-        self._by_address: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self.count = 0
         self._logged_second = 0
         self._logged = 0
 
-    def enter(self, address: str) -> bool:
-        """False where there are too many, in all or from this address."""
-        if self.open >= self.rules.connections or self._by_address[address] >= self.rules.per_address:
-            self.refused += 1
-            return False
-        self.open += 1
-        self._by_address[address] += 1
-        return True
-
-    def leave(self, address: str) -> None:
-        """The place of one that entered is free again."""
-        self.open -= 1
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
-
-    def malformed_from(self, address: str, now: float) -> None:
+    def came(self, address: str, now: float) -> None:
         """Counted always, logged at a bounded pace: whoever sends rubbish shall not fill the disk with it."""
-        self.malformed += 1
+        self.count += 1
         if int(now) != self._logged_second:
             self._logged_second, self._logged = int(now), 0
         self._logged += 1

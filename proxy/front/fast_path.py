@@ -61,7 +61,7 @@ class Prepared:
 
 class FastPath:
     def __init__(self, cache: Cache, gate: Gate, access_log: AccessLog, date: DateHeader) -> None:
-        self._cache = cache
+        self._manifests, self._blobs = cache.manifests, cache.blobs
         self._holdings = cache.holdings
         self._generations = cache.holdings.generations.at
         self._admit = gate.admit
@@ -120,16 +120,17 @@ class FastPath:
     def _decide(self, asked: Asked) -> _Decided | None:
         match asked.operation:
             case ManifestPull() as pull:
-                found = self._cache.manifests.peek(pull.repository, pull.reference)
+                found = self._manifests.peek(pull.repository, pull.reference)
                 return _Decided(replies.manifest(pull, found[0]), found[0].digest, found[1]) if found else None
             case BlobPull() as pull:
-                raw = self._cache.blobs.peek(pull.repository, pull.digest)
-                if raw is None:
+                hit = self._blobs.peek(pull.repository, pull.digest)
+                if hit is None:
                     return None
+                raw, until = hit
                 if asked.method == "HEAD":
-                    return _Decided(replies.blob_size(pull, SizeAnswer(len(raw), Outcome.HIT)), pull.digest, math.inf)
+                    return _Decided(replies.blob_size(pull, SizeAnswer(len(raw), Outcome.HIT)), pull.digest, until)
                 try:
-                    return _Decided(replies.small_blob(pull, raw), pull.digest, math.inf)
+                    return _Decided(replies.small_blob(pull, raw), pull.digest, until)
                 except RangeUnsatisfiable:
                     return None
             case Ping():

@@ -37,6 +37,7 @@ CACHE_STATUS = {
     Outcome.BYPASS: "entrepot; fwd=bypass",
 }
 """RFC 9211."""
+_CACHED = {outcome: ("Cache-Status", status) for outcome, status in CACHE_STATUS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def ping() -> Reply:
 
 
 def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
-    headers = [*_named(answer.digest), *_cached(answer.outcome), *_stale(answer.outcome, answer.age, answer.warning)]
+    headers = [*_named(answer.digest), _CACHED[answer.outcome], *_stale(answer.outcome, answer.age, answer.warning)]
     if asked.known is not None and _matches(asked.known, answer.digest):
         return Reply(304, headers, b"", answer.outcome.value, None)
     return _whole(200, [("Content-Type", answer.media_type), *headers], answer.raw, answer.outcome.value)
@@ -74,7 +75,7 @@ def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
 def blob(asked: BlobPull, answer: BlobAnswer) -> Reply:
     """Raises RangeUnsatisfiable. A pass-through is sent whole whatever range was asked: only so can its digest be
     proven before it ends."""
-    headers = [*_named(asked.digest), *_BLOB_HEADERS, *_cached(answer.outcome)]
+    headers = [*_named(asked.digest), *_BLOB_HEADERS, _CACHED[answer.outcome]]
     if asked.known is not None and _matches(asked.known, asked.digest):
         return Reply(304, headers, Stream(answer.body, 0, 0), answer.outcome.value, None)
     if asked.range is None or answer.outcome is Outcome.BYPASS or not answer.size:  # no byte has no range
@@ -93,7 +94,7 @@ def small_blob(asked: BlobPull, raw: bytes) -> Reply:
 
 
 def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
-    headers = [*_named(asked.digest), *_BLOB_HEADERS, *_cached(answer.outcome)]
+    headers = [*_named(asked.digest), *_BLOB_HEADERS, _CACHED[answer.outcome]]
     status = 304 if asked.known is not None and _matches(asked.known, asked.digest) else 200
     return Reply(status, headers, b"", answer.outcome.value, answer.size if status == 200 else None)
 
@@ -101,12 +102,12 @@ def blob_size(asked: BlobPull, answer: SizeAnswer) -> Reply:
 def tags(request: Asked, asked: TagList, answer: TagsAnswer) -> Reply:
     page, outcome, warning = answer
     body = json.dumps({"name": asked.repository.name, "tags": list(page.names)}).encode()
-    said = [*_cached(outcome), *_stale(outcome, None, warning)]
+    said = [_CACHED[outcome], *_stale(outcome, None, warning)]
     return _whole(200, [_JSON, *said, *_link(request, page.next_query)], body, outcome.value)
 
 
 def referrers(request: Asked, asked: ReferrersList, answer: ReferrersAnswer) -> Reply:
-    said = [*_cached(answer.outcome), *_stale(answer.outcome, answer.age, answer.warning)]
+    said = [_CACHED[answer.outcome], *_stale(answer.outcome, answer.age, answer.warning)]
     headers = [("Content-Type", OCI_INDEX), *said]
     if answer.page.filtered:
         headers.append(("OCI-Filters-Applied", "artifactType"))
@@ -117,7 +118,7 @@ def referrers(request: Asked, asked: ReferrersList, answer: ReferrersAnswer) -> 
 def catalog(request: Asked, asked: CatalogList, page: Page) -> Reply:
     body = json.dumps({"repositories": list(page.names)}).encode()
     link = _link(request, page.next_query)
-    return _whole(200, [_JSON, *_cached(Outcome.HIT), *link], body, Outcome.HIT.value)
+    return _whole(200, [_JSON, _CACHED[Outcome.HIT], *link], body, Outcome.HIT.value)
 
 
 def fault(kind: Fault) -> Reply:
@@ -129,7 +130,8 @@ def fault(kind: Fault) -> Reply:
 
 
 def head(reply: Reply, date: bytes, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
-    """The header block; ``date`` is a whole line, right behind the status line."""
+    """The header block; ``date`` is a whole line, right behind the status line, whose text is free and begins with the
+    usual words for those who look for them (RFC 9112 section 4)."""
     lines = [f"{name}: {value}" for name, value in (_VERSION, *reply.headers)]
     if namespace is not None:
         lines.append(f"OCI-Namespace: {namespace}")
@@ -139,7 +141,10 @@ def head(reply: Reply, date: bytes, namespace: str | None, keep_alive: bool, chu
         lines.append("Transfer-Encoding: chunked")
     if not keep_alive:
         lines.append("Connection: close")
-    return b"%b%b%b" % (_status_line(reply), date, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+    status = _STATUS_LINES[reply.status]
+    if reply.reason:
+        status = b"%b: %b\r\n" % (status[:-2], reply.reason.encode("ascii"))
+    return b"%b%b%b" % (status, date, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
 
 
 def redate(encoded: bytes, date: bytes) -> bytes:
@@ -163,22 +168,12 @@ def _named(digest: Digest) -> Headers:
     return ("Docker-Content-Digest", digest), ("ETag", f'"{digest}"')
 
 
-def _cached(outcome: Outcome) -> Headers:
-    return (("Cache-Status", CACHE_STATUS[outcome]),)
-
-
 def _stale(outcome: Outcome, age: float | None, warning: str) -> Iterator[tuple[str, str]]:
     """Since when, where that is known, and why (distribution-spec "Warnings"; RFC 9111 5.1)."""
     if outcome is Outcome.STALE:
         if age is not None:
             yield "Age", str(int(age))
         yield "Warning", f'299 - "{warning}"'
-
-
-def _status_line(reply: Reply) -> bytes:
-    """RFC 9112 section 4: the text is free, and begins with the usual words for those who look for them."""
-    line = _STATUS_LINES[reply.status]
-    return b"%b: %b\r\n" % (line[:-2], reply.reason.encode("ascii")) if reply.reason else line
 
 
 def _matches(condition: str, digest: Digest) -> bool:

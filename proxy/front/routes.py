@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
 from proxy.core.errors import MethodUnsupported, NameInvalid, RequestMalformed, RouteUnknown, UpstreamUnknown
-from proxy.core.names import Digest, Repository, parse_name, parse_reference
+from proxy.core.names import DOCKER_HUB, Digest, Repository, UpstreamNames, names_a_host, parse_name, parse_reference
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, Ping, ReferrersList, TagList
 from proxy.core.paging import bounded, parse_limit, without
 from proxy.core.ranges import parse_range
-from proxy.core.upstreams import DOCKER_HUB, UpstreamNames, names_a_host
 
 _LAST_LIMIT = 1024
 _CONTENT = re.compile(

@@ -14,20 +14,15 @@ from proxy.storage.contract import (
     Content,
     Cursor,
     EvictionClass,
-    Held,
     HeldImage,
     Member,
     Tombstone,
     Usage,
 )
 from proxy.storage.database import Database
-from proxy.storage.reading import COLUMNS, RECORD, content_in, digest_in, held_in
+from proxy.storage.reading import COLUMNS, content_in, digest_in
 
 _GET = f"SELECT {COLUMNS} FROM content WHERE digest = ?"
-_HELD = f"""
-    SELECT {COLUMNS}, {RECORD} FROM repository
-    JOIN membership ON membership.repository = repository.id JOIN content ON content.digest = membership.digest
-    WHERE repository.upstream = ? AND name = ? AND membership.digest = ?"""
 _BETWEEN = f"SELECT {COLUMNS} FROM content WHERE digest >= ? AND digest < ? ORDER BY digest"
 _ADD = """
     INSERT INTO content (digest, size, media_type, created_at, used_at, upstream, subject) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -55,10 +50,6 @@ class SqliteContents:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def held(self, repository: Repository, digest: Digest) -> Held | None:
-        found = await self._database.rows(_HELD, (*repository, digest), held_in)
-        return found[0] if found else None
 
     async def get(self, digest: Digest) -> Content | None:
         found = await self._database.rows(_GET, (digest,), content_in)

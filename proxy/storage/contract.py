@@ -1,5 +1,4 @@
-"""What the first tier keeps: bytes by digest, and what is known of them. The kit in ``tests/storage`` holds the homes
-to it.
+"""What the first tier keeps: bytes by digest, and what is known of them.
 
 A ``BlobStore`` keeps bytes and knows nothing of repositories. A ``Catalog`` keeps knowledge, under four contracts: what
 we hold (``CatalogContents``), who may have it (``CatalogMemberships``), where tags point (``CatalogTags``), and notes
@@ -14,9 +13,6 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.graph import Membership, Node
 from proxy.core.names import Digest, Repository, Tag
-from proxy.core.spans import Span
-
-# ---------------------------------------------------------------- bytes
 
 
 class BlobReader(Protocol):
@@ -49,9 +45,6 @@ class Ingest(Protocol):
 
     def write(self, offset: int, content: bytes | memoryview) -> None:
         """Writes all of ``content`` at ``offset``. Blocks. Raises NoSpace (ENOSPC, EDQUOT, inodes) or StoreFailed."""
-
-    def missing(self, size: int) -> list[Span]:
-        """The gaps below ``size``."""
 
     def open(self) -> BlobReader:
         """A reader of the arriving bytes; it survives ``commit`` and ``abort``."""
@@ -107,9 +100,6 @@ class BlobStore(Protocol):
         """(bytes that can still be written, bytes in all) of the home."""
 
 
-# ------------------------------------------------------------ knowledge
-
-
 class Content(NamedTuple):
     """Something held."""
 
@@ -135,6 +125,21 @@ class MembershipRecord(NamedTuple):
     media_type: str  # what is served to the repository's readers, as its upstream stated it; empty for a blob
     confirmed_at: float | None  # seconds since the epoch: when upstream last said yes; None while it never did
     grant: Grant = Grant.UPSTREAM
+
+
+class RepositoryRecord(NamedTuple):
+    """When upstream last said yes to anything of a repository, and no to all of it since; seconds since the epoch."""
+
+    confirmed_at: float | None = None
+    refused_at: float | None = None
+
+
+class Witness(NamedTuple):
+    """Something of a repository that upstream has confirmed, to ask after once more."""
+
+    repository: Repository
+    digest: Digest
+    media_type: str  # of a manifest; empty for a blob
 
 
 class Held(NamedTuple):
@@ -209,9 +214,6 @@ FIRST_CURSOR = Cursor(float("-inf"), "")
 class CatalogContents(Protocol):
     """What is held. Sizes in bytes, times in seconds since the epoch."""
 
-    async def held(self, repository: Repository, digest: Digest) -> Held | None:
-        """The content, if it is held and a member of the repository, with that membership."""
-
     async def get(self, digest: Digest) -> Content | None:
         """The content, if it is held, whoever may have it."""
 
@@ -223,21 +225,17 @@ class CatalogContents(Protocol):
         makes a blob of a manifest. Returns what was held before under the digest."""
 
     async def forget(self, digests: Sequence[Digest]) -> list[Content]:
-        """No longer held; returns what was. Memberships and tags stay: they are knowledge about upstream, not about
-        bytes."""
+        """No longer held; returns what was. Memberships and tags stay: they are knowledge about upstream."""
 
     async def touch(self, uses: Mapping[Digest, float]) -> None:
         """Last-use times, in one batch; unknown digests are passed over, a time never moves back. The use of a manifest
         is also one of the indexes that refer to it."""
 
     async def usage_by_upstream(self) -> Mapping[str, Usage]:
-        """Bytes and number of everything held, by ``Content.upstream``. Cheap: a start with a million entries calls
-        it."""
+        """Bytes and number of everything held, by ``Content.upstream``. Cheap with a million entries."""
 
     async def between(self, first: str, last: str) -> list[Content]:
         """What is held with first <= digest < last, in order: one portion of a comparison with the store."""
-
-    # ------------------------------------------------ letting go; no call looks at more than it was asked for
 
     async def idle(
         self, eviction_class: EvictionClass, after: Cursor, limit: int, upstream: str | None = None
@@ -278,13 +276,31 @@ class CatalogMemberships(Protocol):
 
     async def allow(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
         """The repository has this digest. What was known stays where the new record says nothing of it: a later
-        ``confirmed_at``, a media type, upstream's grant over an operator's."""
+        ``confirmed_at``, a media type, upstream's grant over an operator's. A confirmation renews the repository."""
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
         """None where nobody said so, or it was taken back since."""
 
+    async def held(self, repository: Repository, digest: Digest) -> Held | None:
+        """The content, if it is held and a member of the repository, with that membership."""
+
     async def disallow(self, repository: Repository, digest: Digest) -> None:
         """Upstream said that the repository does not have this digest (any more)."""
+
+    async def repository(self, repository: Repository) -> RepositoryRecord | None:
+        """None where nothing is known of the repository."""
+
+    async def renew(self, repository: Repository, at: float) -> None:
+        """Upstream said yes to something of it, and takes a refusal back."""
+
+    async def suspend(self, repository: Repository, at: float) -> None:
+        """Upstream refused all of it."""
+
+    async def upstreams(self, digest: Digest) -> set[str]:
+        """Those of which a repository was confirmed to have this digest."""
+
+    async def witness(self, beside: Repository) -> Witness | None:
+        """Of another repository of the same upstream, which was confirmed last and has not been refused since."""
 
     async def repositories(self, after: tuple[str, str] | None, limit: int) -> list[Repository]:
         """Repositories with at least one held manifest, in order, strictly after ``after``."""

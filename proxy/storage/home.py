@@ -16,6 +16,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from proxy.storage.faults import faults
+
 log = logging.getLogger("entrepot.storage")
 
 ALGORITHMS = ("sha256", "sha512")
@@ -59,10 +61,6 @@ class Home:
         self._opened.close()
 
     @property
-    def root(self) -> int:
-        return self._root
-
-    @property
     def ingest(self) -> int:
         return self._there().ingest
 
@@ -73,6 +71,12 @@ class Home:
     def algorithm(self, name: str) -> int:
         """The folder of what is held under that algorithm."""
         return self._there().algorithms[name]
+
+    def free_space(self) -> tuple[int, int]:
+        """As ``BlobStore.free_space``. Raises NoSpace or StoreFailed."""
+        with faults("ask for free space"):
+            found = os.fstatvfs(self._root)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
     def owners(self) -> tuple[int, int]:
         """Whose files are ours: this user's, and those of the folder's own user, whom a file system of another machine

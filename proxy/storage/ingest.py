@@ -1,4 +1,4 @@
-"""Bytes of one blob on the disk: being read, or on their way in.
+"""Bytes of one blob on their way to the disk.
 
 Commit order: all bytes written, size checked, made read-only and sealed, file synced, renamed, folder synced. So a name
 under ``blobs/`` always stands for whole, durable bytes. A failed sync is final: nothing says which pages it lost, so
@@ -6,6 +6,7 @@ the ingest is thrown away and never synced again.
 """
 
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,49 +14,44 @@ from typing import NamedTuple
 
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.names import Digest
-from proxy.core.spans import Span, Spans
-from proxy.storage.faults import fault_of, faults, reported
+from proxy.core.spans import Spans
+from proxy.storage.faults import faults, reported
 from proxy.storage.health import StorageHealth
 from proxy.storage.home import Home
-from proxy.storage.seal import seal
-from proxy.storage.shards import Shards
+from proxy.storage.shards import DiskReader, Shards, seal
 
+NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ARRIVING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class DiskReader:
-    """Owns its descriptor. ``size`` is what was there when it was opened."""
-
-    __slots__ = ("_descriptor", "proven_at", "size")
-
-    def __init__(self, descriptor: int, size: int, proven_at: float = 0.0) -> None:
-        self._descriptor = descriptor
-        self.size = size
-        self.proven_at = proven_at
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def read(self, offset: int, length: int) -> bytes:
-        try:
-            return os.pread(self._descriptor, length, offset)
-        except OSError as error:
-            raise fault_of(error, "read from the store") from error
-
-    def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
 class Ingests(NamedTuple):
-    """What a store's ingests share with it."""
+    """Begins them; what they share with the store."""
 
     shards: Shards
     home: Home
     arriving: set[str]  # names in its ingest folder that are somebody's
     health: StorageHealth
     now: Callable[[], float]  # seconds since the epoch
+
+    def begin(self) -> "DiskIngest":
+        """As ``BlobStore.begin``."""
+        name = secrets.token_hex(16)
+        self.arriving.add(name)  # before the file exists, so that a sweep never takes it for an orphan
+        try:
+            with reported(self.health, "store", "begin an ingest"):
+                try:
+                    return self._new(name)
+                except FileNotFoundError:
+                    if not self.home.renew():
+                        raise
+                return self._new(name)
+        except BaseException:
+            self.arriving.discard(name)
+            raise
+
+    def _new(self, name: str) -> "DiskIngest":
+        folder = self.home.ingest
+        return DiskIngest(self, name, folder, os.open(name, NEW_FILE, 0o600, dir_fd=folder))
 
 
 class DiskIngest:
@@ -84,16 +80,12 @@ class DiskIngest:
         with self._lock:
             self._spans.add(offset, position)
 
-    def missing(self, size: int) -> list[Span]:
-        with self._lock:
-            return self._spans.missing(size)
-
     def open(self) -> DiskReader:
         """After ``commit`` a reader of what was committed; raises ContentMissing after ``abort``."""
         with self._naming:
             if self._digest is not None:
                 with faults("open an ingest"):
-                    descriptor, found = self._ingests.shards.open(self._digest)
+                    descriptor, found = self._ingests.shards.file(self._digest)
                 return DiskReader(descriptor, found.st_size)
             with faults("open an ingest"):
                 try:
@@ -111,12 +103,13 @@ class DiskIngest:
             return
         try:
             with self._in_use() as descriptor, reported(self._ingests.health, "store", "commit to the store"):
-                there, gaps = os.fstat(descriptor).st_size, self.missing(size)
+                with self._lock:
+                    gaps = self._spans.missing(size)
+                there = os.fstat(descriptor).st_size
                 if there != size or gaps:
                     raise StoreFailed(f"{there} bytes with gaps {gaps[:3]} came in where {size} were announced")
                 os.fchmod(descriptor, 0o444)
-                sealed = seal(self._ingests.now())
-                os.utime(descriptor, ns=(sealed, sealed))
+                seal(descriptor, self._ingests.now())
                 os.fsync(descriptor)
                 with self._naming:
                     self._place(digest)

@@ -5,14 +5,13 @@ from typing import Any
 
 from proxy.core.errors import DigestInvalid, TagInvalid
 from proxy.core.names import Digest, Tag
-from proxy.storage.contract import Content, Grant, Held, MembershipRecord
+from proxy.storage.contract import Content
 from proxy.storage.recovery import RowDamaged
 
 COLUMNS = (
     "content.digest, content.size, content.media_type, content.created_at, content.used_at, content.upstream,"
     " content.subject"
 )
-RECORD = "membership.media_type, membership.confirmed_at, membership.granted_by"
 
 
 def digest_in(row: Sequence[Any]) -> Digest:
@@ -36,17 +35,3 @@ def content_in(row: Sequence[Any]) -> Content:
     _, size, media_type, created_at, used_at, upstream, subject = row
     about = digest_in((subject,)) if subject is not None else None
     return Content(digest_in(row), size, media_type, created_at, used_at, upstream, about)
-
-
-def record_in(row: Sequence[Any]) -> MembershipRecord:
-    """Of ``RECORD``."""
-    media_type, confirmed_at, granted_by = row
-    try:
-        return MembershipRecord(media_type, confirmed_at, Grant(granted_by))
-    except ValueError as error:
-        raise RowDamaged(str(error)) from error
-
-
-def held_in(row: Sequence[Any]) -> Held:
-    """Of ``COLUMNS`` and ``RECORD``."""
-    return Held(content_in(row[:7]), record_in(row[7:]))

@@ -12,7 +12,7 @@ from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
 from proxy.core.names import Digest, Tag, parse_name
 
 APPLICATION = 0x656E7470  # "entp"
-VERSION = 3
+VERSION = 4
 
 _TABLES = """
 CREATE TABLE content (
@@ -21,7 +21,8 @@ CREATE TABLE content (
     parents INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE repository (
-    id INTEGER PRIMARY KEY, upstream TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (upstream, name)
+    id INTEGER PRIMARY KEY, upstream TEXT NOT NULL, name TEXT NOT NULL, confirmed_at REAL, refused_at REAL,
+    UNIQUE (upstream, name)
 ) STRICT;
 CREATE TABLE membership (
     repository INTEGER NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL DEFAULT '', confirmed_at REAL,
@@ -102,12 +103,18 @@ class Copied(NamedTuple):
     checks: str  # a letter for each column, as in ``_CHECKS``
 
 
+_UNTYPED = "SELECT repository, digest, '', NULL, 'upstream', created_at FROM member"
+_UNCONFIRMED = "SELECT repository, digest, media_type, NULL, granted_by, created_at FROM membership"
 _COPIED = (
-    Copied("repository", "id, upstream, name", {}, "ixr"),
+    Copied(
+        "repository", "id, upstream, name, confirmed_at, refused_at",
+        dict.fromkeys((1, 2, 3), "SELECT id, upstream, name, NULL, NULL FROM repository"), "ixrNN",
+    ),
     Copied("content", "digest, size, media_type, created_at, used_at, upstream, subject", {}, "dixnnxD"),
     Copied(
         "membership", "repository, digest, media_type, confirmed_at, granted_by, created_at",
-        {1: "SELECT repository, digest, '', NULL, 'upstream', created_at FROM member"}, "idxNgN",
+        {1: _UNTYPED, 2: _UNCONFIRMED, 3: _UNCONFIRMED},
+        "idxNgN",
     ),
     Copied("tag", "repository, tag, digest, checked_at", {}, "itdn"),
     Copied("child", "parent, child", {}, "dd"),
@@ -121,10 +128,10 @@ _COPIED = (
 
 TABLES = {
     1: ("content", "repository", "member", "tag", "child", "leaving", "pin", "note", "usage"),
-    2: (*(each.table for each in _COPIED), "usage"),
-    VERSION: (*(each.table for each in _COPIED), "usage"),
+    **dict.fromkeys((2, 3, VERSION), (*(each.table for each in _COPIED), "usage")),
 }
-"""Of each version that can be read. In version 2 nobody wrote down how large a tombstone is."""
+"""Of each version that can be read. In version 2 nobody wrote down how large a tombstone is; up to version 3 a yes was
+taken whichever upstream had brought the bytes, so each grant is to be confirmed anew."""
 
 
 _STAMP = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"

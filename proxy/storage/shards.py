@@ -2,15 +2,23 @@
 
 Invariant: a name is reached through descriptors of real folders, so no symlink is ever followed, and what is opened is
 a regular file of ours. Whatever else stands in the way is moved to quarantine. Raises OSError, and what is said.
+
+The modification time of a file is its seal: that nobody wrote to it since, and when its bytes were last proven. The
+whole second is one that no clock gives today, so whoever writes to the file afterwards breaks the seal, and that shows
+at no cost when the file is opened. Its nanoseconds count the moment of the last proof in steps of 4 seconds. A file
+system that keeps coarser times tells an earlier moment, and the bytes are then proven sooner than they need be.
 """
 
 import errno
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 
 from proxy.core.errors import ContentMissing, DigestInvalid
 from proxy.core.names import Digest
+from proxy.storage.faults import fault_of, faults
 from proxy.storage.home import ALGORITHMS, FOLDER, Home, is_regular, make_folder, sync_names
 from proxy.storage.quarantine import Quarantine
 
@@ -19,16 +27,84 @@ _EMPTY = frozenset(Digest.of(b"", algorithm) for algorithm in ALGORITHMS)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Missing, a symlink or a file for a folder, a symlink, a socket, a device for a file.
 _NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
+_SECOND = 1_000_000_000
+_NANOSECONDS = 1_000_000_000
+_STEP = 4.0  # seconds; good until the year 2096
+
+
+@dataclass(slots=True, eq=False)
+class DiskReader:
+    """Owns its descriptor. ``size`` is what was there when it was opened."""
+
+    _descriptor: int
+    size: int
+    proven_at: float = 0.0
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            raise fault_of(error, "read from the store") from error
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Shards:
-    def __init__(self, home: Home, quarantine: Quarantine) -> None:
+    """``now`` gives seconds since the epoch, for the moment of a proof."""
+
+    def __init__(self, home: Home, quarantine: Quarantine, now: Callable[[], float]) -> None:
         self._home = home
         self._quarantine = quarantine
+        self._now = now
         self._owners = home.owners()
 
-    def open(self, digest: Digest) -> tuple[int, os.stat_result]:
-        """A descriptor to read from, and what it is of. Raises ContentMissing."""
+    def open(self, digest: Digest) -> DiskReader:
+        """A file whose seal is broken is read whole first, and is only given out if its bytes are good. Raises
+        ContentMissing, NoSpace or StoreFailed."""
+        try:
+            descriptor, found = self.file(digest)
+        except OSError as error:
+            raise fault_of(error, f"open {digest}") from error
+        second, steps = divmod(found.st_mtime_ns, _NANOSECONDS)
+        if second == _SECOND:
+            return DiskReader(descriptor, found.st_size, steps * _STEP)
+        return self._sealed_again(DiskReader(descriptor, found.st_size, self._now()), digest)
+
+    def _sealed_again(self, reader: DiskReader, digest: Digest) -> DiskReader:
+        try:
+            with faults(f"verify {digest}"):
+                good = _hashes_to(reader, digest)
+        except BaseException:
+            reader.close()
+            raise
+        if not good:
+            reader.close()
+            with faults(f"quarantine {digest}"):
+                self.quarantine(digest)
+            raise ContentMissing(f"the file of {digest} was changed and is in quarantine")
+        _seal_if_possible(reader, reader.proven_at)
+        return reader
+
+    def verify(self, digest: Digest) -> bool:
+        """As ``BlobStore.verify``, without a look at the seal."""
+        descriptor, found = self.file(digest)
+        with closing(DiskReader(descriptor, found.st_size)) as reader:
+            return _hashes_to(reader, digest)
+
+    def mark_proven(self, digest: Digest, at: float) -> None:
+        """As ``BlobStore.mark_proven``."""
+        descriptor, found = self.file(digest)
+        with closing(DiskReader(descriptor, found.st_size)) as reader:
+            _seal_if_possible(reader, at)
+
+    def file(self, digest: Digest) -> tuple[int, os.stat_result]:
+        """A descriptor to read from, and what it is of, sealed or not. Raises ContentMissing."""
         algorithm, _, name = digest.partition(":")
         try:
             shard = os.open(name[:2], FOLDER, dir_fd=self._home.algorithm(algorithm))
@@ -152,3 +228,22 @@ def _seen(algorithm: str, entry: os.DirEntry[str]) -> Iterator[tuple[Digest, os.
     """The entry as a digest and what it is; nothing where its name is foreign or it has gone meanwhile."""
     with suppress(DigestInvalid, FileNotFoundError):
         yield Digest.parse(f"{algorithm}:{entry.name}"), entry.stat(follow_symlinks=False)
+
+
+def seal(file: int, proven_at: float) -> None:
+    """Seals the open file, whose bytes were proven then, in seconds since the epoch. Raises OSError."""
+    steps = min(max(int(proven_at / _STEP), 0), _NANOSECONDS - 1)
+    modified = _SECOND * _NANOSECONDS + steps
+    os.utime(file, ns=(modified, modified))
+
+
+def _seal_if_possible(reader: DiskReader, at: float) -> None:
+    """A disk that takes no times has the bytes proven again sooner; no more comes of it."""
+    with suppress(OSError):
+        seal(reader.fileno(), at)
+
+
+def _hashes_to(reader: DiskReader, digest: Digest) -> bool:
+    with os.fdopen(reader.fileno(), "rb", buffering=0, closefd=False) as file:
+        file.seek(0)
+        return hashlib.file_digest(file, digest.algorithm).hexdigest() == digest.encoded

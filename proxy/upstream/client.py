@@ -14,8 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from proxy.tasks.off_loop import off_loop
-from proxy.upstream.bodies import AnswerBody, body_of
-from proxy.upstream.connections import ConnectionPool, UpstreamConnection
+from proxy.upstream.connections import AnswerBody, ConnectionPool, UpstreamConnection, body_of
 from proxy.upstream.egress import Proxy, ProxyFailed
 from proxy.upstream.health import Stats
 from proxy.upstream.http1 import AnswerHead, AnswerMalformed, Framing, framing
@@ -50,7 +49,7 @@ class HttpClient:
         until = asyncio.get_running_loop().time() + request.total
         request = request._replace(headers={**_OURS, **request.headers})
         try:
-            proxy = await self._passages.proxy(request)
+            proxy = None if self._passages.straight else await self._passages.proxy(request)
             opening = _Opening(self._settings, self._pools[request.host_class], request, proxy)
             opened = await self.in_thread(opening.run, opening.abandon, _Opened.close, until, request.target)
         except UpstreamFault as fault:

@@ -66,12 +66,12 @@ class Registry(Protocol):
         wanted. Returns once the headers of a final 200 or 206 are in whose length and Content-Range fit. An upstream
         that ignores or refuses the Range gives a transfer whose ``offset`` is 0. Raises BlobUnknown or NameUnknown."""
 
-    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
-        """May this repository's readers have the blob? True for a final 200 or 206 that says ``size`` bytes, any number
-        where that is None: the blob is on its way and its size not known yet.
-        False where the registry says that it is not there (404). Everything else is no answer and raises: a storage
-        host that refuses, another size, UpstreamBroken. One byte is asked for at most, by GET: ECR Public answers 401
-        to each HEAD, presigned URLs 403."""
+    async def check_blob(self, name: str, digest: Digest, size: int | None) -> None:
+        """May this repository's readers have the blob? Returns for a final 200 or 206 that says ``size`` bytes, any
+        number where that is None: the blob is on its way and its size not known yet. Raises BlobUnknown or NameUnknown
+        where the registry says that it is not there; everything else is no answer: a storage host that refuses, another
+        size, UpstreamBroken. One byte is asked for at most, by GET: ECR Public answers 401 to each HEAD, presigned URLs
+        403."""
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """Bytes of the blob, None where upstream does not say; no body is transferred for it.

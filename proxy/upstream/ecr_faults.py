@@ -5,10 +5,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from proxy.core.errors import (
+    CredentialsFailed,
     RateLimited,
     UpstreamFailed,
     UpstreamFault,
-    UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -75,7 +75,8 @@ def _error_code(error: Exception) -> str:
 
 
 def aws_fault(error: Exception, identity: AwsIdentity, operation: str) -> AwsFault:
-    """What an exception of botocore means for a pull: AWS saying no is a refusal, all else an outage."""
+    """What an exception of botocore means for a pull: an outage, whose ever it is. Where AWS says no it is our identity
+    that is refused, and the registry was not asked for anything."""
     import botocore.exceptions as boto  # type: ignore[import-untyped]  # noqa: PLC0415
 
     match error:
@@ -111,9 +112,9 @@ def _answered_fault(error: Any, identity: AwsIdentity) -> AwsFault:
     if code in _THROTTLED or status == 429:
         return AwsFault(RateLimited, f"AWS throttles {action}")
     if code in _DENIED:
-        return AwsFault(UpstreamRefused, f"AWS denies {action} ({code}); {_denial_fix(error, identity)}")
+        return AwsFault(CredentialsFailed, f"AWS denies {action} ({code}); {_denial_fix(error, identity)}")
     if code in _BAD_CREDENTIALS:
-        return AwsFault(UpstreamRefused, f"AWS does not accept the credentials for {action} ({code})")
+        return AwsFault(CredentialsFailed, f"AWS does not accept the credentials for {action} ({code})")
     if code in _EXPIRED:  # no verdict on our rights: whoever gives us credentials has stopped doing so
         return AwsFault(UpstreamFailed, f"the credentials for {action} have expired and no new ones came ({code})")
     if code in _BAD_SIGNATURE:
@@ -125,7 +126,7 @@ def _answered_fault(error: Any, identity: AwsIdentity) -> AwsFault:
         )
     if code in _MISSING:
         return AwsFault(UpstreamFailed, f"AWS answered {action}: {_MISSING[code]} ({code})")
-    kind = UpstreamRefused if status in {401, 403} else UpstreamFailed
+    kind = CredentialsFailed if status in {401, 403} else UpstreamFailed
     return AwsFault(kind, f"AWS answered {action} with {code} (status {status})")
 
 

@@ -1,5 +1,5 @@
-"""The way to each host: straight, or through a forward proxy. Asked anew for every request, and so for every hop of a
-redirect.
+"""The way to each host: straight, or through a forward proxy. Where anything names a proxy it is asked anew for every
+request, and so for every hop of a redirect.
 
 A host behind a proxy is never looked up here, so the address policy judges it by the text of its URL; what is connected
 to is the proxy, which the operator named.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from proxy.core.credentials import Credentials, basic
-from proxy.core.egress import Egress, EgressInvalid, way_out
+from proxy.core.egress import Egress, EgressInvalid, is_straight, way_out
 from proxy.upstream.target import Origin, TargetRefused, parse_target
 
 STRAIGHT = Egress()
@@ -60,8 +60,9 @@ def refused_by(proxy: Proxy, status: int) -> ProxyFailed:
 
 
 class WaysOut:
-    """Of one upstream. ``environ`` is read at each use; without ``egress`` and in an empty one all ways are straight.
-    ``login`` is for the proxy of ``egress``; ``ca_file`` is trusted on the way through any."""
+    """Of one upstream. Where neither ``egress`` nor ``environ`` names a proxy when this is made, all ways are
+    ``straight``, and there is nothing to ask. ``login`` is for the proxy of ``egress``; ``ca_file`` is trusted on the
+    way through any."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class WaysOut:
         ca_file: str | None = None,
     ) -> None:
         self.ca_file = ca_file
+        self.straight = is_straight(egress, environ)
         self._egress = egress
         self._environ = environ
         self._login = login

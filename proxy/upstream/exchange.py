@@ -26,7 +26,7 @@ from proxy.core.errors import (
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
 from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, what_was_sent
-from proxy.upstream.headers import decoded, is_page, retry_after
+from proxy.upstream.headers import decoded, retry_after
 from proxy.upstream.health import Breaker, RetryBudget
 from proxy.upstream.message import Answer, HostClass, Kind, Request
 from proxy.upstream.network import Network
@@ -158,8 +158,9 @@ class Exchange:
         self._network.stats.received(len(raw))
         if len(raw) > limit:
             raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes")
+        encoding = answer.header("Content-Encoding")
         try:
-            content = decoded(raw, answer.header("Content-Encoding"), limit)
+            content = decoded(raw, encoding, limit) if encoding is not None else raw
         except ValueError as fault:
             raise UpstreamBroken(self._upstream, f"{ask.what} cannot be read: {fault}") from fault
         return understand(answer, content)
@@ -247,3 +248,8 @@ class Exchange:
             return False
         refusal = Refusal(rejection.status, rejection.challenges, rejection.code)
         return await self._authorizer.renew(ask.name, refusal, used)
+
+
+def is_page(media_type: str | None) -> bool:
+    """Is a body of this Content-Type made for people? No registry answers so in its own name."""
+    return (media_type or "").partition(";")[0].strip().lower() in {"text/html", "application/xhtml+xml"}

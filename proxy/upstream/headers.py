@@ -55,11 +55,6 @@ def next_query(lines: Sequence[str]) -> str | None:
     return None
 
 
-def is_page(media_type: str | None) -> bool:
-    """Is a body of this Content-Type made for people? No registry answers so in its own name."""
-    return (media_type or "").partition(";")[0].strip().lower() in {"text/html", "application/xhtml+xml"}
-
-
 def decoded(body: bytes, encoding: str | None, most: int) -> bytes:
     """The content of a body that is JSON by right. What a header names is believed where the bytes agree: registries
     name encodings on bytes that have none. Raises ValueError for gzip that is broken, or holds more than ``most``

@@ -7,12 +7,13 @@ hostile: what is neither body nor worth having is never longer than ``LONGEST_HE
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 LONGEST_HEAD = 64 << 10  # bytes: of all heads of one answer together, and of the framing of its chunks
 MOST_FIELDS = 128  # lines of one head, or of the trailers
 MOST_INTERIM = 10  # 1xx answers before the final one
+_PIECE = 16 << 10  # bytes that are asked for at a time until the head is in
 _LONGEST_CHUNK_LINE = 4 << 10  # bytes, with its extensions
 _CHUNK_SHARE = 16  # bytes of body that pay for one of framing: chunks of a hundred bytes and more are free
 
@@ -110,6 +111,16 @@ class HeadReader:
             return None
         start, self._start = self._start, whole
         return bytes(block[start:end])
+
+
+def read_head(receive: Callable[[memoryview], int]) -> tuple[AnswerHead, bytes]:
+    """The head of the next answer, and what came behind it, from what ``receive`` brings into the room it is given; 0
+    is the end. Raises AnswerMalformed, ConnectionResetError, and what ``receive`` raises."""
+    reader, room = HeadReader(), memoryview(bytearray(_PIECE))
+    while count := receive(room):
+        if (head := reader.feed(room[:count])) is not None:
+            return head, reader.behind
+    raise ConnectionResetError("closed without an answer")
 
 
 def parse_head(block: bytes) -> AnswerHead:

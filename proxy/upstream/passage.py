@@ -21,9 +21,10 @@ class Passage(NamedTuple):
 
 
 class Passages:
-    """Of one upstream, ``upstream`` in messages."""
+    """Of one upstream, ``upstream`` in messages. Where all ways are ``straight``, no request goes by a proxy."""
 
     def __init__(self, upstream: str, addresses: AddressPolicy, trust: Trust, ways: WaysOut) -> None:
+        self.straight = ways.straight
         self._upstream = upstream
         self._ways = ways
         proxy, others = addresses.admit_listed, trust.proxied_others

@@ -4,9 +4,7 @@ from functools import partial
 
 from proxy.core.errors import (
     Absent,
-    BlobUnknown,
     DigestInvalid,
-    NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
     UpstreamFailed,
@@ -21,9 +19,9 @@ from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
 from proxy.upstream.client import HttpAnswer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
-from proxy.upstream.exchange import Ask, Exchange, Follow
+from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
 from proxy.upstream.fault_table import Rejection
-from proxy.upstream.headers import is_page, next_query, parse_content_range, parse_length
+from proxy.upstream.headers import next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
 from proxy.upstream.transfer import BytesTransfer, HttpTransfer
@@ -94,14 +92,10 @@ class HttpRegistry:
             )
         return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
 
-    async def has_blob(self, name: str, digest: Digest, size: int | None) -> bool:
-        try:
-            total = await self.blob_size(name, digest)
-        except (BlobUnknown, NameUnknown):
-            return False
+    async def check_blob(self, name: str, digest: Digest, size: int | None) -> None:
+        total = await self.blob_size(name, digest)
         if total is None or (size is not None and total != size):
             raise UpstreamBroken(self.name, f"it says that {name}@{digest} has {total} bytes, and it has {size}")
-        return True
 
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has

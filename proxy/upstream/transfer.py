@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.bodies import ShortBody
 from proxy.upstream.client import HttpAnswer
+from proxy.upstream.connections import ShortBody
 from proxy.upstream.http1 import AnswerMalformed
 from proxy.upstream.settings import ExchangeLimits
 

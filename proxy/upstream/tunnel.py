@@ -1,5 +1,5 @@
 """What is done on a blocking connection before a body flows: TLS, if on one that is in TLS already, a tunnel through a
-forward proxy, and reading the head of an answer."""
+forward proxy."""
 
 import socket
 import ssl
@@ -8,23 +8,12 @@ from collections.abc import Mapping
 from urllib3.util.ssltransport import SSLTransport
 
 from proxy.core.authorities import format_authority
-from proxy.upstream.http1 import AnswerHead, AnswerMalformed, HeadReader, question
+from proxy.upstream.http1 import AnswerMalformed, question, read_head
 from proxy.upstream.message import USER_AGENT
 from proxy.upstream.target import Origin
 
 Stream = socket.socket | SSLTransport
 """A connection, plain or in TLS, or in TLS within the TLS of a proxy."""
-
-_PIECE = 16 << 10  # bytes that are read at a time until the head is in
-
-
-def head_on(sock: Stream) -> tuple[AnswerHead, bytes]:
-    """The head of the next answer, and what came behind it. Raises OSError or AnswerMalformed."""
-    reader, room = HeadReader(), memoryview(bytearray(_PIECE))
-    while count := int(sock.recv_into(room) or 0):
-        if (head := reader.feed(room[:count])) is not None:
-            return head, reader.behind
-    raise ConnectionResetError("closed without an answer")
 
 
 def ask_for(sock: Stream, origin: Origin, headers: Mapping[str, str]) -> int:
@@ -32,7 +21,7 @@ def ask_for(sock: Stream, origin: Origin, headers: Mapping[str, str]) -> int:
     Raises OSError, AnswerMalformed or ValueError."""
     authority = format_authority(origin.host, origin.port)
     sock.sendall(question("CONNECT", authority, {"Host": authority, "User-Agent": USER_AGENT, **headers}))
-    head, behind = head_on(sock)
+    head, behind = read_head(lambda room: int(sock.recv_into(room) or 0))
     if behind and head.status < 300:
         raise AnswerMalformed("it speaks in the tunnel before we do, which no server in TLS does")
     return head.status
@@ -55,8 +44,3 @@ def pending(sock: Stream) -> int:
     if isinstance(sock, SSLTransport):
         return sock.sslobj.pending() + sock.incoming.pending + pending(sock.socket)
     return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
-
-
-def bare(sock: Stream) -> socket.socket:
-    """The socket itself, in the TLS of the registry or, within that of a proxy, of the proxy."""
-    return sock.socket if isinstance(sock, SSLTransport) else sock

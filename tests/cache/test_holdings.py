@@ -32,7 +32,7 @@ async def holdings(tmp_path: Path) -> AsyncIterator[Holdings]:
 
 
 async def keep(holdings: Holdings, content: Content = LAYER, repository: Repository = NGINX) -> None:
-    ingest, reservation = await holdings.begin(), holdings.budget.reserve(content.size)
+    ingest, reservation = holdings.store.begin(), holdings.budget.reserve(content.size)
     assert reservation is not None
     ingest.write(0, RAW)
     try:

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.in_order_verifier import InOrderVerifier
+from proxy.cache.intake import InOrderVerifier
 from proxy.core.errors import StoreFailed
-from proxy.core.hashing import Hasher
-from proxy.core.names import Digest
+from proxy.core.names import Digest, Hasher
 from proxy.core.spans import Spans
 from proxy.storage.disk import DiskStore
 

@@ -35,7 +35,7 @@ async def test_a_caller_who_leaves_while_content_is_opened_leaves_no_reader_open
     catalog = SqliteCatalog(tmp_path)
     with ThreadPoolExecutor(1) as threads:
         holdings = Holdings(store, catalog, Budget(ByteLimits(1000)), StoreThreads(*[threads] * 4), lambda: 1.0)
-        ingest, reservation = await holdings.begin(), holdings.budget.reserve(HELD.size)
+        ingest, reservation = holdings.store.begin(), holdings.budget.reserve(HELD.size)
         assert reservation is not None
         ingest.write(0, RAW)
         await holdings.commit(ingest, HELD, Provenance(Repository("docker.io", "library/nginx")), reservation)
@@ -57,7 +57,7 @@ async def test_what_is_opened_never_waits_behind_what_is_committed_removed_or_re
     store, catalog, gate = DiskStore(tmp_path), SqliteCatalog(tmp_path), threading.Event()
     with start_threads(1) as threads:
         holdings = Holdings(store, catalog, Budget(ByteLimits(1000)), threads.store, lambda: 1.0)
-        ingest, reservation = await holdings.begin(), holdings.budget.reserve(HELD.size)
+        ingest, reservation = holdings.store.begin(), holdings.budget.reserve(HELD.size)
         assert reservation is not None
         ingest.write(0, RAW)
         await holdings.commit(ingest, HELD, Provenance(Repository("docker.io", "library/nginx")), reservation)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.ecr_names import EcrHost, is_ecr_public, looks_like_ecr, parse_ecr_host
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import UpstreamNames
 
 ACCOUNT = "123456789012"
 

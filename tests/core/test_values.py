@@ -7,11 +7,9 @@ from hypothesis import strategies as st
 from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import DigestInvalid, NameInvalid, PageInvalid, TagInvalid
 from proxy.core.freshness import Standing, TagRules, age, standing
-from proxy.core.hashing import Hasher
-from proxy.core.names import Digest, parse_name, parse_reference
+from proxy.core.names import Digest, Hasher, UpstreamNames, parse_name, parse_reference
 from proxy.core.paging import cut, next_link, parse_limit
 from proxy.core.spans import Spans
-from proxy.core.upstreams import UpstreamNames
 
 HEX = "a" * 64
 

@@ -6,6 +6,7 @@ the registry in ``?ns=``; the Docker Engine sends bare paths to its mirror.
 """
 
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,14 +40,23 @@ def skopeo_by_path(store: Path, proxy: str, image: Reference, file: str) -> byte
 
 
 def skopeo_by_mirror(store: Path, proxy: str, image: Reference, file: str) -> bytes:
-    registries = _registries_conf(store, proxy, image.registry)
+    return skopeo_told(store, _registries_conf(store, proxy, image.registry), image, file)
+
+
+def skopeo_told(store: Path, registries: Path, image: Reference, file: str) -> bytes:
+    """By a ``registries.conf`` that is there."""
     copy = ["skopeo", "--registries-conf", str(registries), "copy", "--preserve-digests"]
     run([*copy, f"docker://{image}", f"oci:{store / 'out'}:{image.tag}"])
     return unpacked(store / "out", image.tag, file)
 
 
 def podman(store: Path, proxy: str, image: Reference, file: str) -> bytes:
-    env = {"CONTAINERS_REGISTRIES_CONF": str(_registries_conf(store, proxy, image.registry)), "HOME": str(store)}
+    return podman_told(store, _registries_conf(store, proxy, image.registry), image, file)
+
+
+def podman_told(store: Path, registries: Path, image: Reference, file: str) -> bytes:
+    """The same for podman."""
+    env = {"CONTAINERS_REGISTRIES_CONF": str(registries), "HOME": str(store)}
     base = ["podman", "--root", str(store / "root"), "--runroot", str(store / "run"), "--tmpdir", str(store / "tmp")]
     base += ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
     run([*base, "pull", "--quiet", str(image)], env)
@@ -61,9 +71,14 @@ def containerd(store: Path, proxy: str, image: Reference, file: str) -> bytes:
     hosts = store / "certs.d" / image.registry
     hosts.mkdir(parents=True)
     (hosts / "hosts.toml").write_text(f'[host."http://{proxy}"]\ncapabilities = ["pull", "resolve"]\n')
+    return containerd_told(store, hosts.parent, image, file)
+
+
+def containerd_told(store: Path, hosts: Path, image: Reference, file: str) -> bytes:
+    """By a folder that has one for each registry."""
     with _containerd(store) as socket:
         ctr = ["ctr", "--address", str(socket)]
-        pull = [*ctr, "images", "pull", "--hosts-dir", str(store / "certs.d"), "--snapshotter", "native"]
+        pull = [*ctr, "images", "pull", "--hosts-dir", str(hosts), "--snapshotter", "native"]
         run([*pull, str(image)])
         target = store / "mounted"
         target.mkdir()
@@ -76,16 +91,17 @@ def containerd(store: Path, proxy: str, image: Reference, file: str) -> bytes:
 def docker_by_mirror(store: Path, proxy: str, image: Reference, file: str) -> bytes:
     """The Engine has mirrors for Docker Hub only."""
     assert image.registry == "docker.io"
-    return _docker(store, proxy, str(image), file)
+    return docker_told(store, _daemon_json(store, proxy), str(image), file)
 
 
 def docker_by_path(store: Path, proxy: str, image: Reference, file: str) -> bytes:
     """How the Engine gets images of any other registry."""
-    return _docker(store, proxy, f"{proxy}/{image}", file)
+    return docker_told(store, _daemon_json(store, proxy), f"{proxy}/{image}", file)
 
 
-def _docker(store: Path, proxy: str, name: str, file: str) -> bytes:
-    with _dockerd(store, mirror=proxy) as host:
+def docker_told(store: Path, config: Path, name: str, file: str) -> bytes:
+    """By a ``daemon.json`` that is there; ``name`` is the image as it is typed."""
+    with _dockerd(store, config) as host:
         cli = ["docker", "--config", str(store / "config"), "--host", host]
         run([*cli, "pull", "--quiet", name])
         container = run([*cli, "create", name]).decode().strip()
@@ -120,13 +136,18 @@ def _containerd(store: Path) -> Iterator[Path]:
         yield socket
 
 
+def _daemon_json(store: Path, proxy: str) -> Path:
+    """dockerd(8)."""
+    path = store / "daemon.json"
+    path.write_text(json.dumps({"registry-mirrors": [f"http://{proxy}"]}))
+    return path
+
+
 @contextmanager
-def _dockerd(store: Path, mirror: str) -> Iterator[str]:
+def _dockerd(store: Path, config: Path) -> Iterator[str]:
     socket = store / "docker.sock"
-    (store / "daemon.json").write_text("{}")
-    argv = ["dockerd", "--config-file", str(store / "daemon.json"), "--host", f"unix://{socket}"]
+    argv = ["dockerd", "--config-file", str(config), "--host", f"unix://{socket}"]
     argv += ["--data-root", str(store / "data"), "--exec-root", str(store / "exec"), "--pidfile", str(store / "pid")]
     argv += ["--storage-driver", "vfs", "--iptables=false", "--ip6tables=false", "--bridge=none"]
-    argv += ["--registry-mirror", f"http://{mirror}"]
     with running(argv, store / "dockerd.log", lambda: listens_on(socket), patience=60):
         yield f"unix://{socket}"

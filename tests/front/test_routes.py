@@ -14,10 +14,9 @@ from proxy.core.errors import (
     TagInvalid,
     UpstreamUnknown,
 )
-from proxy.core.names import Digest, Repository, Tag
+from proxy.core.names import Digest, Repository, Tag, UpstreamNames
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList
 from proxy.core.ranges import AskedRange
-from proxy.core.upstreams import UpstreamNames
 from proxy.front.routes import parse
 
 D = Digest.of(b"")

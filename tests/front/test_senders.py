@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.cache.body import BytesBody
-from proxy.front.plain_sender import PlainSender
 from proxy.front.replies import Stream
-from proxy.front.sender import SenderRules, TransportUnfit
+from proxy.front.sender import PlainSender, SenderRules, TransportUnfit
 from proxy.front.slow_clients import slow_clients
 from tests.cast.authority import Authority
 from tests.scenarios.client import request
@@ -27,7 +26,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def sender() -> Iterator[PlainSender]:
     with ThreadPoolExecutor(1) as threads, slow_clients() as slow:
-        yield PlainSender(threads, slow, SenderRules())
+        yield PlainSender(threads, slow.send, SenderRules())
 
 
 async def came(authority: Authority, port: int, asked: bytes) -> bytes:
@@ -51,13 +50,13 @@ async def test_an_encrypted_connection_is_refused_before_a_byte_and_loudly(
     house: House, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(house.front, "127.0.0.1", 0, ssl=authority.server())
+    listener = await loop.create_server(house.front.protocol, "127.0.0.1", 0, ssl=authority.server())
     async with listener:
         port = listener.sockets[0].getsockname()[1]
         with caplog.at_level(logging.ERROR, "entrepot.front"):
             assert await came(authority, port, request("/v2/")) == b""
     assert "it is encrypted" in caplog.text
-    assert house.places.open == 0
+    assert not house.front.connections
 
 
 @pytest.mark.parametrize("streams", [True, False], ids=["a stream", "bytes"])

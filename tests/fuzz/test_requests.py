@@ -7,9 +7,8 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from proxy.core.errors import RequestFault, RequestMalformed
-from proxy.core.upstreams import UpstreamNames
-from proxy.front.request_head import HeadLimits, HeadParser, RequestHead
-from proxy.front.requests import Requests, Understood
+from proxy.core.names import UpstreamNames
+from proxy.front.requests import HeadLimits, HeadParser, RequestHead, Requests, Understood
 from tests.fuzz import EXAMPLES
 from tests.fuzz.octets import mangled, pieces_of
 
@@ -97,6 +96,7 @@ def test_in_whatever_pieces_it_comes_there_is_one_outcome(octets: bytes, seed: i
 @example(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\r\n\r\n", 0)
 @example(b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0)
 @example(b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0)
+@example(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 0)
 def test_what_is_taken_is_a_pull_and_nothing_but(octets: bytes, seed: int) -> None:
     head = read(octets, seed)
     if not isinstance(head, RequestHead) or not taken(head):

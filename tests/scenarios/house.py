@@ -22,11 +22,10 @@ from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
-from proxy.core.names import Digest, Repository
-from proxy.core.upstreams import UpstreamNames
+from proxy.core.names import Digest, Repository, UpstreamNames
 from proxy.front.access_log import AccessLog
 from proxy.front.connection import Front
-from proxy.front.connections import ClientConnections, ConnectionRules
+from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
 from proxy.front.sender import SenderRules
 from proxy.storage.catalog import SqliteCatalog
@@ -61,6 +60,7 @@ class HouseRules:
     gate: Gate = field(default_factory=OpenGate)
     homes: Callable[[str], Sequence[Source]] = lambda _: ()
     verify: VerifyRules = field(default_factory=VerifyRules)
+    trust: Callable[[str], str] = lambda upstream: upstream
 
 
 async def _at_once(_: float) -> None:
@@ -75,13 +75,19 @@ class House:
     catalog: SqliteCatalog
     access_log: AccessLog
     handler: Handler
-    places: ClientConnections
     front: Front
     port: int
 
-    def __init__(self, folder: Path, upstream: FaultUpstream, rules: HouseRules, clock: ManualClock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstream: FaultUpstream,
+        rules: HouseRules,
+        clock: ManualClock,
+        others: Mapping[str, FaultUpstream] | None = None,
+    ) -> None:
         self.folder = folder
-        self.upstream = upstream
+        self.upstreams = {NAME: upstream, **(others or {})}
         self.rules = rules
         self.clock = clock
         self.shares: dict[str, ByteLimits] = {}  # budgets of upstreams
@@ -167,13 +173,15 @@ class House:
 
     async def _compose(self, stack: AsyncExitStack) -> asyncio.Server:
         rules = self.rules
-        registry = self._registry(Jobs(await stack.enter_async_context(task_group())))
-        stack.push_async_callback(registry.close)
+        jobs = Jobs(await stack.enter_async_context(task_group()))
+        made = {name: self._registry(name, jobs) for name in self.upstreams}
+        for registry in made.values():
+            stack.push_async_callback(registry.close)
 
         def registries(name: str) -> HttpRegistry:
-            if name != NAME:
+            if name not in made:
                 raise UpstreamUnknown(name)
-            return registry
+            return made[name]
 
         cache_rules = CacheRules(ByteLimits(rules.soft), rules.free, rules.tags, rules.fills, verify=rules.verify)
         upstreams = Upstreams(
@@ -183,12 +191,13 @@ class House:
             self.shares.get,
             self._ask_push_times,
             rules.homes,
+            trust=rules.trust,
         )
-        around = Collaborators(upstreams, UpstreamNames.of({NAME}, None), self.clock, gate=rules.gate)
+        around = Collaborators(upstreams, UpstreamNames.of(self.upstreams, None), self.clock, gate=rules.gate)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
-        self.places, self.handler, self.front = service.connections, service.handler, service.front
-        listener = await asyncio.get_running_loop().create_server(self.front, "127.0.0.1", 0, backlog=1024)
+        self.handler, self.front = service.handler, service.front
+        listener = await asyncio.get_running_loop().create_server(self.front.protocol, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
         return listener
@@ -196,15 +205,15 @@ class House:
     async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
         return await self.push_times(repository)
 
-    def _registry(self, jobs: Jobs) -> HttpRegistry:
-        settings = RegistrySettings(NAME, self.upstream.url, limits=self.rules.upstream)
+    def _registry(self, name: str, jobs: Jobs) -> HttpRegistry:
+        settings = RegistrySettings(name, self.upstreams[name].url, limits=self.rules.upstream)
         network = Network(settings, jobs, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
         return HttpRegistry(network, ChallengeAuthorizer(network))
 
 
-def blob_path(digest: Digest, repository: str = APP) -> str:
-    return f"/v2/{NAME}/{repository}/blobs/{digest}"
+def blob_path(digest: Digest, repository: str = APP, registry: str = NAME) -> str:
+    return f"/v2/{registry}/{repository}/blobs/{digest}"
 
 
-def manifest_path(reference: str, repository: str = APP) -> str:
-    return f"/v2/{NAME}/{repository}/manifests/{reference}"
+def manifest_path(reference: str, repository: str = APP, registry: str = NAME) -> str:
+    return f"/v2/{registry}/{repository}/manifests/{reference}"

@@ -95,7 +95,7 @@ async def test_a_store_that_takes_nothing_passes_through_and_heals(
     assert await house.catalog.contents.get(digest) is not None
 
 
-@pytest.mark.parametrize("call", ["proxy.storage.ingest.DiskIngest.open", "proxy.storage.disk.DiskStore.begin"])
+@pytest.mark.parametrize("call", ["proxy.storage.ingest.DiskIngest.open", "proxy.storage.ingest.Ingests._new"])
 async def test_openings_that_fail_leave_neither_file_nor_descriptor(
     house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -36,6 +36,7 @@ async def a_person_asks_for_a_reload(_: App) -> None:
 
 
 PROMPTS: Mapping[str, Prompt] = {
+    "access": a_day_passes,
     "catalog copy": nothing,
     "clock": nothing,
     "comparison": nothing,
@@ -67,9 +68,9 @@ def document(url: str, folder: Path) -> dict[str, Any]:
 
 
 async def pulls_go_on(app: App, upstream: FaultUpstream, number: int) -> None:
-    """A miss, and a tag that is held but for the first time."""
+    """A tag that is held but for the first time, and a miss."""
     digest = upstream.blob(APP, content := number.to_bytes(4, "big") * (5 * KIB))
-    missed, held = await app.get(blob_path(digest)), await app.get(manifest_path("v1"))
+    held, missed = await app.get(manifest_path("v1")), await app.get(blob_path(digest))
     assert (missed.status, missed.body) == (200, content)
     assert (held.status, held.body) == (200, RAW)
 
@@ -99,7 +100,9 @@ async def test_a_bug_in_a_job_costs_no_pull_is_counted_and_told_and_the_job_come
 async def test_what_never_failed_is_there_to_be_looked_at(tmp_path: Path, upstream: FaultUpstream) -> None:
     async with started(tmp_path / "app", document(upstream.url, tmp_path), Clock()) as app:
         counted = failures(await app.metrics())
-    assert counted == dict.fromkeys(set(PROMPTS) - {"eviction", "reload", "tag audit"}, 0), "those are only at need"
+    assert counted == dict.fromkeys(set(PROMPTS) - {"access", "eviction", "reload", "tag audit"}, 0), (
+        "those are only at need"
+    )
 
 
 def test_every_job_has_its_bug() -> None:

@@ -15,7 +15,10 @@ NAME = "registry.test"
 
 @pytest.fixture
 async def app(upstream: FaultUpstream, tmp_path: Path) -> AsyncIterator[App]:
-    document = {"upstreams": {NAME: {"url": upstream.url}}, "tags": {"immutable": [f"{NAME}/team/*:v*"]}}
+    document = {
+        "upstreams": {NAME: {"url": upstream.url, "access_ttl": "30d"}},
+        "tags": {"immutable": [f"{NAME}/team/*:v*"]},
+    }
     async with running(tmp_path / "app", document, Clock()) as app:
         yield app
 

@@ -22,7 +22,7 @@ def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def touching(upstream: FaultUpstream, folder: Path, **more: Any) -> AsyncIterator[App]:
-    document = {"upstreams": {NAME: {"url": upstream.url, "touch_upstream": "24h"}}, **more}
+    document = {"upstreams": {NAME: {"url": upstream.url, "touch_upstream": "24h", "access_ttl": "30d"}}, **more}
     async with running(folder / "app", document, Clock()) as app:
         yield app
 
@@ -99,7 +99,9 @@ async def test_nothing_is_touched_where_nobody_asked_for_it(
     upstream: FaultUpstream, tmp_path: Path, unpaced: None
 ) -> None:
     digest, _ = image(upstream, "team/app", "v1", b"1")
-    async with running(tmp_path / "app", {"upstreams": {NAME: {"url": upstream.url}}}, Clock()) as app:
+    async with running(
+        tmp_path / "app", {"upstreams": {NAME: {"url": upstream.url, "access_ttl": "30d"}}}, Clock()
+    ) as app:
         for day in range(3):
             app.clock.ahead = day * DAY
             assert (await app.manifest(f"team/app@{digest}", NAME)).status == 200

@@ -42,9 +42,7 @@ def test_spans_come_in_any_order(store: BlobStore) -> None:
     ingest = store.begin()
     ingest.write(6, memoryview(bytearray(b"6789")))
     ingest.write(0, b"01")
-    assert ingest.missing(10) == [(2, 6)]
     ingest.write(2, b"2345")
-    assert ingest.missing(10) == []
     digest = Digest.of(b"0123456789")
     ingest.commit(digest, 10)
     assert take(store.open(digest)) == b"0123456789"
@@ -64,7 +62,6 @@ def test_spans_come_from_several_threads(store: BlobStore) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert ingest.missing(len(content)) == []
     digest = Digest.of(content)
     ingest.commit(digest, len(content))
     assert store.verify(digest)

@@ -22,20 +22,20 @@ async def test_held_needs_both_content_and_membership(catalog: Catalog) -> None:
     layer, yes = blob("layer"), MembershipRecord("", 5.0)
     contents = catalog.contents
     await catalog.memberships.allow(NGINX, layer.digest, yes)
-    assert await contents.held(NGINX, layer.digest) is None
+    assert await catalog.memberships.held(NGINX, layer.digest) is None
     assert await contents.add(layer) is None
-    assert await contents.held(NGINX, layer.digest) == Held(layer, yes)
-    assert await contents.held(REDIS, layer.digest) is None
+    assert await catalog.memberships.held(NGINX, layer.digest) == Held(layer, yes)
+    assert await catalog.memberships.held(REDIS, layer.digest) is None
     assert await contents.get(layer.digest) == layer
     await catalog.memberships.disallow(NGINX, layer.digest)
     await catalog.memberships.disallow(REDIS, layer.digest)
-    assert await contents.held(NGINX, layer.digest) is None
+    assert await catalog.memberships.held(NGINX, layer.digest) is None
     assert await contents.get(layer.digest) == layer
 
 
 async def test_the_same_name_at_another_upstream_is_another_repository(catalog: Catalog) -> None:
     await add(catalog, blob("layer"), NGINX)
-    assert await catalog.contents.held(Repository("quay.io", NGINX.name), blob("layer").digest) is None
+    assert await catalog.memberships.held(Repository("quay.io", NGINX.name), blob("layer").digest) is None
 
 
 async def test_each_repository_has_the_type_that_its_own_upstream_stated(catalog: Catalog) -> None:
@@ -43,7 +43,7 @@ async def test_each_repository_has_the_type_that_its_own_upstream_stated(catalog
     await add(catalog, image, NGINX)
     await catalog.memberships.allow(REDIS, image.digest, MembershipRecord("application/poison", 2.0))
     for repository, expected in ((NGINX, MANIFEST), (REDIS, "application/poison")):
-        held = await catalog.contents.held(repository, image.digest)
+        held = await catalog.memberships.held(repository, image.digest)
         assert held is not None
         assert held.membership.media_type == expected
 
@@ -63,7 +63,7 @@ async def test_a_manifest_that_comes_as_a_blob_too_stays_a_manifest(catalog: Cat
     await add(catalog, image, NGINX)
     await add(catalog, blob("image", size=10), REDIS)
     assert await catalog.contents.get(image.digest) == image
-    held = await catalog.contents.held(REDIS, image.digest)
+    held = await catalog.memberships.held(REDIS, image.digest)
     assert held is not None
     assert held.membership.media_type == "", "whose upstream never called it one"
 
@@ -74,11 +74,11 @@ async def test_forgotten_content_leaves_membership_and_tags(catalog: Catalog) ->
     await add(catalog, other, NGINX)
     await catalog.tags.set(NGINX, LATEST, TagRecord(layer.digest, 5.0))
     assert await catalog.contents.forget([layer.digest, Digest.of(b"never held")]) == [layer]
-    assert await catalog.contents.held(NGINX, layer.digest) is None
-    assert await catalog.contents.held(NGINX, other.digest) == Held(other, MembershipRecord("", 1.0))
+    assert await catalog.memberships.held(NGINX, layer.digest) is None
+    assert await catalog.memberships.held(NGINX, other.digest) == Held(other, MembershipRecord("", 1.0))
     assert await catalog.tags.get(NGINX, LATEST) == TagRecord(layer.digest, 5.0)
     await catalog.contents.add(layer)
-    assert await catalog.contents.held(NGINX, layer.digest) == Held(layer, MembershipRecord("", 1.0))
+    assert await catalog.memberships.held(NGINX, layer.digest) == Held(layer, MembershipRecord("", 1.0))
 
 
 async def test_use_moves_forward_only_and_orders_the_oldest(catalog: Catalog) -> None:

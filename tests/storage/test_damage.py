@@ -73,7 +73,7 @@ async def use(folder: Path) -> Recovery:
             await memberships.referrers(repository, IMAGE.digest)
             await catalog.tags.get(repository, Tag(WRITTEN["tag"]))
             for content in held:
-                await contents.held(repository, content.digest)
+                await memberships.held(repository, content.digest)
         for eviction_class in EvictionClass:
             await contents.idle(eviction_class, FIRST_CURSOR, 10)
             await contents.idle(eviction_class, FIRST_CURSOR, 10, NGINX.upstream)

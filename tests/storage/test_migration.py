@@ -46,8 +46,8 @@ async def test_the_first_version_is_brought_over_with_everything(tmp_path: Path)
     catalog = SqliteCatalog(tmp_path)
     assert catalog.recovered is Recovery.MIGRATED
     contents, memberships = catalog.contents, catalog.memberships
-    assert await contents.held(NGINX, IMAGE.digest) == Held(IMAGE, MembershipRecord(MANIFEST, None))
-    assert await contents.held(NGINX, LAYER.digest) == Held(LAYER, MembershipRecord("", None))
+    assert await memberships.held(NGINX, IMAGE.digest) == Held(IMAGE, MembershipRecord(MANIFEST, None))
+    assert await memberships.held(NGINX, LAYER.digest) == Held(LAYER, MembershipRecord("", None))
     assert await memberships.allowed(NGINX, PROMISED) == MembershipRecord("", None), (
         "nobody knows when it was confirmed"
     )

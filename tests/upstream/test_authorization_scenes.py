@@ -31,7 +31,7 @@ async def test_an_anonymous_token_is_fetched_once_and_carried_from_then_on() -> 
         up.guard()
         assert (await registry.manifest(NAME, TAG)).raw == RAW
         assert await pulled(registry, blob) == b"bytes"
-        assert await registry.has_blob(NAME, blob, 5)
+        await registry.check_blob(NAME, blob, 5)
         assert [seen.kind for seen in up.ledger] == ["manifest", "token", "manifest", "blob", "blob"]
         assert up.requests("token")[0].target == f"/token?service=cast&scope=repository:{NAME}:pull"
         assert "authorization" not in up.requests("token")[0].headers

@@ -6,7 +6,9 @@ import json
 import pytest
 
 from proxy.core.errors import (
+    BlobUnknown,
     ManifestUnknown,
+    NameUnknown,
     ReferrersUnsupported,
     UpstreamBroken,
     UpstreamFailed,
@@ -228,13 +230,15 @@ async def test_the_right_to_a_blob_is_asked_for_without_fetching_it() -> None:
     content = b"x" * 100_000
     async with FaultUpstream() as up, FaultUpstream() as storage, client_of(up) as registry:
         digest, empty = up.blob(NAME, content), up.blob(NAME, b"")
-        assert await registry.has_blob(NAME, digest, len(content))
-        assert await registry.has_blob(NAME, empty, 0)
-        assert not await registry.has_blob(NAME, Digest.of(b"another"), 7)
+        await registry.check_blob(NAME, digest, len(content))
+        await registry.check_blob(NAME, empty, 0)
+        with pytest.raises(BlobUnknown):
+            await registry.check_blob(NAME, Digest.of(b"another"), 7)
         storage.page("/x", content)
         up.plays("blob", roles.redirects(f"{storage.url}/x"), roles.refuses(404, "NAME_UNKNOWN"))
-        assert await registry.has_blob(NAME, digest, len(content))
-        assert not await registry.has_blob(NAME, digest, len(content))
+        await registry.check_blob(NAME, digest, len(content))
+        with pytest.raises(NameUnknown):
+            await registry.check_blob(NAME, digest, len(content))
         assert {seen.method for seen in [*up.ledger, *storage.ledger]} == {"GET"}
         assert sum(seen.sent for seen in up.ledger if seen.target.endswith(digest)) < 1000
         assert [seen.sent for seen in storage.ledger] == [1]
@@ -257,7 +261,7 @@ async def test_what_is_no_final_yes_of_the_right_size_gives_no_right_to_a_blob(a
         digest = up.blob(NAME, b"x" * 100_000)
         up.plays("blob", act)
         with pytest.raises(UpstreamBroken):
-            await registry.has_blob(NAME, digest, 100_000)
+            await registry.check_blob(NAME, digest, 100_000)
         assert up.unplayed == 0
 
 
@@ -267,5 +271,5 @@ async def test_a_redirect_to_a_storage_host_that_refuses_gives_no_right_to_a_blo
         up.always("blob", roles.redirects(f"{storage.url}/x"))
         storage.always("/x", roles.answers(status))
         with pytest.raises(UpstreamBroken):
-            await registry.has_blob(NAME, up.blob(NAME, b"x"), 1)
+            await registry.check_blob(NAME, up.blob(NAME, b"x"), 1)
         assert storage.requests()

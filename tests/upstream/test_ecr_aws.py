@@ -20,11 +20,11 @@ from proxy.core.ecr_names import EcrHost, parse_ecr_host
 from proxy.core.ecr_schedule import LONGEST_LIFE, SHORTEST_LIFE
 from proxy.core.egress import Egress
 from proxy.core.errors import (
+    CredentialsFailed,
     Outage,
     RateLimited,
     UpstreamFailed,
     UpstreamFault,
-    UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -145,9 +145,9 @@ async def test_credentials_that_appear_later_are_found(door: AwsDoor, monkeypatc
     ("failure", "kind", "says"),
     [
         ((400, "ThrottlingException"), RateLimited, "AWS throttles GetAuthorizationToken"),
-        ((400, "AccessDeniedException"), UpstreamRefused, "AWS denies GetAuthorizationToken as the credentials of"),
+        ((400, "AccessDeniedException"), CredentialsFailed, "AWS denies GetAuthorizationToken as the credentials of"),
         ((400, "ExpiredTokenException"), UpstreamFailed, "have expired"),
-        ((400, "UnrecognizedClientException"), UpstreamRefused, "does not accept the credentials"),
+        ((400, "UnrecognizedClientException"), CredentialsFailed, "does not accept the credentials"),
         ((403, "InvalidSignatureException"), UpstreamFailed, "our clock is"),
         ((500, "ServerException"), UpstreamFailed, "ServerException"),
         ((503, "ServiceUnavailable"), UpstreamFailed, "status 503"),
@@ -168,7 +168,7 @@ async def test_a_role_that_may_not_be_assumed_is_named(door: AwsDoor) -> None:
     door.failure = (403, "AccessDenied")
     with pytest.raises(AwsFault, match=f"denies AssumeRole as {ROLE}.*trust policy of {ROLE}") as caught:
         await Aws(at(door, role_arn=ROLE)).ecr_token()
-    assert caught.value.kind is UpstreamRefused
+    assert caught.value.kind is CredentialsFailed
     assert door.calls == {"AssumeRole": 1}
 
 
@@ -192,7 +192,7 @@ async def test_a_user_without_rights_is_told_what_is_denied(
             await Aws(at(door, role_arn=role)).ecr_token()
     finally:
         enforce(moto_url, "inf")
-    assert caught.value.kind is UpstreamRefused
+    assert caught.value.kind is CredentialsFailed
     assert key["SecretAccessKey"] not in str(caught.value)
 
 

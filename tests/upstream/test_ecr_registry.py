@@ -12,7 +12,7 @@ import pytest
 from yarl import URL
 
 from proxy.core.credentials import Credentials
-from proxy.core.errors import UpstreamUnreachable
+from proxy.core.errors import BlobUnknown, UpstreamUnreachable
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest, Tag
 from proxy.core.transfer import Transfer
@@ -109,8 +109,9 @@ async def test_a_whole_image_is_pulled_with_the_token_of_aws(jobs: Jobs, place: 
     registry = HttpRegistry(Network(RegistrySettings(UPSTREAM, place.registry.url), jobs), authorizer)
     assert await registry.manifest_digest("team/whole", Tag("v1")) == Digest.of(manifest)
     assert (await registry.manifest("team/whole", Tag("v1"))).raw == manifest
-    assert await registry.has_blob("team/whole", Digest.of(layer), len(layer))
-    assert not await registry.has_blob("team/whole", Digest.of(b"something else"), 14)
+    await registry.check_blob("team/whole", Digest.of(layer), len(layer))
+    with pytest.raises(BlobUnknown):
+        await registry.check_blob("team/whole", Digest.of(b"something else"), 14)
     transfer = await registry.blob("team/whole", Digest.of(layer), offset=1000)
     assert (transfer.size, transfer.offset) == (len(layer), 1000)
     assert await asyncio.to_thread(read_all, transfer) == layer[1000:]

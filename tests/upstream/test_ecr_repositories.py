@@ -1,7 +1,7 @@
 import asyncio
 from typing import Any
 
-from proxy.core.errors import UpstreamRefused
+from proxy.core.errors import CredentialsFailed
 from proxy.core.names import Tag
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
@@ -24,7 +24,7 @@ class Describer:
         self.asked.append((account, name))
         await self.gate.wait()
         if self.denied:
-            raise AwsFault(UpstreamRefused, "denied")
+            raise AwsFault(CredentialsFailed, "denied")
         return self.answer
 
 

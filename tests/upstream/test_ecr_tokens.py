@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamRefused, UpstreamUnreachable
+from proxy.core.errors import CredentialsFailed, RateLimited, UpstreamFailed, UpstreamUnreachable
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_aws import Aws, Issued
@@ -231,9 +231,9 @@ async def test_a_dropped_token_is_not_used_again_even_when_aws_fails(clock: Manu
     async with keeping(aws, clock) as keeper:
         token = await keeper.token(HOST)
         clock.time += 120
-        aws.fault = AwsFault(UpstreamRefused, "denied")
+        aws.fault = AwsFault(CredentialsFailed, "denied")
         keeper.drop(token)
-        with pytest.raises(UpstreamRefused):
+        with pytest.raises(CredentialsFailed):
             await keeper.token(HOST)
         assert aws.calls == 2
 

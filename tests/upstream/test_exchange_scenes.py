@@ -330,7 +330,7 @@ async def test_every_request_is_honest_and_plain() -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         up.manifest(NAME, "1", RAW)
         await registry.manifest(NAME, TAG)
-        await registry.has_blob(NAME, up.blob(NAME, BYTES), len(BYTES))
+        await registry.check_blob(NAME, up.blob(NAME, BYTES), len(BYTES))
         for seen in up.ledger:
             assert seen.headers["accept-encoding"] == "identity"
             assert re.fullmatch(r"entrepot/\S+", seen.headers["user-agent"])

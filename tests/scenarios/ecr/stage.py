@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from proxy import app
-from proxy.access_lines import lines_of
 from proxy.config import load
 from proxy.core.names import Digest
+from proxy.front.access_log import lines_of
 from proxy.logs import LogHandler, LogWriter, as_json
 from proxy.registries import Registries
 from proxy.tasks.jobs import Jobs

@@ -6,8 +6,7 @@ from itertools import product
 
 import pytest
 
-from proxy.access_lines import lines_of
-from proxy.front.access_log import Line, Traffic
+from proxy.front.access_log import Line, Traffic, lines_of
 from proxy.logs import Entry, as_json, as_text
 
 HIT = Traffic("ecr", "blob", "hit")

@@ -1,0 +1,54 @@
+"""The mark in a file that was written here, and whether anybody changed it since.
+
+A comment on the first line holds a digest of the rest. JSON has no comments; there it is a label of the Docker Engine,
+which carries what its owner likes (dockerd(8), ``--label``).
+"""
+
+import hashlib
+import json
+from enum import Enum
+
+_LINE = "# Written by `entrepot clients`, which writes it anew unless it was changed by hand. Marker: "
+_LABEL = "entrepot-clients="
+
+
+class Hand(Enum):
+    """Who had a file last."""
+
+    OURS = "ours"
+    CHANGED = "changed by hand since it was written"
+    FOREIGN = "not written by this command"
+
+
+def marked(text: str) -> str:
+    return f"{_LINE}{_digest(text)}\n{text}"
+
+
+def marked_json(document: dict[str, object]) -> str:
+    """``document`` has no labels of its own."""
+    labels = [f"{_LABEL}{_digest(json.dumps(document, sort_keys=True))}"]
+    return json.dumps({**document, "labels": labels}, indent=2) + "\n"
+
+
+def hand(text: str) -> Hand:
+    first, _, rest = text.partition("\n")
+    if first.startswith(_LINE):
+        return Hand.OURS if first.removeprefix(_LINE) == _digest(rest) else Hand.CHANGED
+    return _hand_of_json(text)
+
+
+def _hand_of_json(text: str) -> Hand:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return Hand.FOREIGN
+    labels = document.pop("labels", None) if isinstance(document, dict) else None
+    ours = [str(label) for label in labels if str(label).startswith(_LABEL)] if isinstance(labels, list) else []
+    if not ours:
+        return Hand.FOREIGN
+    same = labels == [f"{_LABEL}{_digest(json.dumps(document, sort_keys=True))}"]
+    return Hand.OURS if same else Hand.CHANGED
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
