@@ -73,7 +73,6 @@ TOP = {
 LIBRARIES = {
     "aiobotocore": {"upstream.ecr_aws", "upstream.ecr_ways"},
     "aiofiles": {"config"},
-    "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},
     "botocore": {"upstream.ecr_faults"},
     "httptools": {"front.requests"},
@@ -87,7 +86,6 @@ LIBRARIES = {
     "urllib3": {"upstream.tunnel"},
     "uvloop": {"cli"},
     "yaml": {"config.document", "clients.node_files", "commands.configuration"},
-    "yarl": {"upstream.buffered"},
 }
 """Library, or part of one, → where it lives. The longest name that fits counts."""
 

@@ -156,7 +156,7 @@ GROWS = {
     "tasks.lag.LoopLag._samples": "600 numbers",
     "tasks.places.Places._waiting": "pulls under way",
     "upstream.address.Ourselves._listening": "our own listeners",
-    "upstream.buffered.BufferedClient._sessions": "a closed set",
+    "upstream.client.HttpClient._aloft": "requests under way",
     "upstream.connections.ConnectionPool._idle": "32 connections",
     "upstream.ecr_aws.Aws._endpoints": "a closed set",
     "upstream.ecr_tokens.EcrTokenBook._aws": "configured identities",
@@ -166,7 +166,8 @@ GROWS = {
     "upstream.health.Stats.requests": "kinds, by the hundreds of a status",
     "upstream.passage.Passages._passages": "a closed set",
     "upstream.settings.Trusts._made": "configured upstreams",
-    "upstream.streaming.StreamingClient._aloft": "requests under way",
+    "upstream.http1.ChunkDecoder._line": "4 KiB",
+    "upstream.http1.HeadReader._block": "64 KiB",
 }
 """What else can grow while the program runs, and what bounds it."""
 

@@ -36,6 +36,8 @@ class Hint(Enum):
     UNCONNECTED = "no connection can be made"
     UNTRUSTED = "its certificate is not valid"
     ASKED_ANONYMOUSLY = "it was asked without credentials"
+    ASKED_BY_ANONYMOUS_TOKEN = "it was asked with an anonymous token"
+    ASKED_FOR_NOTHING = "it asked for no credentials, so none were sent"
     LOGIN_REFUSED = "its token server does not take the login that this cache has for it"
     NO_TOKEN = "its token server gives no token"
     REALM_UNTRUSTED = "its token server is not trusted with this cache's login: 'realms' can list it"

@@ -71,6 +71,8 @@ class HeadParser:
         """All that has come of the block. Raises RequestMalformed."""
         if len(block) > _LONGEST_BLOCK:
             raise RequestMalformed(f"at most {_LONGEST_BLOCK} bytes of headers are read")
+        if block and not block[:1].isalpha():  # llhttp would pass over any CR and LF in front
+            raise RequestMalformed(_MALFORMED)
         fresh, self._fed = block[self._fed :], len(block)
         try:
             self._parser.feed_data(fresh)
@@ -85,6 +87,8 @@ class HeadParser:
         head, limits = self._head, self._limits
         line = block[: block.index(b"\r\n")]
         if head is None or (b" HTTP/" not in line and head.version != "0.9"):  # llhttp knows protocols beside HTTP
+            raise RequestMalformed(_MALFORMED)
+        if line.count(b" ") > 2:  # RFC 9112 section 3; llhttp takes any number for one
             raise RequestMalformed(_MALFORMED)
         if len(line) > limits.line or len(self._fields) > limits.headers or self._longest > limits.line:
             raise RequestMalformed(f"at most {limits.headers} headers of {limits.line} bytes are read")

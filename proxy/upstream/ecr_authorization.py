@@ -41,7 +41,7 @@ class EcrAuthorizer:
             return await self._keeper.successor(refused) is not None
         return False
 
-    async def identified(self) -> bool:
+    async def identified(self, name: str) -> bool:
         return True
 
 
@@ -91,7 +91,7 @@ class EcrPublicAuthorizer:
         self._tokens.drop(key, refused)
         return True
 
-    async def identified(self) -> bool:
+    async def identified(self, name: str) -> bool:
         return await self._credentials("") is not None
 
     async def _key(self) -> TokenKey:

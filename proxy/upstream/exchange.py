@@ -28,7 +28,15 @@ from proxy.core.errors import (
 from proxy.core.steps import Steps
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, first_error
+from proxy.upstream.fault_table import (
+    RETRIED,
+    Rejection,
+    error_code,
+    error_reason,
+    fault_of,
+    first_error,
+    what_was_sent,
+)
 from proxy.upstream.headers import decoded, retry_after
 from proxy.upstream.health import Outages, RetryBudget
 from proxy.upstream.message import Answer, Kind, Request
@@ -153,8 +161,10 @@ class Exchange:
         fault = fault_of(self._upstream, ask.kind, ask.what, outcome)
         if not isinstance(fault, Outage):
             self._health.thing_answered(ask.what)
-        if isinstance(fault, UpstreamRefused) and not await self._authorizer.identified():
-            fault = hinted(fault, Hint.ASKED_ANONYMOUSLY)
+        if isinstance(fault, UpstreamRefused) and (
+            sent := what_was_sent(outcome.authorized, await self._authorizer.identified(ask.name))
+        ):
+            fault = hinted(fault, sent)
         again = ask.method != "HEAD" and (outcome.status in RETRIED or (outcome.page and isinstance(fault, Outage)))
         return _Failure(fault, again, outcome.retry_after or 0.0, of_thing=True)
 
@@ -278,7 +288,9 @@ class Exchange:
         told = first_error(body)
         reason = error_reason(told, used) if at_home else ""
         code, date, page = error_code(told), answer.header("Date"), is_page(answer.header("Content-Type"))
-        return Rejection(answer.status, code, challenges, wait, at_home, reason, date, page)
+        return Rejection(
+            answer.status, code, challenges, wait, at_home, reason, date, page, authorized=used is not None
+        )
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

@@ -45,6 +45,7 @@ class Rejection(NamedTuple):
     date: str | None = None
     page: bool = False  # the body is a page for people
     origin: str = ""  # of the host that said so
+    authorized: bool = False  # the request carried an authorization
 
 
 def first_error(body: bytes) -> dict[str, Any]:
@@ -92,6 +93,14 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
         reason = f": {rejection.reason}" if rejection.reason else ""
         return UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")
     return _absence(upstream, kind, what, rejection) or UpstreamBroken(upstream, f"it answered {said} to {what}")
+
+
+def what_was_sent(authorized: bool, identified: bool) -> Hint | None:
+    """With a request that was refused, whether there are credentials for it or not; None where these were sent, which
+    is what a reader expects."""
+    if identified:
+        return None if authorized else Hint.ASKED_FOR_NOTHING
+    return Hint.ASKED_BY_ANONYMOUS_TOKEN if authorized else Hint.ASKED_ANONYMOUSLY
 
 
 def _absence(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault | None:

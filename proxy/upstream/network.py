@@ -1,18 +1,17 @@
-"""Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
+"""Everything one upstream's requests share: settings, time, the jobs, the clients, the counters."""
 
 from proxy.core.tables import Tables
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
-from proxy.upstream.buffered import BufferedClient
+from proxy.upstream.client import HttpClient
 from proxy.upstream.health import Stats
 from proxy.upstream.lookups import Find
 from proxy.upstream.passage import STRAIGHT, Outward, Passages
 from proxy.upstream.settings import RegistrySettings, Timing, trust_of
-from proxy.upstream.streaming import StreamingClient
 
 
 class Network:
-    """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
+    """Cheap to make: no thread and no look-up of a name comes before the first request.
 
     ``tables`` are those that upstreams share; ``find`` is asked before each question, where the host may not be there
     at all. Raises TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
@@ -38,8 +37,8 @@ class Network:
         self.stats = Stats()
         self.users = 0  # who ask it something now
         self.retired = False
-        self.buffered = BufferedClient(settings, passages, self.stats)
-        self.streaming = StreamingClient(settings, passages, self.stats)
+        self.buffered = HttpClient(settings, passages, self.stats)
+        self.streaming = HttpClient(settings, passages, self.stats)
 
     def retire(self) -> None:
         """It is closed as soon as nobody uses it."""

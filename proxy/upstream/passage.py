@@ -64,11 +64,6 @@ class Passages:
         except WayClosed as cause:
             why = f"no connection to {origin}: {cause}"
             raise UpstreamUnreachable(self._upstream, why, None, Hint.UNCONNECTED) from cause
-        both_https = proxy.origin.scheme == origin.scheme == "https"
-        if both_https and passage.proxied_trust.verify_mode is ssl.CERT_NONE:
-            # aiohttp checks both certificates by one context, and user and password go to the proxy.
-            why = "insecure does not go with a proxy of https: name the registry's authority in ca_file"
-            raise UpstreamUnreachable(self._upstream, why)
         return proxy
 
 

@@ -31,13 +31,13 @@ from proxy.core.paging import without
 from proxy.core.steps import Steps
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
+from proxy.upstream.client import HttpAnswer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
 from proxy.upstream.fault_table import Rejection
 from proxy.upstream.headers import next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
-from proxy.upstream.streaming import StreamingAnswer
 from proxy.upstream.transfer import BytesTransfer, HttpTransfer
 
 P = ParamSpec("P")
@@ -228,7 +228,7 @@ class HttpRegistry:
             return PingResult(
                 bare.status, bare.challenges, bare.date, False, str(fault), isinstance(fault, CredentialsFailed)
             )
-        identified = await self._authorizer.identified()
+        identified = await self._authorizer.identified(_PING.name)
         if not isinstance(outcome, Rejection):
             await self._exchange.finish(outcome)
             return PingResult(outcome.status, bare.challenges, bare.date, True if identified else None)
@@ -263,7 +263,7 @@ def _question(query: str) -> str:
     return f"?{query}" if query else ""
 
 
-def _span(answer: StreamingAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
+def _span(answer: HttpAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
     """Where the body stands in the blob, and the size of the blob; None for an answer that does not fit a request for
     everything from ``offset`` up to ``end``."""
     length = answer.length

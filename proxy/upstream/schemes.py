@@ -68,8 +68,8 @@ class ChallengeAuthorizer:
         self._check_realm(scheme.realm, await self._credentials(name))
         return True
 
-    async def identified(self) -> bool:
-        return await self._credentials("") is not None
+    async def identified(self, name: str) -> bool:
+        return await self._credentials(name) is not None
 
     def _remember(self, name: str, scheme: _Scheme) -> None:
         own = scheme._replace(scope=None) if scheme.scope == pull_scope(name) else scheme

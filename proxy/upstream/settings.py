@@ -30,7 +30,7 @@ class ExchangeLimits:
     total: float = 120.0  # of one small exchange: manifest, tags, referrers
     token_total: float = 120.0
     manifest: int = 4 * MIB
-    listing: int = 64 * MIB  # a page of tags; some registries send all at once
+    listing: int = 32 * MIB  # a page of tags; some registries send all at once, and names are 128 bytes at most
     referrers: int = 4 * MIB  # a page of them
     token: int = 64 * KIB
     error: int = 64 * KIB

@@ -160,7 +160,7 @@ async def outage(registry: HttpRegistry, words: str) -> None:
 async def test_insecure_leaves_no_proxy_of_https_unchecked(authority: Authority) -> None:
     async with ForwardProxy(tls=authority.server()) as proxy:
         async with asking("https://registry.test", through(proxy), insecure=True) as registry:
-            await outage(registry, "insecure does not go with a proxy of https")
+            await outage(registry, f"the certificate of the proxy {proxy.url} is not valid")
         assert proxy.asked == []
 
 
