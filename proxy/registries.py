@@ -37,6 +37,7 @@ from proxy.core.tables import BoundedTable, Tables
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import Ourselves
+from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.health import Stats
@@ -73,6 +74,7 @@ class Registries:
         )
         self._past: dict[str, Stats] = {}  # of registries that are forgotten, by the key that they were there by
         self._lookups = Lookups(jobs, self.tables)
+        self._threads = AskThreads()
         self.amazon = Amazon(self._configured, self.ways, jobs, self._timing, self.tables)
         for name in settings.upstreams:
             if not name.startswith("*."):
@@ -128,6 +130,7 @@ class Registries:
         for _, registry in self._made():
             await registry.close()
         self._lookups.close()
+        self._threads.close()
 
     def requests(self) -> dict[tuple[str, ...], float]:
         """By configured upstream, kind and status."""
@@ -195,7 +198,7 @@ class Registries:
             trust, ways = self._trusts.of(settings), self.ways(name)
             find = None if named else partial(self._lookups.find, name, ways, settings.home.origin)
             outward = Outward(trust, ways, self.ourselves)
-            network = Network(settings, self.jobs, self._timing, outward, self.tables, find)
+            network = Network(settings, self.jobs, self._timing, outward, self.tables, find, self._threads)
         except OSError as cause:  # ssl.SSLError is one
             raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:

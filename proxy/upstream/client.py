@@ -8,13 +8,12 @@ import io
 import ssl
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from proxy.tasks.off_loop import off_loop
 from proxy.upstream.address import AddressForbidden
+from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.connections import AnswerBody, ConnectionPool, UpstreamConnection, body_of
 from proxy.upstream.egress import Proxy, ProxyFailed
 from proxy.upstream.health import Stats
@@ -25,23 +24,22 @@ from proxy.upstream.settings import KIB, RegistrySettings
 from proxy.upstream.target import Target
 
 T = TypeVar("T")
-OPENERS = 64  # threads that wait for headers and small bodies, at most, for one client
 _OURS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
 _REPEATABLE = frozenset({"GET", "HEAD"})  # what is asked again where a connection was given up (RFC 9110 section 9.2.2)
 _PIECE = 64 * KIB  # of a small body, at a time
 
 
 class HttpClient:
-    """Connections and threads for the requests of one kind to one upstream; no thread is made before the first."""
+    """Connections for the requests of one kind to one upstream; none is made before the first."""
 
-    def __init__(self, settings: RegistrySettings, passages: Passages, stats: Stats) -> None:
+    def __init__(self, settings: RegistrySettings, passages: Passages, stats: Stats, threads: AskThreads) -> None:
         connect, idle = settings.limits.connect, settings.limits.idle
         self.upstream = settings.name
         self._settings = settings
         self._stats = stats
         self._passages = passages
         self._pools = {host_class: ConnectionPool(passages.of(host_class), connect, idle) for host_class in HostClass}
-        self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix=f"ask-{settings.name}")
+        self._threads = threads
         self._closed = False
         self._aloft: set[Callable[[], None]] = set()
 
@@ -75,7 +73,7 @@ class HttpClient:
         self._aloft.add(interrupt)
         try:
             async with asyncio.timeout_at(until):
-                return await off_loop(self._openers, work, interrupt, give_back)
+                return await self._threads.run(self.upstream, work, interrupt, give_back)
         except TimeoutError as late:
             raise UpstreamTimeout(self._settings.name, f"{target} did not answer in time") from late
         finally:
@@ -91,7 +89,6 @@ class HttpClient:
         self._closed = True
         for interrupt in list(self._aloft):
             interrupt()
-        self._openers.shutdown(wait=False)
         for pool in self._pools.values():
             pool.close_all()
 

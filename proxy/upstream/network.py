@@ -3,6 +3,7 @@
 from proxy.core.tables import Tables
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
+from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.client import HttpClient
 from proxy.upstream.health import Stats
 from proxy.upstream.lookups import Find
@@ -13,8 +14,9 @@ from proxy.upstream.settings import RegistrySettings, Timing, trust_of
 class Network:
     """Cheap to make: no thread and no look-up of a name comes before the first request.
 
-    ``tables`` are those that upstreams share; ``find`` is asked before each question, where the host may not be there
-    at all. Raises TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
+    ``tables`` and ``threads`` are those that upstreams share; ``find`` is asked before each question, where the host
+    may not be there at all. Raises TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings``
+    is no good.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class Network:
         outward: Outward = STRAIGHT,
         tables: Tables | None = None,
         find: Find | None = None,
+        threads: AskThreads | None = None,
     ) -> None:
         trust = outward.trust or trust_of(settings)
         passages = Passages(settings.name, AddressPolicy(outward.ourselves), trust, outward.ways)
@@ -37,8 +40,9 @@ class Network:
         self.stats = Stats()
         self.users = 0  # who ask it something now
         self.retired = False
-        self.buffered = HttpClient(settings, passages, self.stats)
-        self.streaming = HttpClient(settings, passages, self.stats)
+        threads = threads or AskThreads()
+        self.buffered = HttpClient(settings, passages, self.stats, threads)
+        self.streaming = HttpClient(settings, passages, self.stats, threads)
 
     def retire(self) -> None:
         """It is closed as soon as nobody uses it."""
