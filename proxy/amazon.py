@@ -8,6 +8,7 @@ from proxy.config import EcrAuth, EcrPublicAuth, UpstreamSettings
 from proxy.core.ecr_names import EcrHost, looks_like_ecr, parse_ecr_host
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.names import Repository, Tag
+from proxy.core.tables import Tables
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import CredentialSource, no_credentials
 from proxy.upstream.ecr_authorization import EcrAuthorizer, EcrPublicAuthorizer, ecr_public_credentials
@@ -30,14 +31,14 @@ Ways = Callable[[str], WaysOut]
 class Amazon:
     """All ECR upstreams share one book of tokens, by identity and region. Names are those of upstreams."""
 
-    def __init__(self, configured: Configured, ways: Ways, jobs: Jobs, timing: Timing) -> None:
+    def __init__(self, configured: Configured, ways: Ways, jobs: Jobs, timing: Timing, tables: Tables) -> None:
         self._configured = configured
         self._ways = ways
         self._jobs = jobs
-        self._now = timing.now
+        self._tables = tables
         self._tokens = EcrTokenBook(jobs, timing)
         self._repositories: dict[AwsIdentity, EcrRepositories] = {}
-        self._push_times = PushTimes(jobs, timing.now)
+        self._push_times = PushTimes(jobs, tables)
 
     def private(self, name: str, auth: EcrAuth, network: Network) -> EcrAuthorizer:
         """Raises UpstreamUnknown for a host that a pattern matches and that is no ECR registry: it gets no token."""
@@ -52,7 +53,7 @@ class Amazon:
         if auth is not None:
             credentials = ecr_public_credentials(name, self._tokens.public(_identity(auth, None, self._ways(name))))
         origin = str(network.home.origin)
-        return EcrPublicAuthorizer(origin, credentials, TokenServer(network).fetch, network.timing, network.jobs)
+        return EcrPublicAuthorizer(origin, credentials, TokenServer(network).fetch, network)
 
     def aws(self, name: str) -> Aws | None:
         """The AWS side of an upstream that signs in with AWS credentials."""
@@ -70,7 +71,8 @@ class Amazon:
         identity = _identity(upstream.auth, host, self._ways(repository.upstream))
         if identity not in self._repositories:
             describe = self._tokens.aws(identity).describe_repository
-            self._repositories[identity] = EcrRepositories(describe, self._jobs, self._now)
+            scope = str(len(self._repositories))
+            self._repositories[identity] = EcrRepositories(describe, self._jobs, self._tables, scope)
         return self._repositories[identity].immutable(host.account, repository.name, tag) is True
 
     async def push_times(self, repository: Repository) -> Mapping[str, float]:

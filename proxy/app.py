@@ -18,6 +18,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from proxy.admin.bundling import Bundling
+from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.contents import ContentDoor
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
@@ -26,19 +27,21 @@ from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload, Running
+from proxy.admin.reload import Reload
+from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings
-from proxy.core.authorities import format_authority
+from proxy.core.authorities import format_authority, parse_authority
+from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.front.access_log import Lines, Logged, lines_of
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
-from proxy.rules import service_rules
+from proxy.rules import admin_hosts, service_rules
 from proxy.signals import hangups_held, on_hangup
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
@@ -47,8 +50,6 @@ from proxy.tasks.lag import LoopLag
 log = logging.getLogger("entrepot")
 
 _BACKLOG = 1024
-_DESCRIPTORS = 4  # of one connection: itself, its file, its registry, and one to spare
-_OWN_DESCRIPTORS = 96  # of the process itself
 
 Logs = LogWriter[Logged]
 T = TypeVar("T")
@@ -104,7 +105,7 @@ async def attend(loaded: Loaded, work: Callable[[str], T]) -> T:
     running proxy has; nobody else is told an address. Raises FolderRefused, StoreFailed, and what ``work`` raises."""
     alone = Address("127.0.0.1", 0)
     quiet = loaded.settings.log.model_copy(update={"level": "warning"})
-    settings = loaded.settings.model_copy(update={"listen": alone, "admin": alone, "log": quiet})
+    settings = loaded.settings.model_copy(update={"listen": alone, "admin": alone, "admin_socket": None, "log": quiet})
     loaded = loaded._replace(settings=settings)
     async with AsyncExitStack() as stack:
         logs = stack.enter_context(_logs(settings))
@@ -126,11 +127,12 @@ async def _start(
     registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())))
     stack.push_async_callback(registries.close)
     rules = service_rules(settings)
-    rules = replace(rules, connections=replace(rules.connections, connections=most))
+    places = rules.connections.places._replace(most=most)
+    rules = replace(rules, connections=replace(rules.connections, places=places))
     service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
-    reload = Reload(Running(loaded.source, settings), service.cache.maintenance, files, now)
+    reload = Reload(loaded, service.cache.maintenance, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -150,8 +152,12 @@ async def _start(
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)
     health = Health([catalog, job_troubles(states), credentials.troubles, storage, service.cache.times.troubles])
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
-    listener, listening = await _listen(settings, service, _admin(telemetry, health, settings), stack)
+    admins = _admin_connections(settings)
+    listener, listening = await _listen(settings, service, _admin(settings, telemetry, health, admins), admins, stack)
+    for address, port in (*(end.getsockname()[:2] for end in listener.sockets), parse_authority(listening.admin)):
+        registries.ourselves.listen_at(address, port)
     start_jobs(service)
+    jobs.keep("silent admin clients", admins.keep)
     jobs.keep("loop lag", lag.run)
     jobs.every("credentials", CHECKED_EVERY, credentials.check)
     # What was built lives as long as the process: the collector need not walk through it time and again.
@@ -175,6 +181,7 @@ async def _compose(
         registries.touch_period,
         registries.share,
         registries.amazon.push_times,
+        label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,
     )
@@ -184,40 +191,40 @@ async def _compose(
     return await compose(stack, settings.cache.path, rules, around)
 
 
-def _admin(telemetry: Telemetry, health: Health, settings: Settings) -> web.Application:
+def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections: AdminConnections) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
-    operations = Operations(cache.maintenance, telemetry.reload).offers()
-    bundling = Bundling(cache, settings.imports.public_keys(), settings.imports.require_signature).offers()
-    return admin_app(
-        AdminApi(
-            NoForeignPages(),
-            health,
-            Metrics(families_of(telemetry, health)),
-            partial(status_of, telemetry, health),
-            (*operations, *bundling),
-            ContentDoor(cache),
-        )
+    bundling = Bundling(cache, settings.imports.public_keys(), settings.imports.require_signature)
+    api = AdminApi(
+        admin_hosts(settings),
+        NoForeignPages(),
+        health,
+        Metrics(families_of(telemetry, health)),
+        partial(status_of, telemetry, health),
+        (*Operations(cache.maintenance, telemetry.reload).offers(), *bundling.offers()),
+        ContentDoor(cache),
     )
+    return admin_app(api, connections)
+
+
+def _admin_connections(settings: Settings) -> AdminConnections:
+    limits = settings.limits
+    rules = AdminConnectionRules(
+        header_timeout=limits.header_timeout, idle_timeout=limits.idle_timeout, write_stall=limits.write_stall
+    )
+    return AdminConnections(rules, time.monotonic)
 
 
 async def _listen(
-    settings: Settings, service: Service, admin: web.Application, stack: AsyncExitStack
+    settings: Settings, service: Service, admin: web.Application, connections: AdminConnections, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, Listening]:
-    runner = web.AppRunner(admin, access_log=None, keepalive_timeout=75, shutdown_timeout=1)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, settings.admin.host, settings.admin.port)
-    await site.start()
+    mode = 0o660 if settings.admin_socket_access == "group" else 0o600
+    place = AdminPlace(settings.admin.host, settings.admin.port, settings.admin_socket, mode)
+    at = await serve_admin(stack, admin, connections, place)
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(
-        service.front.protocol, settings.listen.host, settings.listen.port, backlog=_BACKLOG
-    )
-    return listener, Listening(_address(listener.sockets[0].getsockname()), _address(runner.addresses[0]))
-
-
-def _address(name: tuple[str, int]) -> str:
-    return format_authority(*name[:2])
+    listener = await loop.create_server(service.entrance, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
+    host, port = listener.sockets[0].getsockname()[:2]
+    return listener, Listening(format_authority(host, port), format_authority(*at))
 
 
 async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, service: Service) -> None:
@@ -253,15 +260,16 @@ def _logs(settings: Settings) -> Logs:
 
 
 def _raise_descriptor_limit(connections: int) -> int:
-    """Each connection may need a few descriptors; the hard limit is ours to take. Returns how many connections there
-    may be at a time: so many that held content can still be opened, and one more be told that it is too many."""
+    """The hard limit is ours to take. Returns how many connections there may be at a time."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    log.info("process %d, at most %d open files", os.getpid(), hard)
     if hard == resource.RLIM_INFINITY:
-        return connections
-    if hard < _DESCRIPTORS * connections:
+        log.info("process %d, no limit on open files", os.getpid())
+        return connections_within(None, connections)
+    log.info("process %d, at most %d open files", os.getpid(), hard)
+    needed = descriptors_for(connections)
+    if hard < needed:
         log.warning("the limit of %d open files is low for %d connections: raise it to %d (ulimit -n, LimitNOFILE=)",
-                    hard, connections, _DESCRIPTORS * connections)  # fmt: skip
-    return max(1, min(connections, (hard - _OWN_DESCRIPTORS) // _DESCRIPTORS))
+                    hard, connections, needed)  # fmt: skip
+    return connections_within(hard, connections)

@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a person."""
 
+import os
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -89,6 +90,7 @@ def serve(config: ConfigFile = None) -> None:
     from proxy.storage.folder import FolderRefused  # noqa: PLC0415
 
     loaded = load_or_stop(config)
+    os.umask(0o077)  # the cache is for this user alone, what libraries write into it too
 
     def announce(listening: server.Listening) -> None:
         print(f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}", flush=True)
@@ -98,4 +100,6 @@ def serve(config: ConfigFile = None) -> None:
     except FolderRefused as refused:
         stop(WRONG, f"cache.path: {refused}")
     except OSError as cause:
-        stop(FAILED, f"cannot listen on {loaded.settings.listen} and {loaded.settings.admin}: {cause}")
+        settings = loaded.settings
+        where = [str(each) for each in (settings.listen, settings.admin, settings.admin_socket) if each is not None]
+        stop(FAILED, f"cannot listen on {', '.join(where)}: {cause}")

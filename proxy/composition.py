@@ -13,6 +13,7 @@ from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.threads import start_threads
 from proxy.cache.timekeeping import Timekeeper
 from proxy.core.access import Gate, OpenGate
+from proxy.core.doors import HostNames
 from proxy.core.names import UpstreamNames
 from proxy.front.access_log import AccessLog, Line, Lines
 from proxy.front.connection import Front
@@ -20,6 +21,7 @@ from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
+from proxy.front.proxied import Networks, entrance
 from proxy.front.requests import Requests
 from proxy.front.sender import PlainSender, SenderRules
 from proxy.front.slow_clients import slow_clients
@@ -40,11 +42,13 @@ class ServiceRules:
     cache: CacheRules
     sender: SenderRules = field(default_factory=SenderRules)
     connections: ConnectionRules = field(default_factory=ConnectionRules)
+    hosts: HostNames | None = None  # that pulls may be asked by, None for any
+    trusted_proxies: Networks = ()  # that say whom they speak for
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What answers pulls: ``front.protocol`` makes each connection."""
+    """What answers pulls: ``entrance`` makes the protocol of each connection, ``front`` keeps them."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
@@ -52,6 +56,7 @@ class Service:
     access_log: AccessLog
     handler: Handler
     front: Front
+    entrance: Callable[[], asyncio.Protocol]
     jobs: Jobs
 
 
@@ -89,9 +94,10 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     access_log = AccessLog(around.names, around.write_line, around.lines)
     gate, date = around.gate, DateHeader()
     handler = Handler(cache, gate, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
-    requests, fast_path = Requests(around.names, rules.connections.head), FastPath(cache, gate, access_log, date)
+    requests = Requests(around.names, rules.connections.head, rules.hosts)
+    fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    return Service(catalog, health, cache, access_log, handler, front, jobs)
+    return Service(catalog, health, cache, access_log, handler, front, entrance(front, rules.trusted_proxies), jobs)
 
 
 def start_jobs(service: Service) -> None:

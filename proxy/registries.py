@@ -5,6 +5,10 @@ import logging
 import os
 import ssl
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from proxy.amazon import Amazon
@@ -29,10 +33,17 @@ from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
+from proxy.core.tables import BoundedTable, Tables
+from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
+from proxy.upstream.address import Ourselves
+from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
+from proxy.upstream.health import Stats
+from proxy.upstream.lookups import Lookups
 from proxy.upstream.network import Network
+from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing, Trusts
@@ -40,7 +51,8 @@ from proxy.upstream.target import TargetRefused
 
 log = logging.getLogger("entrepot")
 
-_HOSTS = 1000  # that patterns may bring; more than they ever should
+_HOSTS = 32 << 20  # bytes of the registries that patterns bring; one that is forgotten is made again when asked for
+_REGISTRY = 128 << 10  # bytes of one, with its sessions and idle connections
 
 
 class Registries:
@@ -53,10 +65,17 @@ class Registries:
         self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._trusts = Trusts()
+        self.ourselves = Ourselves()  # nobody, until it is told where we listen
         self._ways: dict[EgressSettings, WaysOut] = {}
-        self._made: dict[str, HttpRegistry] = {}
-        self._of_patterns = 0
-        self.amazon = Amazon(self._configured, self.ways, jobs, self._timing)
+        self.tables = Tables(self._timing.now, self.label)
+        self._named: dict[str, HttpRegistry] = {}
+        self._of_patterns: BoundedTable[str, HttpRegistry] = self.tables.table(
+            "registries of patterns", _HOSTS, None, str, lambda _: _REGISTRY
+        )
+        self._past: dict[str, Stats] = {}  # of registries that are forgotten, by the key that they were there by
+        self._lookups = Lookups(jobs, self.tables)
+        self._threads = AskThreads()
+        self.amazon = Amazon(self._configured, self.ways, jobs, self._timing, self.tables)
         for name in settings.upstreams:
             if not name.startswith("*."):
                 self._make_early(name)
@@ -64,7 +83,7 @@ class Registries:
     def get(self, name: str) -> HttpRegistry:
         """Raises UpstreamUnknown for what is not configured; UpstreamUnreachable where its URL or ``ca_file`` is no
         good."""
-        registry = self._made.get(name)
+        registry = self._named.get(name) or self._of_patterns.get(name)
         return registry if registry is not None else self._make(name)
 
     def settings_of(self, name: str) -> UpstreamSettings:
@@ -108,33 +127,35 @@ class Registries:
 
     async def close(self) -> None:
         """Of all registries; transfers under way are their movers'."""
-        for registry in self._made.values():
+        for _, registry in self._made():
             await registry.close()
+        self._lookups.close()
+        self._threads.close()
 
     def requests(self) -> dict[tuple[str, ...], float]:
         """By configured upstream, kind and status."""
         totals: Counter[tuple[str, ...]] = Counter()
-        for name, registry in self._made.items():
-            for (kind, status), count in registry.stats.requests.items():
-                totals[self.label(name), kind, status] += count
+        for label, stats in self._counted():
+            for (kind, status), count in stats.requests.items():
+                totals[label, kind, status] += count
         return dict(totals)
 
     def received(self) -> dict[tuple[str, ...], float]:
         """Bytes by configured upstream."""
         totals: Counter[tuple[str, ...]] = Counter()
-        for name, registry in self._made.items():
-            totals[self.label(name),] += registry.stats.bytes_in
+        for label, stats in self._counted():
+            totals[label,] += stats.bytes_in
         return dict(totals)
 
     def status(self) -> dict[str, Any]:
-        """By upstream, of what it was asked and sent since the start."""
+        """By upstream, of what it was asked and sent since the start; a host of a pattern, since it was last made."""
         return {
             name: {
                 "requests": sum(registry.stats.requests.values()),
                 "bytes": registry.stats.bytes_in,
                 "rate_limit_remaining": registry.stats.rate_limit_remaining,
             }
-            for name, registry in sorted(self._made.items())
+            for name, registry in sorted(self._made(), key=itemgetter(0))
         }
 
     async def lifecycle_policy(self, wanted: str) -> str:
@@ -171,26 +192,48 @@ class Registries:
 
     def _make(self, name: str) -> HttpRegistry:
         upstream = self.settings_of(name)
-        of_pattern = name not in self._settings.upstreams
-        if of_pattern and self._of_patterns >= _HOSTS:
-            raise UpstreamUnknown(name)
+        named = name in self._settings.upstreams
         settings = self._registry_settings(name, upstream)
         try:
-            network = Network(settings, self.jobs, self._timing, self._trusts.of(settings), self.ways(name))
+            trust, ways = self._trusts.of(settings), self.ways(name)
+            find = None if named else partial(self._lookups.find, name, ways, settings.home.origin)
+            outward = Outward(trust, ways, self.ourselves)
+            network = Network(settings, self.jobs, self._timing, outward, self.tables, find, self._threads)
         except OSError as cause:  # ssl.SSLError is one
             raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:
             raise UpstreamUnreachable(name, f"its url cannot be used: {refused}") from refused
-        registry = self._made[name] = HttpRegistry(network, self._authorizer(name, upstream, network))
-        self._of_patterns += of_pattern
+        registry = HttpRegistry(network, self._authorizer(name, upstream, network))
+        if named:
+            self._named[name] = registry
+        else:
+            for forgotten in self._of_patterns.put(name, registry):
+                self._retire(forgotten)
         return registry
+
+    def _retire(self, registry: HttpRegistry) -> None:
+        """It ends when what it does is done; what it was asked still counts."""
+        self._past.setdefault(self.label(registry.name), Stats()).include(registry.stats)
+        registry.retire()
+
+    def _made(self) -> list[tuple[str, HttpRegistry]]:
+        return [*self._named.items(), *self._of_patterns.items()]
+
+    def _counted(self) -> Iterator[tuple[str, Stats]]:
+        yield from self._past.items()
+        for name, registry in self._made():
+            yield self.label(name), registry.stats
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
         limits = exchange_limits(upstream.timeouts, self._settings.limits.manifest_size)
         ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
         url = upstream.base_url(name)
         egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
-        return RegistrySettings(name, url, ca_file, upstream.insecure, tuple(upstream.realms), limits, egress_ca_file)
+        ecr = parse_ecr_host(name)
+        redirects = (*upstream.redirects, ecr.layers) if ecr is not None else upstream.redirects
+        return RegistrySettings(
+            name, url, ca_file, upstream.insecure, upstream.realms, limits, egress_ca_file, redirects
+        )
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
@@ -207,6 +250,17 @@ class Registries:
                 return self.amazon.public(name, None, network)
             case _:
                 return ChallengeAuthorizer(network)
+
+
+@asynccontextmanager
+async def open_registries(settings: Settings) -> AsyncIterator[Registries]:
+    """For a command: they have a task group of their own, and are closed at the end."""
+    async with task_group() as group:
+        registries = Registries(settings, Jobs(group))
+        try:
+            yield registries
+        finally:
+            await registries.close()
 
 
 def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:

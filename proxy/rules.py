@@ -9,6 +9,7 @@ from proxy.composition import ServiceRules
 from proxy.config import Settings
 from proxy.core.budget import ByteLimits
 from proxy.core.clock import EARLIEST
+from proxy.core.doors import HostNames, PlaceRules
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.front.connections import ConnectionRules
@@ -16,12 +17,29 @@ from proxy.front.sender import SenderRules
 
 
 def service_rules(settings: Settings) -> ServiceRules:
-    """All of them. Raises FileRefused, PolicyInvalid. Reads files: blocks."""
+    """All of them."""
     limits = settings.limits
-    connections = ConnectionRules(
-        limits.connections, limits.connections_per_address, limits.header_timeout, limits.idle_timeout
+    places = PlaceRules(limits.connections, limits.connections_per_address)
+    connections = ConnectionRules(places, limits.header_timeout, limits.idle_timeout)
+    return ServiceRules(
+        _cache_rules(settings),
+        SenderRules(limits.write_stall),
+        connections,
+        _pull_hosts(settings),
+        settings.trusted_proxies,
     )
-    return ServiceRules(_cache_rules(settings), SenderRules(limits.write_stall), connections)
+
+
+def admin_hosts(settings: Settings) -> HostNames:
+    """The names by which the admin listener may be asked, wherever it listens."""
+    return HostNames.of(settings.admin.host, settings.host_names, not settings.admin.is_loopback)
+
+
+def _pull_hosts(settings: Settings) -> HostNames | None:
+    """Those of pulls; any, where others than this machine reach them: clients name a cache by whatever name it has."""
+    if not settings.listen.is_loopback:
+        return None
+    return HostNames.of(settings.listen.host, settings.host_names, any_address=False)
 
 
 def _cache_rules(settings: Settings) -> CacheRules:

@@ -75,11 +75,9 @@ TOP = {
 LIBRARIES = {
     "aiobotocore": {"upstream.ecr_aws", "upstream.ecr_ways"},
     "aiofiles": {"config"},
-    "aiohttp": {"upstream.buffered"},  # the client
     "aiohttp.web": {"admin", "app"},
     "botocore": {"upstream.ecr_faults"},
     "cryptography": {"bundles.signatures"},
-    "cachetools": {"cache", "upstream", "front"},
     "httptools": {"front.requests"},
     "idna": {"config.places"},
     "prometheus_client": {"admin.metrics"},
@@ -92,7 +90,6 @@ LIBRARIES = {
     "uvloop": {"cli"},
     "yaml": {"config.document", "clients.node_files", "commands.configuration"},
     "zstandard": {"bundles.flows", "bundles.volumes"},
-    "yarl": {"upstream.buffered"},
 }
 """Library, or part of one, → where it lives. The longest name that fits counts."""
 

@@ -5,6 +5,7 @@ A body is demanded to be ``application/json``: a web page that a browser shows c
 without asking first, so no page can operate an Entrepot on the reader's machine.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -18,6 +19,7 @@ from proxy.admin.messages import L, Operation, Q, encode
 from proxy.admin.pulse import with_pulse
 from proxy.core.errors import Fault, RequestFault
 
+_PATIENCE = 15.0  # seconds for the bytes of a request to come
 _LINES = "application/x-ndjson"
 SILENCE = 10.0  # seconds between two lines at most
 
@@ -48,7 +50,11 @@ async def _asked(request: web.Request, operation: Operation[Q, L]) -> Q:
         raise RequestFault("send a JSON object, as Content-Type: application/json")
     if (request.content_length or 0) > operation.largest or (request.content_length is None and request.body_exists):
         raise RequestFault(f"more than {operation.largest} bytes, or of no length that is told")
-    body = await request.read()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            body = await request.read()
+    except TimeoutError:
+        raise RequestFault(f"the body did not come within {_PATIENCE:.0f} s") from None
     try:
         return operation.request.model_validate_json(body or b"{}")
     except ValidationError as wrong:

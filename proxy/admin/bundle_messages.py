@@ -16,6 +16,8 @@ class ExportRequest(AdminRequest):
 
 
 class ContentSize(Message):
+    """In bytes."""
+
     digest: str
     size: int
 
@@ -34,10 +36,14 @@ class ExportedImage(Message):
 
 
 class ExportEnd(Message):
+    """How many are whole."""
+
     images: int
 
 
 class MissingRequest(AdminRequest):
+    """Which of these are not held?"""
+
     digests: tuple[str, ...]
 
 
@@ -77,6 +83,8 @@ class ImportedImage(Message):
 
 
 class ImportEnd(Message):
+    """How many are had, or would be."""
+
     imported: int
     refused: int
 

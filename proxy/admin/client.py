@@ -1,6 +1,7 @@
 """The running proxy as a command sees it. Blocking: a command has nothing else to do meanwhile."""
 
 import json
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -30,14 +31,16 @@ class AdminRefused(AdminFailed):
 
 
 class AdminClient:
-    """``url`` is the admin listener's, ``http://127.0.0.1:5001``; a scheme may be left out."""
+    """``url`` is the admin listener's, ``http://127.0.0.1:5001``, of which the scheme may be left out, or
+    ``unix:/run/entrepot/admin.sock``."""
 
     def __init__(self, url: str) -> None:
         """Raises ValueError for what is no address."""
-        self.url = url if "://" in url else f"http://{url}"
-        parts = urlsplit(self.url)
+        self._socket = url.removeprefix("unix:") if url.startswith("unix:") else ""
+        self.url = url if "://" in url or self._socket else f"http://{url}"
+        parts = urlsplit("http://localhost" if self._socket else self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url} is not the address of an admin listener: http://HOST:PORT")
+            raise ValueError(f"{url} is not the address of an admin listener: http://HOST:PORT or unix:PATH")
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port
         self._path = parts.path.rstrip("/")
@@ -109,11 +112,25 @@ class AdminClient:
         connect = HTTPSConnection if self._secure else HTTPConnection
         connection = connect(self._host, self._port, timeout=timeout)
         try:
+            if self._socket:
+                connection.sock = _connected(self._socket, timeout)
             yield connection
         except (OSError, HTTPException, ValueError) as cause:
             raise AdminUnreachable(f"no entrepot answers on {self.url} ({cause}); is it running?") from None
         finally:
             connection.close()
+
+
+def _connected(path: str, timeout: float) -> socket.socket:
+    """Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _refusal(answer: HTTPResponse) -> str:

@@ -4,6 +4,7 @@ What comes in is proven, and nobody's until an import orders it to be had. A pag
 another origin only after asking first, which nothing here answers.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -16,9 +17,12 @@ from proxy.core.names import Digest
 from proxy.tasks.off_loop import off_loop
 
 _PIECE = 1 << 20  # bytes
+_PATIENCE = 60.0  # seconds between two pieces
 
 
 class ContentDoor:
+    """For those whom the gate admits: it knows nobody's rights."""
+
     def __init__(self, cache: Cache) -> None:
         self._pool = cache.holdings.threads.behind
         self._exports = cache.exports
@@ -66,11 +70,15 @@ class ContentDoor:
 
 
 async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """As they come; none behind where the sender has gone."""
+    """As they come; none behind where the sender has gone, or says nothing."""
     try:
-        async for piece in request.content.iter_chunked(_PIECE):
+        while True:
+            async with asyncio.timeout(_PATIENCE):
+                piece = await request.content.read(_PIECE)
+            if not piece:
+                return
             yield piece
-    except (ConnectionError, web.RequestPayloadError):
+    except (ConnectionError, TimeoutError, web.RequestPayloadError):
         return
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from proxy import __version__
 from proxy.admin.health import Health
 from proxy.admin.metrics import Family
 from proxy.admin.telemetry import Telemetry
+from proxy.core.tables import BoundedTable
 
 
 def families_of(telemetry: Telemetry, health: Health) -> Sequence[Family]:
@@ -50,12 +52,14 @@ def _holdings(telemetry: Telemetry) -> Sequence[Family]:
         Family("fills", "gauge", "Blobs that are arriving.", (), lambda: {(): len(fills)}),
         Family("fill_results", "counter", "How fills ended.", ("result",),
                lambda: {(key,): value for key, value in asdict(fills.stats).items()}),
-        Family("upstream_cache_bytes", "gauge", "Bytes of the cache by the upstream they were first fetched from.",
+        Family("upstream_cache_bytes", "gauge", "Bytes by the upstream they were first fetched from, or arrive from.",
                ("upstream",), lambda: _used_by(telemetry)),
         Family("scrubbed_bytes", "counter", "Bytes read again to see that they are good.", (),
                lambda: {(): scrub.stats.size}),
         Family("scrubbed_bad", "counter", "Contents found bad, and put into quarantine.", (),
                lambda: {(): scrub.stats.bad}),
+        Family("table_bytes", "gauge", "Bytes of what is remembered of things that clients and upstreams name.",
+               ("table",), lambda: {(name,): table.total for name, table in _tables(telemetry)}),
         Family("immutable_tags_moved", "gauge", "Tags declared immutable that point elsewhere upstream.", (),
                lambda: {(): len(cache.manifests.tags.moved)}),
     )  # fmt: skip
@@ -98,9 +102,14 @@ def _process(telemetry: Telemetry, health: Health) -> Sequence[Family]:
     )  # fmt: skip
 
 
+def _tables(telemetry: Telemetry) -> list[tuple[str, BoundedTable[Any, Any]]]:
+    return [*telemetry.cache.holdings.tables.made.items(), *telemetry.registries.tables.made.items()]
+
+
 def _used_by(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
     totals: dict[tuple[str, ...], float] = {}
-    for upstream, size in telemetry.cache.holdings.budget.committed_by.items():
+    budget = telemetry.cache.holdings.budget
+    for upstream in {*budget.committed_by, *budget.reserved_by}:
         label = (telemetry.registries.label(upstream),)
-        totals[label] = totals.get(label, 0) + size
+        totals[label] = totals.get(label, 0) + budget.used_by(upstream)
     return totals

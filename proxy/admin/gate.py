@@ -25,7 +25,8 @@ class AdminGate(Protocol):
 
 
 class NoForeignPages:
-    """Everybody who reaches the listener, but no web page of another site that a browser shows to somebody who does."""
+    """Everybody who reaches the listener, but no web page of another site that a browser shows to somebody who does.
+    The listener lets nobody ask by a foreign name, so what agrees with the Host header is its own."""
 
     def admit(self, caller: AdminCaller, operation: str) -> None:
         if caller.fetch_site not in ("", "same-origin", "none"):

@@ -7,19 +7,24 @@ from typing import Any
 from aiohttp import web
 
 from proxy.admin.answering import SILENCE, Offer, answer_operation
+from proxy.admin.connections import AdminConnections
 from proxy.admin.contents import ContentDoor
 from proxy.admin.gate import AdminCaller, AdminDenied, AdminGate
 from proxy.admin.health import Health, Stage
 from proxy.admin.metrics import Metrics
 from proxy.admin.report import Status
+from proxy.core.doors import HostNames
+from proxy.core.errors import HostUnknown
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
 class AdminApi:
-    """What the listener shows and does. ``silence``: seconds between two lines of an operation at most."""
+    """What the listener shows and does. ``hosts`` are the names that it may be asked by; ``silence``: seconds between
+    two lines of an operation at most."""
 
+    hosts: HostNames
     gate: AdminGate
     health: Health
     metrics: Metrics
@@ -29,8 +34,17 @@ class AdminApi:
     silence: float = SILENCE
 
 
-def admin_app(api: AdminApi) -> web.Application:
-    """Its routes. All but health pass the gate; what that refuses is 403."""
+def admin_app(api: AdminApi, connections: AdminConnections) -> web.Application:
+    """Its routes. All but health pass the gate; what that refuses is 403. Whoever asks by a foreign name gets 421."""
+
+    @web.middleware
+    async def received(request: web.Request, handler: Answer) -> web.StreamResponse:
+        with connections.busy(request.transport):
+            try:
+                api.hosts.require(request.headers.get("Host", ""))
+            except HostUnknown as unknown:
+                return web.json_response({"error": str(unknown)}, status=421)
+            return await handler(request)
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=api.metrics.render(), headers={"Content-Type": api.metrics.content_type})
@@ -42,7 +56,8 @@ def admin_app(api: AdminApi) -> web.Application:
         return lambda request: answer_operation(request, offer, api.silence)
 
     # What a request may have is bounded by its operation.
-    app = web.Application(client_max_size=max((each.operation.largest for each in api.offers), default=1))
+    largest = max((each.operation.largest for each in api.offers), default=1)
+    app = web.Application(middlewares=[received], client_max_size=largest)
     app.add_routes(
         [
             web.get("/healthz", _alive),
@@ -74,8 +89,8 @@ def _readiness(health: Health) -> Answer:
         degraded = health.degraded()
         if not degraded:
             return web.json_response({"status": "ready"})
-        why = "; ".join(f"{what}: {words}" for what, words in degraded.items())
-        return web.json_response({"status": "degraded", "why": why})
+        # What it concerns and no more: the words name files and hosts, and whoever asks this has passed no gate.
+        return web.json_response({"status": "degraded", "concerns": sorted(degraded)})
 
     return ready
 

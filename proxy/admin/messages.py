@@ -33,17 +33,9 @@ class NothingMore(AdminRequest):
 # ---------------------------------------------------------------- lifecycle
 
 
-class PreviewRequest(AdminRequest):
-    """``policy`` is JSON text to try instead of the configuration's; ``repository`` a pattern over
-    REGISTRY/REPOSITORY."""
-
-    policy: str | None = None
-    extensions: bool = False
-    repository: str = "*"
-
-
-class ApplyRequest(AdminRequest):
-    """``policy`` is only there to be refused with a sentence."""
+class ReviewRequest(AdminRequest):
+    """``policy`` is JSON text to try instead of the configuration's, which nothing can be applied by; ``repository`` a
+    pattern over REGISTRY/REPOSITORY."""
 
     policy: str | None = None
     extensions: bool = False
@@ -240,8 +232,8 @@ _REVIEWS: TypeAdapter[ReviewPortion | ReviewEnd] = TypeAdapter(ReviewPortion | R
 _PURGES: TypeAdapter[PurgePortion | PurgeEnd] = TypeAdapter(PurgePortion | PurgeEnd)
 _CHECKS: TypeAdapter[BadContent | VerifyProgress | VerifyEnd] = TypeAdapter(BadContent | VerifyProgress | VerifyEnd)
 
-PREVIEW = Operation("lifecycle/preview", PreviewRequest, _REVIEWS)
-APPLY = Operation("lifecycle/apply", ApplyRequest, _REVIEWS)
+PREVIEW = Operation("lifecycle/preview", ReviewRequest, _REVIEWS)
+APPLY = Operation("lifecycle/apply", ReviewRequest, _REVIEWS)
 PURGE = Operation("purge", PurgeRequest, _PURGES)
 PINS = Operation("pins", PinsRequest, TypeAdapter(PinsResult))
 VERIFY = Operation("verify", VerifyRequest, _CHECKS)

@@ -12,13 +12,11 @@ from proxy.admin.messages import (
     PURGE,
     RELOAD,
     VERIFY,
-    ApplyRequest,
     BadContent,
     NothingMore,
     PinEntry,
     PinsRequest,
     PinsResult,
-    PreviewRequest,
     PurgedContent,
     PurgeEnd,
     PurgePortion,
@@ -27,6 +25,7 @@ from proxy.admin.messages import (
     ReloadResult,
     ReviewEnd,
     ReviewPortion,
+    ReviewRequest,
     VerifyCounts,
     VerifyEnd,
     VerifyProgress,
@@ -40,7 +39,7 @@ from proxy.admin.reviews import reviewed
 from proxy.cache.maintenance import Maintenance, Purge
 from proxy.cache.rereading import ReadCount
 from proxy.core.errors import RequestFault
-from proxy.core.lifecycle import parse_extended_policy, parse_policy
+from proxy.core.lifecycle import policy_parser
 from proxy.core.policies import Assignment
 
 _VERIFY_RATE = 100_000_000  # bytes per second
@@ -67,14 +66,14 @@ class Operations:
             Offer(RELOAD, self.reload),
         )
 
-    async def preview(self, request: PreviewRequest) -> Reviews:
+    async def preview(self, request: ReviewRequest) -> Reviews:
         """Raises PolicyInvalid for a policy that is none."""
         assignments = self._assignments(request)
         async with aclosing(self._maintenance.lifecycle.preview(assignments, request.repository)) as reviews:
             async for line in reviewed(reviews, policies=bool(assignments)):
                 yield line
 
-    async def apply(self, request: ApplyRequest) -> Reviews:
+    async def apply(self, request: ReviewRequest) -> Reviews:
         """Raises RequestFault where other policies are given, StoreFailed."""
         if request.policy is not None:
             raise RequestFault("only the policies of the configuration are applied")
@@ -139,11 +138,10 @@ class Operations:
         """A refused configuration is a result, not a fault."""
         yield await self._reload()
 
-    def _assignments(self, request: PreviewRequest) -> Sequence[Assignment]:
+    def _assignments(self, request: ReviewRequest) -> Sequence[Assignment]:
         if request.policy is None:
             return self._maintenance.lifecycle.rules.assignments
-        parse = parse_extended_policy if request.extensions else parse_policy
-        return [Assignment(("*",), parse(request.policy))]
+        return [Assignment(("*",), policy_parser(extended=request.extensions)(request.policy))]
 
 
 def _portion(portion: Purge) -> PurgePortion:

@@ -7,15 +7,12 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.admin.messages import ReloadResult
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
-from proxy.config import ConfigInvalid, FileRefused, Settings, effective, load
-from proxy.core.lifecycle import PolicyInvalid
+from proxy.config import ConfigInvalid, Loaded, Settings, effective, load
 from proxy.core.policies import Assignment
 from proxy.tasks.off_loop import off_loop
 
@@ -26,8 +23,8 @@ _TAKEN = frozenset({"lifecycle", "lifecycle_interval", "pins"})
 
 
 def lifecycle_rules(settings: Settings) -> LifecycleRules:
-    """Raises FileRefused or PolicyInvalid. Reads files: blocks."""
-    assignments = tuple(Assignment(entry.repositories, entry.read_policy()) for entry in settings.lifecycle)
+    """As they are in the settings."""
+    assignments = tuple(Assignment(entry.repositories, entry.parsed) for entry in settings.lifecycle)
     return LifecycleRules(assignments, settings.lifecycle_interval)
 
 
@@ -37,28 +34,24 @@ class _Read(NamedTuple):
     written: dict[str, Any]
     rules: LifecycleRules
     pins: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What the process was started with: ``source`` is the file, None where there was none."""
-
-    source: Path | None
-    settings: Settings
+    warnings: tuple[str, ...]
 
 
 class Reload:
-    """One at a time. Each reads the configuration when its turn comes, so the last one asked for has the last word."""
+    """One at a time. Each reads the configuration when its turn comes, so the last one asked for has the last word.
+    ``started_with`` is what the process was."""
 
-    def __init__(self, running: Running, maintenance: Maintenance, pool: Executor, now: Callable[[], float]) -> None:
+    def __init__(
+        self, started_with: Loaded, maintenance: Maintenance, pool: Executor, now: Callable[[], float]
+    ) -> None:
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         self.last: ReloadResult | None = None
-        self._source = running.source
+        self._source = started_with.source
         self._maintenance = maintenance
         self._pool = pool
         self._now = now
         self._turn = asyncio.Lock()
-        self._started_with = flat(effective(running.settings))
+        self._started_with = flat(effective(started_with.settings))
         self._in_force = self._started_with
 
     async def __call__(self) -> ReloadResult:
@@ -66,12 +59,14 @@ class Reload:
         async with self._turn:
             try:
                 read = await off_loop(self._pool, self._read)
-            except (ConfigInvalid, FileRefused, PolicyInvalid, OSError) as refused:
+            except (ConfigInvalid, OSError) as refused:
                 self.counts["refused"] += 1
                 self.last = ReloadResult(at=self._now(), refused=str(refused))
                 log.error("the configuration is refused, all stays as it was: %s", refused)
                 return self.last
             self.last = self._take(read)
+        for warning in read.warnings:
+            log.warning("%s", warning)
         log.info("%s", self.last.told)
         return self.last
 
@@ -98,8 +93,8 @@ class Reload:
         )
 
     def _read(self) -> _Read:
-        settings = load(self._source, os.environ).settings
-        return _Read(flat(effective(settings)), lifecycle_rules(settings), settings.pins)
+        settings, _, warnings = load(self._source, os.environ)
+        return _Read(flat(effective(settings)), lifecycle_rules(settings), settings.pins, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -50,6 +50,8 @@ class ScrubReport(Part):
 
 
 class ImportReport(Part):
+    """Since the cache was made."""
+
     images: int = 0  # ordered by imports, ever
     last_at: float | None = None
 

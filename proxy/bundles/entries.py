@@ -24,7 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Body(Protocol):
+class EntryBody(Protocol):
     """Bytes of one entry, from front to back."""
 
     def read(self, count: int) -> bytes:
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     kind: MemberKind
     size: int  # bytes
     target: str  # of a link
-    body: Body
+    body: EntryBody
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def _in_folder(path: Path) -> Iterator[Entry]:
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for number, (folder, name) in enumerate(_names(root)):
-            with closing(_Folder(root, folder)) as opened:
+            with closing(_OpenFolder(root, folder)) as opened:
                 entry = opened.entry(number, name)
                 if entry is not None:
                     with closing(entry.body):
@@ -87,11 +87,11 @@ def _names(root: int) -> Iterator[tuple[str, str]]:
     yield from (("", name) for name in DOCUMENTS)
     for algorithm in ALGORITHMS:
         folder = f"blobs/{algorithm}"
-        with closing(_Folder(root, folder)) as opened:
+        with closing(_OpenFolder(root, folder)) as opened:
             yield from ((folder, name) for name in opened.names())
 
 
-class _Opened(NamedTuple):
+class _OpenEntry(NamedTuple):
     """An entry of a folder, whose body is to be closed."""
 
     number: int
@@ -102,7 +102,7 @@ class _Opened(NamedTuple):
     body: _FileBody
 
 
-class _Folder:
+class _OpenFolder:
     """Below ``root``, each step through an open folder; empty where it is not there or leads elsewhere."""
 
     def __init__(self, root: int, path: str) -> None:
@@ -124,7 +124,7 @@ class _Folder:
         """In order."""
         return sorted(os.listdir(self._descriptor)) if self._descriptor is not None else []
 
-    def entry(self, number: int, name: str) -> _Opened | None:
+    def entry(self, number: int, name: str) -> _OpenEntry | None:
         """None where there is no such regular file."""
         if self._descriptor is None:
             return None
@@ -137,4 +137,4 @@ class _Folder:
             os.close(file)
             return None
         full = "/".join(filter(None, (self._path, name)))
-        return _Opened(number, full, MemberKind.FILE, found.st_size, "", _FileBody(file))
+        return _OpenEntry(number, full, MemberKind.FILE, found.st_size, "", _FileBody(file))

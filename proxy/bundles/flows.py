@@ -25,7 +25,7 @@ _RATIO = 200  # beyond that, so many for each byte that was read
 _STEP = 1 << 20
 
 
-class _Reader(Protocol):
+class _Unpacked(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
@@ -54,7 +54,7 @@ class PlainFlow:
 class UnpackedFlow:
     """``file`` is the packed one that ``unpacked`` reads."""
 
-    def __init__(self, unpacked: _Reader, file: BinaryIO) -> None:
+    def __init__(self, unpacked: _Unpacked, file: BinaryIO) -> None:
         self._unpacked = unpacked
         self._file = file
         self._count = 0

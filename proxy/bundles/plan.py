@@ -17,7 +17,7 @@ from proxy.bundles.survey import Survey
 from proxy.core.foreign_json import Bounds, JsonRefused, parse_json_object
 from proxy.core.manifests import ManifestInvalid
 from proxy.core.names import Digest, Repository
-from proxy.core.parts import Parts, parts_of
+from proxy.core.parts import ImageParts, parts_of
 from proxy.core.steps import at_once
 
 _CONTAINERD = "io.containerd.image.name"
@@ -48,9 +48,9 @@ class Library:
     """The manifests of all bundles that are read together, those that were made included."""
 
     raw: dict[Digest, bytes]
-    _known: dict[Digest, Parts | str] = field(default_factory=dict)  # or why it is none: each is read once
+    _known: dict[Digest, ImageParts | str] = field(default_factory=dict)  # or why it is none: each is read once
 
-    def parts(self, digest: Digest) -> Parts:
+    def parts(self, digest: Digest) -> ImageParts:
         """Raises BundleRefused."""
         if digest not in self._known:
             self._known[digest] = self._read(digest)
@@ -59,7 +59,7 @@ class Library:
             raise BundleRefused(found)
         return found
 
-    def _read(self, digest: Digest) -> Parts | str:
+    def _read(self, digest: Digest) -> ImageParts | str:
         raw = self.raw.get(digest)
         if raw is None:
             return f"the manifest {digest} is not in the bundle, or its bytes are not good"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.bundles.entries import LIST, SIGNATURE, Body, entries_of
+from proxy.bundles.entries import LIST, SIGNATURE, EntryBody, entries_of
 from proxy.bundles.listing import BundleList, read_list
 from proxy.bundles.plan import Bringing, Library, brought
 from proxy.bundles.refusal import BundleRefused
@@ -69,7 +69,7 @@ class Shelf:
             if digest in self._library.raw and not any(digest in each.contents for each in self.surveys):
                 yield digest, self._library.raw[digest]
 
-    def bodies(self, digests: Collection[Digest]) -> Iterator[tuple[Digest, int, Body]]:
+    def bodies(self, digests: Collection[Digest]) -> Iterator[tuple[Digest, int, EntryBody]]:
         """Digest, size and bytes of those that lie in the bundles, each once. Raises BundleRefused where one has
         changed since."""
         left = set(digests)
@@ -95,6 +95,6 @@ class Shelf:
 
 
 @contextmanager
-def _entries(survey: Survey) -> Iterator[Iterator[tuple[int, Body]]]:
+def _entries(survey: Survey) -> Iterator[Iterator[tuple[int, EntryBody]]]:
     with entries_of(survey.path) as entries:
         yield ((entry.number, entry.body) for entry in entries)

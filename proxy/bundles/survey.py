@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.bundles.entries import DOCKER, DOCUMENTS, INDEX, LIST, SIGNATURE, Body, Entry, entries_of
+from proxy.bundles.entries import DOCKER, DOCUMENTS, INDEX, LIST, SIGNATURE, Entry, EntryBody, entries_of
 from proxy.bundles.listing import LIST_LIMIT
 from proxy.bundles.refusal import BundleRefused, shown
 from proxy.bundles.tar import MemberKind
@@ -30,7 +30,7 @@ LARGEST_BLOB = 52 << 30
 """Bytes of a blob that is looked at: the largest layer that Amazon ECR takes."""
 
 
-class Found(NamedTuple):
+class ProvenContent(NamedTuple):
     """Content of a bundle, proven. ``number`` is its entry's."""
 
     size: int  # bytes
@@ -45,7 +45,7 @@ class Survey:
 
     path: Path
     documents: dict[str, bytes] = field(default_factory=dict)
-    contents: dict[Digest, Found] = field(default_factory=dict)
+    contents: dict[Digest, ProvenContent] = field(default_factory=dict)
     manifests: dict[Digest, bytes] = field(default_factory=dict)
     members: dict[str, Digest] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def _blob(found: Survey, entry: Entry, written: str, heard: Callable[[int], None
     proven, size, magic, kept = _hashed(found, entry, digest.algorithm, heard)
     if proven != digest:
         return found.passed(entry.name, "its bytes are not those of its name")
-    return _known(found, digest, Found(size, entry.number, magic), kept)
+    return _known(found, digest, ProvenContent(size, entry.number, magic), kept)
 
 
 def _member(found: Survey, entry: Entry, heard: Callable[[int], None]) -> None:
@@ -123,10 +123,10 @@ def _member(found: Survey, entry: Entry, heard: Callable[[int], None]) -> None:
         return found.passed(entry.name, "stands in it twice, or is too large")
     digest, size, magic, _ = _hashed(found, entry, "sha256", heard)
     found.members[entry.name] = digest
-    return _known(found, digest, Found(size, entry.number, magic), b"")
+    return _known(found, digest, ProvenContent(size, entry.number, magic), b"")
 
 
-def _known(found: Survey, digest: Digest, content: Found, kept: bytes) -> None:
+def _known(found: Survey, digest: Digest, content: ProvenContent, kept: bytes) -> None:
     found.contents.setdefault(digest, content)
     if kept:
         found.manifests[digest] = kept
@@ -151,7 +151,7 @@ def _hashed(
     return Digest.parse(f"{algorithm}:{state.hexdigest()}"), size, magic, bytes(kept) if keep else b""
 
 
-def whole(body: Body, limit: int) -> bytes:
+def whole(body: EntryBody, limit: int) -> bytes:
     """All bytes. Raises BundleRefused where there are more than ``limit``."""
     found = bytearray()
     while piece := body.read(_STEP):

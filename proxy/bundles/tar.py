@@ -30,6 +30,8 @@ class Flow(Protocol):
 
 
 class MemberKind(Enum):
+    """As far as it matters to somebody who unpacks nothing."""
+
     FILE = "file"
     LINK = "link"  # of either kind; never followed outside the archive
     OTHER = "other"

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from proxy.bundles.entries import Body
+from proxy.bundles.entries import EntryBody
 from proxy.bundles.refusal import BundleRefused
 from proxy.core.names import Digest, Hasher
 
@@ -17,11 +17,13 @@ STEP = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Target(Protocol):
+class BundleTarget(Protocol):
+    """What a bundle is written to."""
+
     def has(self, digest: Digest) -> bool:
         """Whether it was written before, and whole."""
 
-    def write(self, digest: Digest, size: int, body: Body) -> None:
+    def write(self, digest: Digest, size: int, body: EntryBody) -> None:
         """Content, verified while it is written. Raises BundleRefused where the bytes are others, OSError."""
 
     def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
@@ -47,18 +49,18 @@ class FolderTarget:
                 raise BundleRefused(f"{place} is a link")
 
     def has(self, digest: Digest) -> bool:
-        """As ``Target.has``: a name is given only to what is whole and synced."""
+        """As ``BundleTarget.has``: a name is given only to what is whole and synced."""
         place = self._place(digest)
         return place.is_file() and not place.is_symlink()
 
-    def write(self, digest: Digest, size: int, body: Body) -> None:
-        """As ``Target.write``."""
+    def write(self, digest: Digest, size: int, body: EntryBody) -> None:
+        """As ``BundleTarget.write``."""
         with self._writing(self._place(digest)) as descriptor:
             for piece in proven(digest, size, body):
                 _write_all(descriptor, piece)
 
     def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
-        """As ``Target.finish``; the index comes last but for the list, which names nothing that is not there."""
+        """As ``BundleTarget.finish``; the index comes last but for the list, which names nothing that is not there."""
         for name, content in documents.items():
             with self._writing(self._folder / name) as descriptor:
                 _write_all(descriptor, content)
@@ -88,7 +90,7 @@ class FolderTarget:
         sync_folder(place.parent)
 
 
-def proven(digest: Digest, size: int, body: Body) -> Iterator[bytes]:
+def proven(digest: Digest, size: int, body: EntryBody) -> Iterator[bytes]:
     """The bytes; raises BundleRefused at their end where they are not those of the digest, or not so many."""
     hasher = Hasher(digest)
     while piece := body.read(STEP):

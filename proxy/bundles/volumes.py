@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import zstandard
 
-from proxy.bundles.entries import Body
+from proxy.bundles.entries import EntryBody
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.tar import BLOCK
 from proxy.bundles.targets import proven, sync_folder
@@ -53,11 +53,11 @@ class ArchiveTarget:
         self._log = self._journal.open("a")
 
     def has(self, digest: Digest) -> bool:
-        """As ``Target.has``."""
+        """As ``BundleTarget.has``."""
         return digest in self._done
 
-    def write(self, digest: Digest, size: int, body: Body) -> None:
-        """As ``Target.write``; a volume that has no room for it is ended first."""
+    def write(self, digest: Digest, size: int, body: EntryBody) -> None:
+        """As ``BundleTarget.write``; a volume that has no room for it is ended first."""
         if self._split is not None:
             needed = _packed(size) + self._documents
             if needed > self._split:
@@ -79,7 +79,7 @@ class ArchiveTarget:
         self._done[digest] = done
 
     def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
-        """As ``Target.finish``."""
+        """As ``BundleTarget.finish``."""
         self._volume.close()
         numbers = range(1, self._number + 1)
         for number in numbers:
@@ -96,7 +96,7 @@ class ArchiveTarget:
         return [self._final(number) for number in numbers]
 
     def close(self) -> None:
-        """As ``Target.close``."""
+        """As ``BundleTarget.close``."""
         self._volume.close()
         self._log.close()
 

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cachetools import TTLCache
-
 from proxy.cache.holdings import Holdings
 from proxy.cache.standings import Standings
 from proxy.core.access import Right, Word
@@ -25,6 +23,7 @@ from proxy.core.errors import (
     UpstreamRefused,
 )
 from proxy.core.names import Digest, Repository
+from proxy.core.tables import BoundedTable, of_repository, of_upstream
 from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
@@ -32,7 +31,7 @@ from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.access")
 
-_REMEMBERED = 10_000
+_REMEMBERED = 4 << 20  # bytes
 _LOOK_AGAIN = 60.0  # seconds until a grant that is old is asked for once more
 
 
@@ -64,8 +63,13 @@ class Access:
         self._jobs = jobs
         self._now = now
         self._checks: Flights[tuple[Repository, Digest], None] = Flights(jobs.group)
-        self._absent: TTLCache[tuple[Repository, Digest], bool] = TTLCache(_REMEMBERED, rules.negative_ttl, timer=now)
-        self._asked_again: TTLCache[Repository, bool] = TTLCache(_REMEMBERED, _LOOK_AGAIN, timer=now)
+        table = holdings.tables.table
+        self._absent: BoundedTable[tuple[Repository, Digest], bool] = table(
+            "absent blobs", _REMEMBERED, rules.negative_ttl, of_repository
+        )
+        self._asked_again: BoundedTable[Repository, bool] = table(
+            "grants asked again", _REMEMBERED, _LOOK_AGAIN, of_upstream
+        )
 
     # ------------------------------------------------------------ of what is held for a repository
 
@@ -133,7 +137,7 @@ class Access:
 
     def deny(self, repository: Repository, digest: Digest) -> None:
         """Upstream does not have it there."""
-        self._absent[repository, digest] = True
+        self._absent.put((repository, digest), True)
 
     def refuse_absent(self, repository: Repository, digest: Digest) -> None:
         """Raises BlobUnknown where that was upstream's answer a moment ago."""
@@ -150,7 +154,7 @@ class Access:
     def _ask_behind(self, repository: Repository, held: Held) -> None:
         """One yes renews the repository, so one question is enough for all of it."""
         if repository not in self._asked_again:
-            self._asked_again[repository] = True
+            self._asked_again.put(repository, True)
             self._jobs.once("access", lambda: self._ask_again(repository, held))
 
     async def _ask_again(self, repository: Repository, held: Held) -> None:

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from cachetools import LRUCache
-
 from proxy.cache.access import Access
 from proxy.cache.answers import BlobAnswer, Outcome, SizeAnswer
 from proxy.cache.body import BytesBody
@@ -20,6 +18,7 @@ from proxy.cache.pass_through import PassThrough
 from proxy.cache.sources import Sources
 from proxy.core.errors import Absent, BlobUnknown, Fault, NoSpace, StoreFailed, UpstreamRefused
 from proxy.core.names import Digest, Repository
+from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
@@ -29,6 +28,7 @@ log = logging.getLogger("entrepot.blob")
 SMALL = 64 << 10
 """Bytes up to which a blob is served from memory once it was asked for."""
 
+_SIZES = 4 << 20  # bytes
 _LOOKS = 8
 """How often a look-up starts again because content moved on between two looks; each start means that somebody else
 got further, so a handful is plenty."""
@@ -52,7 +52,9 @@ class Blobs:
         self._openings: Flights[Digest, Opened] = Flights(group)
         self._opener: dict[Digest, Repository] = {}
         self._heads: Flights[tuple[Repository, Digest], None] = Flights(group)
-        self._sizes: LRUCache[tuple[Repository, Digest], int | None] = LRUCache(10_000)
+        self._sizes: BoundedTable[tuple[Repository, Digest], int | None] = holdings.tables.table(
+            "sizes of blobs", _SIZES, None, of_repository
+        )
 
     async def get(self, repository: Repository, digest: Digest) -> BlobAnswer:
         """Raises BlobUnknown, NameUnknown, Overloaded, StoreFailed, and upstream's faults."""
@@ -173,7 +175,7 @@ class Blobs:
             size = await self._registry(repository.upstream).blob_size(repository.name, digest)
         except (Absent, UpstreamRefused) as refusal:
             raise await self._refused(repository, digest, refusal) from refusal
-        self._sizes[repository, digest] = size
+        self._sizes.put((repository, digest), size)
         await self._access.standings.renew(repository)
 
     async def _refused(self, repository: Repository, digest: Digest, refusal: Absent | UpstreamRefused) -> Fault:

@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
-from cachetools import LRUCache
-
 from proxy.core.names import Digest
+from proxy.core.tables import BoundedTable, Tables
 from proxy.storage.contract import Content
 
-_MOST = 10_000
+_MOST = 10_000  # contents that wait
+_LIMIT = 4 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,12 @@ class Doubts:
     """In the order in which they were met, each once; what is beyond the most is met again by its next reader.
     ``limit`` is the age in seconds from which on a proof is too old: one comparison on each hit."""
 
-    def __init__(self, rules: VerifyRules) -> None:
+    def __init__(self, rules: VerifyRules, tables: Tables) -> None:
         self.before_the_answer = rules.on_read
         self.limit = -1.0 if rules.on_read else float("inf") if rules.max_age is None else rules.max_age
         self._waiting: dict[Digest, Content] = {}
-        self._proven: LRUCache[Digest, float] = LRUCache(_MOST)  # for homes that cannot write it down
+        # For homes that cannot write it down.
+        self._proven: BoundedTable[Digest, float] = tables.table("proven", _LIMIT)
         self._some = asyncio.Event()
 
     def __len__(self) -> int:
@@ -45,7 +46,7 @@ class Doubts:
 
     def settle(self, digest: Digest, now: float) -> None:
         """It was proven."""
-        self._proven[digest] = now
+        self._proven.put(digest, now)
         self._waiting.pop(digest, None)
 
     async def next(self) -> Content:

@@ -13,7 +13,7 @@ from proxy.cache.doubts import VerifyRules
 from proxy.cache.exports import Exports
 from proxy.cache.fill import Fill
 from proxy.cache.fills import FillRules, Fills
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, Shared
 from proxy.cache.imports import Imports
 from proxy.cache.lifecycle import Lifecycle, LifecycleRules, PushTimes, no_push_times
 from proxy.cache.listings import Listings
@@ -37,6 +37,7 @@ from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest
+from proxy.core.tables import Tables
 from proxy.storage.contract import BlobStore, Catalog
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
@@ -72,6 +73,7 @@ class Upstreams(NamedTuple):
     share: Shares = lambda _: None
     push_times: PushTimes = no_push_times
     homes: Callable[[str], Sequence[Source]] = no_homes  # other homes of its bytes, asked before it
+    label: Callable[[str], str] = str  # the key of the configuration that it is there by
     access_ttl: Callable[[str], float] = lambda _: 86_400.0  # seconds that a yes carries
     trust: Callable[[str], str] = lambda upstream: upstream  # the domain within which another's bytes are served
 
@@ -107,7 +109,7 @@ class Cache:
         self.manifests = manifests
         self.listings = listings
         self.touches, self.maintenance, self.proofs, self.upkeep, self.times, self.exports, self.imports = behind
-        self.compared = ""  # how the catalog had come up when store and catalog were last made to agree
+        self._compared = -1  # how often the catalog had been brought back when it was last made to agree with the store
 
     def start_jobs(self, jobs: Jobs) -> None:
         """What goes on behind pulls, for ever."""
@@ -124,15 +126,22 @@ class Cache:
     async def _keep_compared(self) -> None:
         """After the start, and whenever the catalog had to be brought back since."""
         while True:
-            recovered = self.holdings.catalog.recovered.value
-            if recovered != self.compared:
+            times = self.holdings.catalog.recoveries
+            if times != self._compared:
                 with suppress(NoSpace, StoreFailed):  # which the storage has told: the next look may do better
                     await self.compare()
-                    self.compared = recovered
+                    self._compared = times
             await asyncio.sleep(_COMPARED_EVERY)
 
+    @property
+    def compared(self) -> str:
+        """How the catalog came to be what it is, once store and catalog have been made to agree since; else empty."""
+        catalog = self.holdings.catalog
+        return catalog.recovered.value if catalog.recoveries == self._compared else ""
+
     async def compare(self) -> None:
-        """Store and catalog are made to agree, and usage is brought below its limits. Raises StoreFailed."""
+        """Store and catalog are made to agree, and usage is brought below its limits. Raises NoSpace,
+        StoreFailed."""
         await off_loop(self.holdings.threads.behind, self.holdings.store.sweep)
         await self.holdings.clear_tombstones()
         await reconcile(self.holdings, self.fills.arriving.__contains__, self.fills.now())
@@ -158,23 +167,24 @@ async def start_cache(
     registry, group = upstreams.registry, jobs.group
     await times.load()
     now = times.now
+    tables = Tables(now, upstreams.label)
     usage = await catalog.contents.usage_by_upstream()
     budget = Budget(rules.limits, {upstream: each.size for upstream, each in usage.items()})
-    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify, jobs.turns)
+    holdings = Holdings(store, catalog, budget, threads.store, times.stamp, rules.verify, Shared(jobs.turns, tables))
     await holdings.load()
     pins = Pins(catalog.notes, rules.pins)
     await pins.load()
     arriving: dict[Digest, Fill] = {}
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
-    sources = Sources(upstreams.homes, registry, rules.fills.distrust, now)
-    fills = Fills(arriving, space, sources, rules.fills, threads, group, times.stamp)
+    sources = Sources(upstreams.homes, registry, tables, now)
+    fills = Fills(arriving, space, sources, rules.fills, threads, group, holdings)
     standings = Standings(holdings, registry, pins.concern, group, now)
     carries = AccessRules(upstreams.access_ttl, upstreams.trust, rules.tags.negative_ttl)
     access = Access(holdings, standings, registry, carries, jobs, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = ReadPace(RATE)
-    touches = Touches(registry, upstreams.touch_period, now)
+    touches = Touches(registry, upstreams.touch_period, tables, now)
     imports = Imports(holdings, space, access, tags, registry)
     await imports.load()
     lifecycle = Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times, times.troubles)

@@ -10,7 +10,7 @@ from proxy.cache.lifecycle import Lifecycle
 from proxy.core.errors import BlobUnknown, Fault
 from proxy.core.manifests import ManifestInvalid
 from proxy.core.names import Digest, Repository, Tag
-from proxy.core.parts import Parts, parts_of
+from proxy.core.parts import ImageParts, parts_of
 from proxy.core.patterns import ContentPattern, fits
 
 _DEEPEST = 4  # an index of indexes of …
@@ -108,7 +108,7 @@ class Exports:
         found.manifests.append(digest)
         return found
 
-    async def _platforms(self, found: HeldWhole, parts: Parts, above: set[Digest]) -> None:
+    async def _platforms(self, found: HeldWhole, parts: ImageParts, above: set[Digest]) -> None:
         lacking: list[Digest] = []
         for child in parts.manifests:
             platform = await self._whole(found.repository, child, above)

@@ -41,7 +41,8 @@ class Fill:
         self.proven = False
         self.fault: Fault | None = None
         self.spilled: Hasher | None = None  # the proof up to where the disk took no more
-        self.settled = False  # one of these three
+        self.dropped = False  # since nobody read it
+        self.shown = False  # to any client, any of its bytes
         self.followers = 0
         self.origins: set[str] = set()  # the homes that its bytes came from
         self.task: asyncio.Task[None] | None = None  # that runs it
@@ -59,6 +60,16 @@ class Fill:
         """Bytes."""
         return self.spans.total
 
+    @property
+    def settled(self) -> bool:
+        """It has come to its end, well or not."""
+        return self.proven or self.fault is not None or self.spilled is not None
+
+    @property
+    def deserted(self) -> bool:
+        """It goes on, and nobody reads it."""
+        return not self.followers and not self.settled and not self.dropped
+
     def arrived(self, start: int, end: int) -> None:
         """From a mover thread: these bytes are in the file."""
         with self._writing:
@@ -68,22 +79,31 @@ class Fill:
             self._waking = True
         self._loop.call_soon_threadsafe(self._wake_soon)
 
+    def conceal(self) -> None:
+        """What came is wrong, and nobody has been shown any of it: nobody will be."""
+        self.spans = Spans()
+        self.origins.clear()
+
+    def begin_again(self, ingest: Ingest) -> None:
+        """With another file, after ``conceal``."""
+        reader = ingest.open()
+        self.reader.close()
+        self.reader = reader
+
     def prove(self, size: int) -> None:
         """The digest agrees: nothing is held back any more."""
         self.size = size
-        self.proven = self.settled = True
+        self.proven = True
         self._wake()
 
     def fail(self, fault: Fault) -> None:
         """It will never be whole: every reader breaks off."""
         self.fault = fault
-        self.settled = True
         self._wake()
 
     def spill(self, hasher: Hasher) -> None:
         """The disk takes no more: its readers carry on from upstream together."""
         self.spilled = hasher
-        self.settled = True
         self._wake()
 
     def readable(self, position: int) -> int:
@@ -107,8 +127,8 @@ class Fill:
         return readable
 
     def follow(self, carry_on: CarryOn) -> "FillBody | None":
-        """A body behind this fill; None when its file is no longer open."""
-        if self._ended and self.followers == 0:
+        """A body behind this fill; None when its file is no longer open, or soon will not be."""
+        if self.dropped or (self._ended and self.followers == 0):
             return None
         self.followers += 1
         return FillBody(self, carry_on)
@@ -158,6 +178,7 @@ class FillBody:
     async def piece(self, position: int, end: int | None) -> FilePiece | bytes:
         readable = await self._fill.wait(position)
         if readable > position:
+            self._fill.shown = True
             return FilePiece(self._fill.reader.fileno(), position, readable if end is None else min(readable, end))
         if self._fill.fault is not None:
             raise self._fill.fault

@@ -3,27 +3,30 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from proxy.cache.deserted import Deserted
 from proxy.cache.fill import Fill, FillBody
-from proxy.cache.holdings import Provenance
+from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.intake import InOrderVerifier, Intake, IntakeRules, Segment
 from proxy.cache.pass_through import PassThrough, PassThroughBody, PassThroughs
 from proxy.cache.ranged import Extras, Ranged
+from proxy.cache.room import Room, first_step
 from proxy.cache.sources import Sources
 from proxy.cache.space import Arrival, Space
 from proxy.cache.threads import Threads
+from proxy.core.desertion import DesertionRules
 from proxy.core.errors import ContentMissing, Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
 from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.seldom import Seldom
 from proxy.core.transfer import Transfer
 from proxy.storage.contract import Content
 from proxy.tasks.off_loop import off_loop
+from proxy.tasks.places import Places
 
-_STEP = 64 << 20  # bytes reserved at a time for a blob whose size upstream does not say
-_WORTH_FINISHING = 256 << 20
 _SETTLED = 10.0  # seconds that a stop waits for the disk
 
 log = logging.getLogger("entrepot.fill")
@@ -31,11 +34,12 @@ log = logging.getLogger("entrepot.fill")
 
 @dataclass(frozen=True, slots=True)
 class FillRules:
-    at_once: int = 64
+    """``at_once`` and ``queue`` are what one upstream may have; all together have less than twice as many."""
+
+    at_once: int = 64  # that arrive; and as many again of which upstream has still to say that it has them
     queue: int = 512  # waiting for one of those places
     largest: int = 52 << 30  # bytes; above, a blob passes through
-    distrust: float = 300.0  # seconds that an origin is not asked again for a digest that it sent wrong bytes for
-    linger: float = 60.0  # seconds that a fill without readers goes on before it is judged
+    desertion: DesertionRules = field(default_factory=DesertionRules)
     intake: IntakeRules = field(default_factory=IntakeRules)
 
 
@@ -53,30 +57,14 @@ Opened = Fill | PassThrough
 """What came of asking upstream: a fill to follow, or what cannot be kept."""
 
 
-def worth_finishing(size: int | None, received: int) -> bool:
-    """Should a fill that nobody reads go on? When little is left, or most is there."""
-    if size is None:
-        return received <= _WORTH_FINISHING
-    return size - received <= _WORTH_FINISHING or received * 2 >= size
-
-
 @dataclass(slots=True)
 class _Run:
     """What one fill owns until it ends."""
 
     fill: Fill
     arrival: Arrival
-    granted: int  # bytes set aside
-    largest: int  # that may be
+    room: Room
     transfer: Transfer = field(repr=False)
-
-    async def grant(self, wanted: int) -> int:
-        """As ``intake.Grant``."""
-        more = min(wanted, self.largest - self.granted)
-        if more <= 0 or not await self.arrival.extend(more):
-            return 0
-        self.granted += more
-        return more
 
 
 class Fills:
@@ -90,21 +78,23 @@ class Fills:
         rules: FillRules,
         threads: Threads,
         group: asyncio.TaskGroup,
-        now: Callable[[], float],
+        holdings: Holdings,
     ) -> None:
         self.stats = FillStats()
-        self.pass_throughs = PassThroughs(sources, threads.pass_through, group)
+        self.pass_throughs = PassThroughs(sources, threads.pass_through, threads.chunks, group)
         self.arriving = arriving
         self._space = space
         self._sources = sources
         self._rules = rules
         self._threads = threads
         self._group = group
-        self.now = now
-        self._places = asyncio.Semaphore(rules.at_once)
-        self._queued = 0
+        self.now = holdings.now
+        self._queue = Places(rules.queue)
+        self._asking = Places(rules.at_once)
+        self.deserted = Deserted(rules.desertion, rules.at_once, self._drop)
+        self._places = self.deserted.places
         self._lines = Seldom()
-        self._extras = Extras(threads.extra, threads.extras, now)
+        self._extras = Extras(threads.extra, threads.extras, holdings.tables)
 
     def __len__(self) -> int:
         return len(self.arriving)
@@ -131,21 +121,15 @@ class Fills:
     async def open(self, repository: Repository, digest: Digest) -> Opened:
         """Asks for the blob and starts to bring it; call it in a flight. Raises BlobUnknown, NameUnknown, Overloaded,
         and upstream's faults."""
-        await self._take_place()
-        try:
-            transfer = await self._sources.open(repository, digest)
-            run = await self._prepare(repository, digest, transfer)
-        except BaseException:
-            self._places.release()
-            raise
-        if run is None:
-            self._places.release()
-            return self.pass_throughs.begin(repository, Hasher(digest), transfer)
-        self.arriving[digest] = run.fill
-        run.fill.task = self._group.create_task(self._run(run))
-        # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
-        run.fill.task.add_done_callback(partial(self._ended, run))
-        return run.fill
+        with self._queued(repository.upstream):
+            async with self._asking.place(repository.upstream):
+                transfer = await self._sources.open(repository, digest)
+                try:
+                    begun = await self._begin(repository, digest, transfer)
+                except BaseException:
+                    transfer.close()
+                    raise
+        return begun or self.pass_throughs.begin(repository, Hasher(digest), transfer)
 
     async def pass_by(self, repository: Repository, digest: Digest) -> PassThroughBody:
         """From the front, for one who may not follow the fill under way. Raises as ``open``."""
@@ -157,40 +141,58 @@ class Fills:
         if whole:
             await asyncio.wait(whole, timeout=_SETTLED)
 
-    async def _take_place(self) -> None:
-        if self._places.locked() and self._queued >= self._rules.queue:
-            raise Overloaded(f"{self._queued} blobs wait for one of {self._rules.at_once} places")
-        self._queued += 1
+    @contextmanager
+    def _queued(self, upstream: str) -> Iterator[None]:
+        """Whoever finds no place free waits in a queue of which no upstream can have all either. Raises Overloaded."""
+        waits = not (self._asking.admits(upstream) and self._places.admits(upstream))
+        if waits and not self._queue.take_now(upstream):
+            raise Overloaded(f"too many blobs wait for one of {self._rules.at_once} places")
         try:
-            await self._places.acquire()
+            yield
         finally:
-            self._queued -= 1
+            if waits:
+                self._queue.give_back(upstream)
 
-    async def _prepare(self, repository: Repository, digest: Digest, transfer: Transfer) -> _Run | None:
-        """None where the blob cannot be kept."""
-        what = f"{digest} of {repository}"
-        largest = min(self._space.largest(repository.upstream), self._rules.largest)
+    async def _begin(self, repository: Repository, digest: Digest, transfer: Transfer) -> Fill | None:
+        """Takes a place; None where the blob cannot be kept."""
+        upstream, what = repository.upstream, f"{digest} of {repository}"
+        largest = min(self._space.largest(upstream), self._rules.largest)
         if transfer.size is not None and transfer.size > largest:
             log.warning("%s: %d bytes pass through, at most %d are cached", what, transfer.size, largest)
             return None
-        granted = min(_STEP, largest) if transfer.size is None else transfer.size
-        arrival: Arrival | None = None
+        await self._places.take(upstream)
         try:
-            arrival = await self._space.begin(granted, repository.upstream, what)
-            if arrival is None:
-                return None
-            fill = Fill(repository, digest, transfer.size, arrival.ingest, self._judge_later)
-            return _Run(fill, arrival, granted, largest, transfer)
-        except (ContentMissing, StoreFailed) as cause:  # what was begun cannot be read
+            run = await self._prepare(repository, digest, transfer, largest)
+        except BaseException:
+            self._places.give_back(upstream)
+            raise
+        if run is None:
+            self._places.give_back(upstream)
+            return None
+        self.arriving[digest] = fill = run.fill
+        fill.task = self._group.create_task(self._run(run))
+        # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
+        fill.task.add_done_callback(partial(self._ended, run))
+        self.deserted.add(fill)
+        return fill
+
+    async def _prepare(self, repository: Repository, digest: Digest, transfer: Transfer, largest: int) -> _Run | None:
+        """None where there is no room, or no file."""
+        what, largest = f"{digest} of {repository}", largest if transfer.size is None else transfer.size
+        granted = first_step(largest)
+        arrival = await self._space.begin(granted, repository.upstream, what)
+        if arrival is None:
+            return None
+        try:
+            fill = Fill(repository, digest, transfer.size, arrival.ingest, self.deserted.add)
+        except (ContentMissing, NoSpace, StoreFailed) as cause:  # what was begun cannot be read
             log.error("%s passes through: %s", what, cause)
-            if arrival is not None:
-                arrival.abort()
+            arrival.abort()
             return None
         except BaseException:
-            transfer.close()
-            if arrival is not None:
-                arrival.abort()
+            arrival.abort()
             raise
+        return _Run(fill, arrival, Room(arrival, granted, largest), transfer)
 
     async def _run(self, run: _Run) -> None:
         """Never raises but when cancelled: a failed fill must not take its siblings down."""
@@ -213,7 +215,8 @@ class Fills:
         run.fill.end()
         run.transfer.close()
         run.arrival.abort()
-        self._places.release()
+        self._places.give_back(run.fill.repository.upstream)
+        self.deserted.ended(run.fill)
 
     def _forget(self, fill: Fill) -> None:
         if self.arriving.get(fill.digest) is fill:
@@ -221,22 +224,55 @@ class Fills:
 
     async def _fill(self, run: _Run) -> None:
         fill = run.fill
+        while (hasher := await self._brought(run)) is not None and not hasher.agrees():
+            await self._begin_again(run)
+        if hasher is None:
+            return
+        fill.prove(hasher.count)
+        now = self.now()
+        content = Content(fill.digest, hasher.count, "", now, now, fill.repository.upstream)
+        await run.arrival.commit(content, Provenance(fill.repository))
+        self.stats.completed += 1
+
+    async def _brought(self, run: _Run) -> Hasher | None:
+        """What the bytes that came hash to; None where the disk took no more."""
+        fill = run.fill
         verifier = InOrderVerifier(Hasher(fill.digest), fill.reader, fill.spans, self._threads.provers)
         try:
             await self._receive(run, verifier)
             await off_loop(self._threads.movers, verifier.finish)
         except (NoSpace, StoreFailed) as cause:
             await self._spill(fill, verifier, cause)
-            return
+            return None
         finally:
             verifier.stop()
-        if not verifier.hasher.agrees():
-            raise WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
-        fill.prove(verifier.hasher.count)
-        now = self.now()
-        content = Content(fill.digest, verifier.hasher.count, "", now, now, fill.repository.upstream)
-        await run.arrival.commit(content, Provenance(fill.repository))
-        self.stats.completed += 1
+        return verifier.hasher
+
+    async def _begin_again(self, run: _Run) -> None:
+        """After wrong bytes, as long as no client has any of them. The sources end it: whoever sent them twice is not
+        asked now. Raises WrongBytes."""
+        fill, what = run.fill, f"{run.fill.digest} of {run.fill.repository}"
+        wrong = WrongBytes(" and ".join(sorted(fill.origins)), f"it sent wrong bytes for {fill.digest}")
+        self.stats.wrong_digests += 1
+        self._sources.blame(fill.origins, fill.digest)
+        if fill.shown:
+            raise wrong
+        fill.conceal()
+        log.warning("%s is asked for once more: %s", what, wrong)
+        try:
+            transfer = await self._sources.open(fill.repository, fill.digest)
+        except Fault:
+            raise wrong from None
+        run.transfer = transfer  # which is closed with the run
+        run.arrival.abort()
+        granted = first_step(run.room.largest)
+        arrival = await self._space.begin(granted, fill.repository.upstream, what)
+        if arrival is None:
+            raise wrong
+        run.arrival, run.room = arrival, Room(arrival, granted, run.room.largest)
+        if transfer.size != fill.size:
+            raise wrong
+        fill.begin_again(arrival.ingest)
 
     async def _receive(self, run: _Run, verifier: InOrderVerifier) -> None:
         fill, rules = run.fill, self._rules.intake
@@ -244,12 +280,12 @@ class Fills:
         async def reopen(offset: int, end: int | None) -> Transfer:
             return await self._sources.open(fill.repository, fill.digest, offset, end)
 
-        intake = Intake(fill, run.arrival.ingest, verifier, reopen, run.grant, rules)
+        intake = Intake(fill, run.arrival.ingest, verifier, reopen, run.room, rules)
         if fill.size is not None and fill.size >= rules.transfers.smallest:
             ranged = Ranged(fill, intake, reopen, self._extras, rules.transfers)
             await ranged.run(run.transfer, self._threads.movers)
         else:
-            await intake.bring(Segment(0, run.granted), run.transfer, self._threads.movers)
+            await intake.bring(Segment(0, run.room.largest), run.transfer, self._threads.movers)
 
     async def _spill(self, fill: Fill, verifier: InOrderVerifier, cause: Exception) -> None:
         """Readers carry on from where the proof ends: as far as it can be brought."""
@@ -266,21 +302,12 @@ class Fills:
     def _failed(self, fill: Fill, fault: Fault) -> None:
         self.stats.failed += 1
         log.warning("%s of %s after %d bytes: %s", fill.digest, fill.repository, fill.received, fault)
-        if isinstance(fault, WrongBytes):
-            self.stats.wrong_digests += 1
-            self._sources.blame(fill.origins, fill.digest)
         if not fill.proven:
             fill.fail(fault)
 
-    def _judge_later(self, fill: Fill) -> None:
-        """The last reader left."""
-        asyncio.get_running_loop().call_later(self._rules.linger, self._judge, fill)
-
-    def _judge(self, fill: Fill) -> None:
-        if fill.followers or fill.settled or worth_finishing(fill.size, fill.received):
-            return
+    def _drop(self, fill: Fill) -> None:
         self.stats.abandoned += 1
-        log.info("%s of %s: nobody reads it any more, dropped at %d bytes", fill.digest, fill.repository, fill.received)
+        fill.dropped = True
         self._forget(fill)
         if fill.task is not None:
             fill.task.cancel()

@@ -14,8 +14,6 @@ from itertools import islice
 from operator import methodcaller
 from typing import NamedTuple, TypeVar
 
-from cachetools import LRUCache
-
 from proxy.cache.body import HeldBody
 from proxy.cache.doubts import ANY_AGE, Doubts, VerifyRules
 from proxy.cache.generations import Generations
@@ -26,16 +24,18 @@ from proxy.core.budget import Budget, Reservation
 from proxy.core.errors import ContentMissing, NoSpace, StoreFailed
 from proxy.core.graph import Node, Removal
 from proxy.core.names import Digest, Repository
+from proxy.core.tables import BoundedTable, Tables
 from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Held, Ingest, Member, MembershipRecord
 from proxy.tasks.off_loop import off_loop
 from proxy.tasks.turns import Turns
 
 log = logging.getLogger("entrepot.holdings")
 
-_HOT_ENTRIES = 50_000
+_HOT = 32 << 20  # bytes of what is known of contents
 _HOT_BYTES = 64 << 20
 _HOT_REPOSITORIES = 64  # of one digest
 _MARKS = 500  # of last use, written at once
+_MARKS_KEPT = 100_000  # while they cannot be written
 _DECISIONS = 10  # of one release, each because what it was about had changed meanwhile
 T = TypeVar("T")
 _CLOSE = methodcaller("close")
@@ -51,6 +51,13 @@ class Provenance(NamedTuple):
     record: MembershipRecord | None = None
 
 
+class Shared(NamedTuple):
+    """What all rooms of a cache share."""
+
+    turns: Turns
+    tables: Tables
+
+
 class Holdings:
     """Marks of last use stay in memory until ``flush``; content that is open is never a victim. ``generations`` are
     those of a digest: held, and allowed to whom; and of (repository, tag): where it points."""
@@ -63,18 +70,18 @@ class Holdings:
         threads: StoreThreads,
         now: Callable[[], float],
         verify: VerifyRules = ANY_AGE,
-        turns: Turns | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.generations = Generations()
         self.catalog = catalog
         self.budget = budget
         self.store = store
         self.threads = threads
-        self.turns = turns or Turns()
         self.now = now
-        self.doubted = Doubts(verify)
-        self._hot: LRUCache[Digest, dict[Repository, Held]] = LRUCache(_HOT_ENTRIES)
-        self._bytes: LRUCache[Digest, bytes] = LRUCache(_HOT_BYTES, getsizeof=len)
+        self.turns, self.tables = shared or Shared(Turns(), Tables(now))
+        self.doubted = Doubts(verify, self.tables)
+        self._hot: BoundedTable[Digest, dict[Repository, Held]] = self.tables.table("held", _HOT)
+        self._bytes: BoundedTable[Digest, bytes] = self.tables.table("bytes of what is held", _HOT_BYTES)
         self._used: dict[Digest, float] = {}
         self._readers: Counter[Digest] = Counter()
         self._tombstones = Tombstones(store, catalog.contents, threads, budget)
@@ -89,24 +96,23 @@ class Holdings:
         held = self._hot.get(digest, {}).get(repository)
         if held is None:
             changes = self._changes
-            held = await _readable(self.catalog.memberships.held(repository, digest))
+            held = await readable(self.catalog.memberships.held(repository, digest))
             if held is None:
                 return None
             if changes == self._changes:  # otherwise it may have left meanwhile
-                known = self._hot.setdefault(digest, {})
-                if len(known) >= _HOT_REPOSITORIES:
-                    known.clear()
-                known[repository] = held
+                known = self._hot.get(digest, {})
+                others = known if len(known) < _HOT_REPOSITORIES else {}
+                self._hot.put(digest, {**others, repository: held})
         self._used[digest] = self.now()
         return held
 
     async def get(self, digest: Digest) -> Content | None:
         """What is held, whoever may have it; a catalog that cannot be read knows of nothing."""
-        return await _readable(self.catalog.contents.get(digest))
+        return await readable(self.catalog.contents.get(digest))
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
         """As the catalog's memberships say; one that cannot be read knows of nothing."""
-        return await _readable(self.catalog.memberships.allowed(repository, digest))
+        return await readable(self.catalog.memberships.allowed(repository, digest))
 
     def peek(self, repository: Repository, digest: Digest) -> tuple[Held, bytes] | None:
         """What is allowed to this repository and has its bytes in memory. Never waits, and marks nothing."""
@@ -160,7 +166,7 @@ class Holdings:
         if raw is None:
             await self.discard(content)
             return None
-        self._bytes[content.digest] = raw
+        self._bytes.put(content.digest, raw)
         return raw
 
     async def proven(self, content: Content) -> None:
@@ -169,6 +175,19 @@ class Holdings:
         self.doubted.settle(content.digest, now)
         with suppress(ContentMissing):
             await off_loop(self.threads.behind, partial(self.store.mark_proven, content.digest, now))
+
+    async def prove_again(self, content: Content, pace: ReadPace, read: ReadCount) -> bool | None:
+        """Reads all of it: whether its bytes are those of the digest, None as for ``reopen``. What is wrong goes into
+        quarantine, and the next pull fetches it anew. Raises NoSpace or StoreFailed."""
+        body = await self.reopen(content)
+        if body is None:
+            return None
+        try:
+            good = await agrees(body, content, self.threads, pace, read)
+        finally:
+            body.close()
+        await (self.proven(content) if good else self.discard(content))
+        return good
 
     async def _proven_before(self, body: HeldBody, content: Content) -> HeldBody | None:
         try:
@@ -315,7 +334,8 @@ class Holdings:
             try:
                 await self.catalog.contents.touch(batch)
             except BaseException:
-                self._used = {**used, **self._used}
+                kept = {**used, **self._used}
+                self._used = dict(islice(kept.items(), max(0, len(kept) - _MARKS_KEPT), None))
                 raise
             for digest in batch:
                 del used[digest]
@@ -335,8 +355,8 @@ class Holdings:
         self._changes += 1
         for digest in digests:
             self.generations.advance(digest)
-            self._bytes.pop(digest, None)
-            self._hot.pop(digest, None)
+            self._bytes.pop(digest)
+            self._hot.pop(digest)
 
 
 def _proven(reader: BlobReader, content: Content) -> bytes | None:
@@ -345,7 +365,8 @@ def _proven(reader: BlobReader, content: Content) -> bytes | None:
     return raw if content.digest.matches(raw) else None
 
 
-async def _readable(asking: Awaitable[T | None]) -> T | None:
+async def readable(asking: Awaitable[T | None]) -> T | None:
+    """What was asked of our own storage; a storage that cannot be read knows of nothing."""
     try:
         return await asking
     except (NoSpace, StoreFailed):  # which the storage itself has told

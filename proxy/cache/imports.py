@@ -16,7 +16,7 @@ from proxy.cache.tags import Tags
 from proxy.core.errors import NoSpace, RequestFault
 from proxy.core.manifests import BOUNDS, ManifestInvalid
 from proxy.core.names import Digest, Hasher, Repository, Tag
-from proxy.core.parts import Parts, parts_of
+from proxy.core.parts import ImageParts, parts_of
 from proxy.storage.contract import Content, Grant, MembershipRecord
 from proxy.tasks.off_loop import off_loop
 from proxy.upstream.contract import Registry
@@ -43,10 +43,10 @@ class OrderedImage(NamedTuple):
     lent: frozenset[Digest] = frozenset()
 
 
-class _Manifest(NamedTuple):
+class _Ordered(NamedTuple):
     digest: Digest
     raw: bytes
-    parts: Parts
+    parts: ImageParts
 
 
 class Imports:
@@ -122,13 +122,13 @@ class Imports:
             return True
         return await self._access.trusts(repository.upstream, content.digest, content.upstream)
 
-    async def _manifests(self, image: OrderedImage, digest: Digest, seen: set[Digest], deep: int) -> list[_Manifest]:
+    async def _manifests(self, image: OrderedImage, digest: Digest, seen: set[Digest], deep: int) -> list[_Ordered]:
         """Those that it refers to come before it."""
         if not deep:
             raise RequestFault(f"{digest} is an index within an index within …")
         seen.add(digest)
         manifest = await self._read(digest)
-        found: list[_Manifest] = []
+        found: list[_Ordered] = []
         for child in manifest.parts.manifests:
             if child in image.contents and child not in seen:
                 found += await self._manifests(image, child, seen, deep - 1)
@@ -136,7 +136,7 @@ class Imports:
             raise RequestFault(f"of the index {digest} no platform is there")
         return [*found, manifest]
 
-    async def _read(self, digest: Digest) -> _Manifest:
+    async def _read(self, digest: Digest) -> _Ordered:
         content = await self._holdings.catalog.contents.get(digest)
         if content is None or content.size > BOUNDS.size:
             raise RequestFault(f"the manifest {digest} is not held")
@@ -144,11 +144,11 @@ class Imports:
         if raw is None:
             raise RequestFault(f"the manifest {digest} is not held")
         try:
-            return _Manifest(digest, raw, await self._holdings.turns.run(parts_of(raw)))
+            return _Ordered(digest, raw, await self._holdings.turns.run(parts_of(raw)))
         except ManifestInvalid as cause:
             raise RequestFault(f"{digest} is no manifest: {cause}") from None
 
-    async def _keep(self, repository: Repository, manifest: _Manifest) -> None:
+    async def _keep(self, repository: Repository, manifest: _Ordered) -> None:
         """It was nobody's blob, and becomes this repository's manifest."""
         digest, raw, parts = manifest
         arrival = await self._space.begin(len(raw), repository.upstream, f"{digest} of {repository}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from proxy.cache.fill import Fill
+from proxy.cache.room import Room
 from proxy.core.backoff import Backoff
 from proxy.core.errors import Absent, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamFault
 from proxy.core.names import Hasher
@@ -28,8 +29,6 @@ _PAUSES = Backoff(first=0.2, longest=5.0)
 
 Open = Callable[[int, int | None], Awaitable[Transfer]]
 """The blob from a byte on, up to another where that is given."""
-Grant = Callable[[int], Awaitable[int]]
-"""Asked for room for so many bytes more, gives what may be had of them."""
 
 
 class InOrderVerifier:
@@ -110,18 +109,22 @@ class Segment:
         self._waiting_since: float | None = None
         self._lock = threading.Lock()
 
-    def receive(self, transfer: Transfer, buffer: memoryview) -> int:
+    def receive(self, transfer: Transfer, buffer: memoryview, room: Room) -> int | None:
         """Bytes that came into the buffer, no more than the mover may bring; the time it takes is on the segment's
-        account. 0 at the end of the body, or of the segment."""
+        account. 0 at the end of the body, or of the segment; None where there is no room for more."""
         with self._lock:
-            count = min(len(buffer), self.end - self.position)
+            left = min(len(buffer), self.end - self.position)
+            count = room.take(left)
             self._asked = self.position + count
         if count == 0:
-            return 0
-        self._waiting_since = since = time.monotonic()
+            return None if left else 0
+        arrived, since = 0, time.monotonic()
+        self._waiting_since = since
         try:
-            return transfer.readinto(buffer[:count])
+            arrived = transfer.readinto(buffer[:count])
+            return arrived
         finally:
+            room.give_back(count - arrived)
             self._waited += time.monotonic() - since
             self._waiting_since = None
 
@@ -147,7 +150,7 @@ class Intake:
     _ingest: Ingest
     _verifier: InOrderVerifier
     _reopen: Open
-    _grant: Grant
+    _room: Room
     _rules: IntakeRules
 
     async def bring(self, segment: Segment, transfer: Transfer | None, movers: Executor) -> None:
@@ -183,16 +186,13 @@ class Intake:
         self._fill.origins.add(transfer.origin)
         known = segment.position - transfer.offset
         while not await off_loop(movers, partial(self._move, segment, transfer, known), transfer.interrupt):
-            if self._fill.size is not None:
-                return
-            known, more = 0, await self._grant(segment.end)
-            if not more:
-                raise NoSpace(f"no room for more than {segment.position} bytes of {self._fill.digest}")
-            segment.end += more
-        if self._fill.size is not None and segment.position < segment.end:
-            raise UpstreamBroken(
-                transfer.origin, f"it ended {self._fill.digest} {segment.end - segment.position} bytes early"
-            )
+            known = 0
+            await self._room.grow()
+        short = segment.end - segment.position
+        if self._fill.size is None and not short:
+            raise NoSpace(f"{self._fill.digest} has more than {segment.position} bytes, which is all that is kept")
+        if self._fill.size is not None and short:
+            raise UpstreamBroken(transfer.origin, f"it ended {self._fill.digest} {short} bytes early")
 
     def _demand_same(self, segment: Segment, transfer: Transfer) -> None:
         """A resumed transfer must speak of the same bytes: never splice two versions."""
@@ -203,18 +203,18 @@ class Intake:
             raise UpstreamBroken(transfer.origin, f"it answered from byte {transfer.offset} on, unasked")
 
     def _move(self, segment: Segment, transfer: Transfer, known: int) -> bool:
-        """In a mover thread: reads over what is ``known``, then takes the rest. True at the end of the body, False at
-        the end of the segment."""
+        """In a mover thread: reads over what is ``known``, then takes the rest. True at the end of the body or of the
+        segment, False where there is no room for more."""
         buffer = memoryview(bytearray(CHUNK))
         while known:
-            count = transfer.readinto(buffer[:known])
-            if count == 0:
+            skipped = transfer.readinto(buffer[:known])
+            if skipped == 0:
                 return True
-            known -= count
-        while count := segment.receive(transfer, buffer):
+            known -= skipped
+        while count := segment.receive(transfer, buffer, self._room):
             start, chunk = segment.position, buffer[:count]
             self._ingest.write(start, chunk)
             segment.position += count
             self._fill.arrived(start, segment.position)
             self._verifier.take(start, chunk)
-        return segment.position < segment.end
+        return count is not None

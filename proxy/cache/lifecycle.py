@@ -24,11 +24,11 @@ from proxy.core.names import Digest, Repository
 from proxy.core.patterns import fits
 from proxy.core.policies import Assignment, policy_of
 from proxy.storage.contract import HeldImage
+from proxy.tasks.jobs import Sleep
 from proxy.tasks.off_loop import off_loop
 
 PushTimes = Callable[[Repository], Awaitable[Mapping[str, float]]]
 """When upstream's images were pushed, by digest."""
-Sleep = Callable[[float], Awaitable[None]]
 
 log = logging.getLogger("entrepot.lifecycle")
 

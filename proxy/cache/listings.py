@@ -2,21 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode
 
-from cachetools import LRUCache
-
 from proxy.cache.answers import Outcome
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
-from proxy.core.errors import Outage, ReferrersUnsupported, StoreFailed
+from proxy.core.errors import Outage, ReferrersUnsupported
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
 from proxy.core.paging import AFTER, LARGEST_PAGE, Page, cut, first_page, place_of, without
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
+from proxy.core.tables import BoundedTable, of_repository
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
@@ -26,8 +25,6 @@ _REFERRERS_BYTES = 16 << 20
 _CATALOG_PAGE = 100
 _AWAY = "served stale: upstream does not answer"
 _FROM_HELD = f"{_AWAY}, and what is held here is listed"
-
-P = TypeVar("P")
 
 ReferrersKey = tuple[Repository, Digest, str]
 
@@ -72,8 +69,8 @@ class Listings:
         self._now = now
         self._tags: Flights[tuple[Repository, str], TagsPage] = Flights(group)
         self._asking: Flights[ReferrersKey, _Kept] = Flights(group)
-        self._referrers: LRUCache[ReferrersKey, _Kept] = LRUCache(
-            _REFERRERS_BYTES, getsizeof=lambda kept: 256 + (len(kept.page.raw) if kept.page else 0)
+        self._referrers: BoundedTable[ReferrersKey, _Kept] = holdings.tables.table(
+            "referrers", _REFERRERS_BYTES, None, of_repository
         )
 
     async def tags(self, repository: Repository, limit: int | None, query: str) -> TagsAnswer:
@@ -85,7 +82,7 @@ class Listings:
         try:
             page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
         except Outage as cause:
-            held = await _if_readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
+            held = await readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
             if held is None or await self._standings.is_suspended(repository):
                 raise
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
@@ -107,7 +104,7 @@ class Listings:
                 raise
             if kept is not None and standing(self._rules, kept.checked_at, self._now()) is not Standing.DEAD:
                 return _answer(kept, Outcome.STALE, age(kept.checked_at, self._now()), _AWAY)
-            held = await _if_readable(self._held_referrers(repository, digest, query))
+            held = await readable(self._held_referrers(repository, digest, query))
             if held is None:
                 raise
             return ReferrersAnswer(held, Outcome.STALE, None, _FROM_HELD)
@@ -156,16 +153,8 @@ class Listings:
         except ReferrersUnsupported:
             page = None
         kept = _Kept(page, self._now())
-        self._referrers[key] = kept
+        self._referrers.put(key, kept)
         return kept
-
-
-async def _if_readable(looking: Coroutine[Any, Any, P | None]) -> P | None:
-    """The outage of upstream is the answer where our own store fails too."""
-    try:
-        return await looking
-    except StoreFailed:
-        return None
 
 
 def _answer(kept: _Kept, outcome: Outcome, stale_for: float | None = None, warning: str = "") -> ReferrersAnswer:

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from cachetools import TTLCache
-
 from proxy.cache.access import Access
 from proxy.cache.answers import ManifestAnswer, Outcome
 from proxy.cache.holdings import Holdings, Provenance
@@ -26,10 +24,12 @@ from proxy.core.errors import (
     UpstreamFault,
     UpstreamRefused,
     WrongBytes,
+    afresh,
     explained,
 )
 from proxy.core.freshness import Standing, age
 from proxy.core.names import Digest, Reference, Repository, Tag
+from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import Content, Grant, TagRecord
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
@@ -40,6 +40,7 @@ log = logging.getLogger("entrepot.manifest")
 Key = tuple[Repository, Reference]
 
 _LOOK_AGAIN = 60.0  # seconds
+_LIMIT = 4 << 20  # bytes of each table
 _AUDIT_AGAIN = 3600.0  # seconds after an audit that failed
 
 
@@ -64,10 +65,11 @@ class Manifests:
         self._registry = registry
         self._served = served
         self._jobs = jobs
-        self._now = now = tags.now
+        self._now = tags.now
         self._flights: Flights[Key, ManifestAnswer] = Flights(jobs.group)
-        self._audited: TTLCache[Key, bool] = TTLCache(10_000, _AUDIT_AGAIN, timer=now)
-        self._absent: TTLCache[Key, Absent] = TTLCache(10_000, tags.rules.negative_ttl, timer=now)
+        table, absent_for = holdings.tables.table, tags.rules.negative_ttl
+        self._audited: BoundedTable[Key, bool] = table("tag audits", _LIMIT, _AUDIT_AGAIN, of_repository)
+        self._absent: BoundedTable[Key, Absent] = table("absent manifests", _LIMIT, absent_for, of_repository)
 
     async def get(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         """Raises ManifestUnknown, NameUnknown, and upstream's faults."""
@@ -156,7 +158,7 @@ class Manifests:
     async def _join(self, key: Key, run: Callable[[], Awaitable[ManifestAnswer]]) -> ManifestAnswer:
         remembered = self._absent.get(key)
         if remembered is not None:
-            raise type(remembered)(str(remembered))
+            raise afresh(remembered)
         first = key not in self._flights
         answer = await self._flights.join(key, run)
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
@@ -177,7 +179,7 @@ class Manifests:
 
     def _audit_behind(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         if self.tags.audit_is_due(record) and (repository, tag) not in self._audited:
-            self._audited[repository, tag] = True
+            self._audited.put((repository, tag), True)
             self._jobs.once("tag audit", lambda: self._audit(repository, tag, record))
 
     async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
@@ -219,7 +221,7 @@ class Manifests:
         """What to tell. A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives
         a deletion there, but no withdrawal of the right to it."""
         if isinstance(refusal, Absent):
-            self._absent[repository, reference] = refusal
+            self._absent.put((repository, reference), refusal)
         verdict = await self._access.standings.judged(repository, refusal)
         if isinstance(verdict, Absent | UpstreamRefused) and not isinstance(reference, Digest):
             await self._given_up(repository, reference, refusal)

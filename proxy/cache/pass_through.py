@@ -8,6 +8,7 @@ for what is kept: the tail is held back until the digest agrees.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from proxy.cache.sources import Sources
@@ -16,6 +17,7 @@ from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.transfer import Transfer
 from proxy.tasks.flights import Flights
 from proxy.tasks.off_loop import off_loop
+from proxy.tasks.places import Places
 
 HELD_BACK = 64 << 10
 """Bytes at the end of an unproven blob that no client is sent: nobody completes a response that may be wrong."""
@@ -24,12 +26,19 @@ _WINDOW = 8 << 20  # bytes of one blob in memory, at most
 _PATIENCE = 2.0  # seconds that a full window waits for its slowest reader
 
 
+class Chunks(NamedTuple):
+    """What it takes to read one: a thread, and the right to it."""
+
+    threads: Executor
+    places: Places
+
+
 class PassThroughs:
     """``under_way`` has the latest of each blob; what was read of it may be gone from its window."""
 
-    def __init__(self, sources: Sources, pool: Executor, group: asyncio.TaskGroup) -> None:
+    def __init__(self, sources: Sources, pool: Executor, most: int, group: asyncio.TaskGroup) -> None:
         self._sources = sources
-        self._pool = pool
+        self._chunks = Chunks(pool, Places(most))
         self._group = group
         self.under_way: WeakValueDictionary[tuple[Repository, Digest], PassThrough] = WeakValueDictionary()
         self._openings: Flights[tuple[Repository, Digest], PassThrough] = Flights(group)
@@ -37,7 +46,9 @@ class PassThroughs:
     def begin(self, repository: Repository, hasher: Hasher, transfer: Transfer) -> "PassThrough":
         """``hasher`` has seen every byte before the transfer's first one that is new to it."""
         key = (repository, hasher.digest)
-        self.under_way[key] = begun = PassThrough(repository, transfer, hasher, self._sources, self._pool, self._group)
+        self.under_way[key] = begun = PassThrough(
+            repository, transfer, hasher, self._sources, self._chunks, self._group
+        )
         return begun
 
     async def join(self, repository: Repository, hasher: Hasher, position: int) -> "PassThroughBody":
@@ -74,7 +85,7 @@ class PassThrough:
         transfer: Transfer,
         hasher: Hasher,
         sources: Sources,
-        pool: Executor,
+        chunks: Chunks,
         group: asyncio.TaskGroup,
     ) -> None:
         self.repository = repository
@@ -84,11 +95,12 @@ class PassThrough:
         self._transfer = transfer
         self._hasher = hasher
         self._sources = sources
-        self._pool = pool
+        self._chunks = chunks
         self._position = transfer.offset  # of the transfer's next byte
         self._base = hasher.count  # of the first byte of the window
         self._window = bytearray()
         self._proven = False
+        self.wrong = False  # it was proven not to be the digest's
         self._over = False
         self._reading = False
         self._moved = asyncio.Event()
@@ -139,7 +151,8 @@ class PassThrough:
         self._reading = True
         try:
             await self._make_room()
-            chunk = await off_loop(self._pool, self._next, self._transfer.interrupt)
+            async with self._chunks.places.place(self.repository.upstream):
+                chunk = await off_loop(self._chunks.threads, self._next, self._transfer.interrupt)
         except BaseException:
             self._over = True  # who comes now asks anew
             raise
@@ -150,7 +163,7 @@ class PassThrough:
         self._window += chunk
         if not chunk:
             if not self._hasher.agrees():
-                self._over = True
+                self._over = self.wrong = True
                 self._sources.blame([self._transfer.origin], self.digest)
                 raise WrongBytes(self._transfer.origin, f"it sent wrong bytes for {self.digest}")
             self._proven = True
@@ -198,6 +211,7 @@ class PassThroughBody:
         self.size = found.size
         self._found = found
         self._again = again
+        self._before: list[PassThrough] = []  # what else this client has bytes of
         found.positions[self] = position
 
     def ready(self, position: int) -> bool:
@@ -205,10 +219,19 @@ class PassThroughBody:
 
     async def piece(self, position: int, end: int | None) -> bytes:
         while (content := await self._found.read(self, position, end)) is None:
+            self._before.append(self._found)
+            self._refuse_mixture()
             successor = await self._again(position)
             self._found.leave(self)
             self._found = successor.hand_over(self, position)
+        self._refuse_mixture()
         return content
+
+    def _refuse_mixture(self) -> None:
+        """A good end makes no good blob of what began wrong."""
+        for found in self._before:
+            if found.wrong:
+                raise WrongBytes(self._found.repository.upstream, f"it sent wrong bytes for {found.digest}")
 
     async def released(self, position: int) -> int:
         """As ``PassThrough.released``."""

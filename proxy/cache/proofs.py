@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
-from proxy.cache.rereading import ReadCount, ReadPace, agrees
+from proxy.cache.rereading import ReadCount, ReadPace
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.storage.contract import Content
 
@@ -42,16 +42,8 @@ class Proofs:
 
     async def prove(self, content: Content) -> None:
         """Raises NoSpace or StoreFailed."""
-        body = await self._holdings.reopen(content)
-        if body is None:
+        good = await self._holdings.prove_again(content, self._pace, ReadCount())
+        if good is None:
             return
-        try:
-            good = await agrees(body, content, self._holdings.threads, self._pace, ReadCount())
-        finally:
-            body.close()
-        if good:
-            await self._holdings.proven(content)
-        else:
-            await self._holdings.discard(content)
         self.stats.contents += 1
         self.stats.bad += not good

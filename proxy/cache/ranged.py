@@ -6,18 +6,18 @@ ranges, or wants no more connections, costs nothing.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple
-
-from cachetools import TTLCache
 
 from proxy.cache.fill import Fill
 from proxy.cache.intake import Intake, Open, Segment
 from proxy.core.errors import Fault, Outage, RateLimited
+from proxy.core.tables import BoundedTable, Tables
 from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import Parts, Tempo, TransferRules
+from proxy.tasks.places import Places
 
+_LIMIT = 256 << 10  # bytes
 _RESPECT = 60.0  # seconds without further transfers from an upstream after it answered 429
 _LIMITED_TRIES = 3  # of a lone transfer, when upstream answers 429 between two parts
 
@@ -32,25 +32,22 @@ class SegmentTransfer(NamedTuple):
 
 
 class Extras:
-    """The transfers beyond the first of every fill: how many there may be in all, and towards whom."""
+    """The transfers beyond the first of every fill: how many there may be, and towards whom."""
 
-    def __init__(self, movers: Executor, count: int, now: Callable[[], float]) -> None:
+    def __init__(self, movers: Executor, most: int, tables: Tables) -> None:
         self.movers = movers
-        self._free = count
-        self._limited: TTLCache[str, bool] = TTLCache(1000, _RESPECT, timer=now)
+        self._places = Places(most)
+        self._limited: BoundedTable[str, bool] = tables.table("upstreams that limit", _LIMIT, _RESPECT, str)
 
     def take(self, upstream: str) -> bool:
         """False where none is to be had now."""
-        if self._free == 0 or upstream in self._limited:
-            return False
-        self._free -= 1
-        return True
+        return upstream not in self._limited and self._places.take_now(upstream)
 
-    def give_back(self) -> None:
-        self._free += 1
+    def give_back(self, upstream: str) -> None:
+        self._places.give_back(upstream)
 
     def limited(self, upstream: str) -> None:
-        self._limited[upstream] = True
+        self._limited.put(upstream, True)
 
 
 class Ranged:
@@ -96,20 +93,21 @@ class Ranged:
 
     async def _add(self, group: asyncio.TaskGroup, first: Segment) -> bool:
         """One more transfer; False where there can be none."""
-        if not self._extras.take(self._fill.repository.upstream):
+        upstream = self._fill.repository.upstream
+        if not self._extras.take(upstream):
             return False
         added: SegmentTransfer | None = None
         try:
             added = await self._split(first) if self._parts is None else await self._further(self._parts)
         finally:
             if added is None:
-                self._extras.give_back()
+                self._extras.give_back(upstream)
         if added is None:
             return False
         self._working += 1
         transfer = added.transfer
         work = group.create_task(self._work(added, self._extras.movers))
-        work.add_done_callback(lambda _: self._extras.give_back())
+        work.add_done_callback(lambda _: self._extras.give_back(upstream))
         work.add_done_callback(lambda _: transfer.close())  # a task may be cancelled before it begins
         return True
 

@@ -14,6 +14,7 @@ from proxy.cache.holdings import Holdings
 from proxy.core.errors import ContentMissing, StoreFailed
 from proxy.core.manifests import ManifestFacts, ManifestInvalid, read_manifest
 from proxy.core.names import Digest
+from proxy.core.portions import PORTIONS
 from proxy.storage.contract import BlobReader, Content
 from proxy.tasks.off_loop import off_loop
 
@@ -34,9 +35,9 @@ async def reconcile(holdings: Holdings, arriving: Callable[[Digest], bool], now:
     Raises NoSpace or StoreFailed."""
     findings = Findings()
     portions = holdings.store.shards()
-    for prefix in (f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)):
+    for first, end in PORTIONS:
         stored = await off_loop(holdings.threads.behind, partial(next, portions, []))
-        held = {content.digest: content for content in await holdings.catalog.contents.between(prefix, prefix + "g")}
+        held = {content.digest: content for content in await holdings.catalog.contents.between(first, end)}
         for digest, size in stored:
             known = held.pop(digest, None)
             if known is None and not arriving(digest) and await _unknown(holdings, digest):

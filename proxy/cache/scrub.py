@@ -11,8 +11,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
-from proxy.cache.rereading import RATE, ReadCount, ReadPace, agrees
+from proxy.cache.rereading import RATE, ReadCount, ReadPace
 from proxy.core.moments import due_in
+from proxy.core.portions import PORTIONS, Portion
 from proxy.storage.contract import Content
 
 log = logging.getLogger("entrepot.scrub")
@@ -21,7 +22,6 @@ PERIOD = 7 * 86_400.0  # seconds from the beginning of one pass to that of the n
 _LARGE = 1 << 20  # bytes, from which on the place is written down behind each content
 _FIRST = 120.0  # seconds after a start
 _NOTE = "scrub"
-_PORTIONS = [f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)]
 
 
 @dataclass(slots=True)
@@ -67,56 +67,41 @@ class Scrub:
         if mark.after == "~":
             await asyncio.sleep(due_in(mark.began_at, PERIOD, self._now()))
             mark = _Mark(self._now(), "")
-        for portion in _PORTIONS:
-            if portion < mark.after[: len(portion)]:
+        for portion in PORTIONS:
+            if portion.end <= mark.after:
                 continue
-            async with aclosing(
-                self._verified(self._pace, max(portion, mark.after), f"{portion}g", ReadCount())
-            ) as checked:
+            rest = portion._replace(first=max(portion.first, mark.after))
+            async with aclosing(self._verified(self._pace, rest, ReadCount())) as checked:
                 async for each in checked:
                     if each.content.size > _LARGE or not each.good:
                         await self._write(_Mark(mark.began_at, f"{each.content.digest}~"))
-            await self._write(_Mark(mark.began_at, f"{portion}g"))
+            await self._write(_Mark(mark.began_at, portion.end))
         await self._write(_Mark(mark.began_at, "~"))
 
-    async def verify(
-        self, rate: float, first: str = "", last: str = "~", read: ReadCount | None = None
-    ) -> AsyncGenerator[Checked, None]:
-        """Reads what is held from ``first`` up to before ``last`` at so many bytes per second, counted in ``read``
-        meanwhile. Bad content is put into quarantine, so that the next pull fetches it anew. Raises StoreFailed."""
-        async with aclosing(self._verified(ReadPace(rate), first, last, read or ReadCount())) as checked:
-            async for each in checked:
-                yield each
+    async def verify(self, rate: float, read: ReadCount | None = None) -> AsyncGenerator[Checked, None]:
+        """Reads all that is held at so many bytes per second, counted in ``read`` meanwhile. Bad content is put into
+        quarantine, so that the next pull fetches it anew. Raises NoSpace, StoreFailed."""
+        pace, read = ReadPace(rate), read or ReadCount()
+        for portion in PORTIONS:
+            async with aclosing(self._verified(pace, portion, read)) as checked:
+                async for each in checked:
+                    yield each
 
-    async def _verified(self, pace: ReadPace, first: str, last: str, read: ReadCount) -> AsyncGenerator[Checked, None]:
-        for portion in _PORTIONS:
-            if not first <= f"{portion}g" or not portion < last:
+    async def _verified(self, pace: ReadPace, portion: Portion, read: ReadCount) -> AsyncGenerator[Checked, None]:
+        for content in await self._holdings.catalog.contents.between(*portion):
+            good = await self._check(content, pace, read)
+            if good is None:
                 continue
-            for content in await self._holdings.catalog.contents.between(max(portion, first), min(f"{portion}g", last)):
-                good = await self._check(content, pace, read)
-                if good is None:
-                    continue
-                self.stats.contents += 1
-                self.stats.size += content.size
-                self.stats.bad += not good
-                yield Checked(content, good)
+            self.stats.contents += 1
+            self.stats.size += content.size
+            self.stats.bad += not good
+            yield Checked(content, good)
 
     async def _check(self, content: Content, pace: ReadPace, read: ReadCount) -> bool | None:
         """None for what has left meanwhile."""
         if await self._holdings.catalog.contents.get(content.digest) is None:
             return None
-        body = await self._holdings.reopen(content)
-        if body is None:
-            return False
-        try:
-            good = await agrees(body, content, self._holdings.threads, pace, read)
-        finally:
-            body.close()
-        if good:
-            await self._holdings.proven(content)
-        else:
-            await self._holdings.discard(content)
-        return good
+        return bool(await self._holdings.prove_again(content, pace, read))  # what cannot be opened is bad as well
 
     async def _mark(self) -> _Mark:
         note = await self._holdings.catalog.notes.note(_NOTE)

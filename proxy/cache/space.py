@@ -46,6 +46,7 @@ class Space:
         self._behind: asyncio.Task[None] | None = None
         self._crowded: set[str] = set()  # upstreams above their own budget
         self._rests_until = 0.0
+        self._behind_rests_until = 0.0
         self._lines = Seldom()
 
     def largest(self, upstream: str) -> int:
@@ -56,7 +57,6 @@ class Space:
     async def begin(self, size: int, upstream: str, what: str) -> "Arrival | None":
         """Room for ``size`` bytes that come through ``upstream``; None where they cannot be kept: no room below
         max_size or min_free, or a store that fails. ``what`` names them in the log."""
-        reservation: Reservation | None = None
         try:
             reservation = await self.reserve(size, upstream)
             if reservation is None:
@@ -64,40 +64,37 @@ class Space:
                     log.warning("%s passes through, as others may: no room below max_size or min_free", what)
                 return None
             threads, store = self._holdings.threads, self._holdings.store
-            ingest = await off_loop(threads.committing, store.begin, give_back=_ABORT)
+            try:
+                ingest = await off_loop(threads.committing, store.begin, give_back=_ABORT)
+            except BaseException:
+                reservation.release()
+                raise
         except (NoSpace, StoreFailed) as cause:
             if self._lines.due(type(cause).__name__, time.monotonic()):
                 log.error("%s passes through, as others may: %s", what, cause)
-            if reservation is not None:
-                reservation.release()
             return None
-        except BaseException:
-            if reservation is not None:
-                reservation.release()
-            raise
         return Arrival(ingest, reservation, self, self._holdings)
 
     async def reserve(self, size: int, upstream: str) -> Reservation | None:
-        """None where there is no room, even after eviction. Above the soft limit eviction runs behind; only where the
-        hard limit or the filesystem leaves no room does the caller wait for it."""
-        if not await self._make_room(size):
-            return None
-        reservation = self._holdings.budget.reserve(size)
-        if self._excess_of(upstream, size):
-            self._crowded.add(upstream)
-        self._shrink_behind()
-        return reservation
+        """None where there is no room, even after eviction. Above the soft limit eviction runs behind; only where a
+        hard limit or the filesystem leaves no room does the caller wait for it. Raises NoSpace, StoreFailed."""
+        reservation = Reservation(self._holdings.budget, upstream)
+        return reservation if await self.extend(reservation, size) else None
 
     async def extend(self, reservation: Reservation, size: int) -> bool:
-        """True when so many more bytes are reserved."""
-        granted = await self._make_room(size) and reservation.extend(size)
-        self._shrink_behind()
+        """True when so many more bytes are reserved. Raises NoSpace, StoreFailed."""
+        upstream = reservation.upstream
+        # The room may have gone to another since, so it is looked at in the step in which it is taken.
+        granted = await self._make_room(size, upstream) and self._in_share(upstream, size) and reservation.extend(size)
+        self._shrink_behind(upstream)
         return granted
 
-    async def _make_room(self, size: int) -> bool:
+    async def _make_room(self, size: int, upstream: str) -> bool:
         budget = self._holdings.budget
-        if size > budget.limits.hard:
-            return False  # nothing that goes could make room for it
+        if not self._in_share(upstream, size):
+            await self._evict(partial(self._excess_of, upstream, size), upstream)
+        if size > budget.limits.hard or not self._in_share(upstream, size):
+            return False  # nothing else that goes could make room for it
         if budget.used + size > budget.limits.hard:
             await self._evict(lambda: budget.excess(size))
         if not await self._fits(size):
@@ -105,19 +102,27 @@ class Space:
             return await self._fits(size)
         return True
 
-    def _shrink_behind(self) -> None:
-        if (self._holdings.budget.excess() or self._crowded) and (self._behind is None or self._behind.done()):
+    def _in_share(self, upstream: str, more: int) -> bool:
+        share = self._shares(upstream)
+        return share is None or self._holdings.budget.used_by(upstream) + more <= share.hard
+
+    def _shrink_behind(self, upstream: str) -> None:
+        if self._excess_of(upstream, 0):
+            self._crowded.add(upstream)
+        due = asyncio.get_running_loop().time() >= self._behind_rests_until
+        if due and (self._holdings.budget.excess() or self._crowded) and (self._behind is None or self._behind.done()):
             self._behind = self._jobs.once("eviction", self._shrink_or_rest)
 
     async def _shrink_or_rest(self) -> None:
-        """A storage that lets nothing go has told so itself, and is left alone for a while."""
+        """A storage that lets nothing go has told so itself, and is left alone for a while by all but those who need
+        the room at once."""
         try:
             await self.shrink()
         except (NoSpace, StoreFailed):
-            self._rests_until = asyncio.get_running_loop().time() + _RESTS
+            self._behind_rests_until = asyncio.get_running_loop().time() + _RESTS
 
     async def shrink(self) -> None:
-        """Evicts until usage is back below the target of every limit that it is above. Raises StoreFailed."""
+        """Evicts until usage is back below the target of every limit that it is above. Raises NoSpace, StoreFailed."""
         crowded = sorted(self._crowded | set(self._holdings.budget.committed_by))
         self._crowded.clear()
         for upstream in crowded:
@@ -127,7 +132,7 @@ class Space:
 
     async def evict(self, wanted: int, upstream: str | None = None) -> int:
         """Least recently used first; returns the bytes freed, fewer than ``wanted`` where the rest is pinned or in
-        use."""
+        use. Raises NoSpace, StoreFailed."""
         return await self._evict(lambda: wanted, upstream)
 
     async def _evict(self, wanted: Callable[[], int], upstream: str | None = None) -> int:
@@ -145,7 +150,7 @@ class Space:
 
     def _excess_of(self, upstream: str, more: int) -> int:
         share = self._shares(upstream)
-        return share.excess(self._holdings.budget.committed_by[upstream] + more) if share is not None else 0
+        return share.excess(self._holdings.budget.used_by(upstream) + more) if share is not None else 0
 
     async def _fits(self, size: int) -> bool:
         free, total = await off_loop(self._holdings.threads.committing, self._holdings.store.free_space)
@@ -166,7 +171,7 @@ class Arrival:
         await off_loop(self._holdings.threads.committing, partial(self.ingest.write, 0, whole))
 
     async def extend(self, size: int) -> bool:
-        """True when so many more bytes are set aside."""
+        """True when so many more bytes are set aside. Raises NoSpace or StoreFailed."""
         return await self._space.extend(self._reservation, size)
 
     async def commit(self, content: Content, provenance: Provenance) -> None:

@@ -10,20 +10,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from cachetools import LRUCache, TTLCache
-
 from proxy.cache.holdings import Holdings
-from proxy.core.errors import Absent, CredentialsFailed, Fault, NameUnknown, NoSpace, StoreFailed, UpstreamRefused
+from proxy.core.errors import (
+    Absent,
+    CredentialsFailed,
+    Fault,
+    NameUnknown,
+    NoSpace,
+    StoreFailed,
+    UpstreamRefused,
+    afresh,
+)
 from proxy.core.names import Repository
+from proxy.core.tables import BoundedTable, of_upstream
 from proxy.storage.contract import RepositoryRecord, Witness
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.access")
 
-_REMEMBERED = 10_000
+_REMEMBERED = 8 << 20  # bytes
 _WRITTEN_EVERY = 600.0  # seconds: what a crash may forget of a yes
 _JUDGED_FOR = 10.0  # seconds
+_UNJUDGED = Fault()
 
 
 class _Known(NamedTuple):
@@ -48,9 +57,10 @@ class Standings:
         self._registry = registry
         self.outlives = outlives
         self._now = now
-        self._known: LRUCache[Repository, _Known] = LRUCache(_REMEMBERED)
+        table = holdings.tables.table
+        self._known: BoundedTable[Repository, _Known] = table("standings", _REMEMBERED, None, of_upstream)
         self._judging: Flights[Repository, Fault | None] = Flights(group)
-        self._judged: TTLCache[Repository, Fault | None] = TTLCache(_REMEMBERED, _JUDGED_FOR, timer=now)
+        self._judged: BoundedTable[Repository, Fault | None] = table("judged", _REMEMBERED, _JUDGED_FOR, of_upstream)
 
     def peek(self, repository: Repository) -> RepositoryRecord | None:
         """As ``find``, if it is in memory. Never waits."""
@@ -65,8 +75,8 @@ class Standings:
         record: RepositoryRecord | None = None
         with suppress(NoSpace, StoreFailed):
             record = await self._memberships.repository(repository)
-        if record is not None:
-            self._known.setdefault(repository, _Known(record, record.confirmed_at or 0.0))
+        if record is not None and repository not in self._known:
+            self._known.put(repository, _Known(record, record.confirmed_at or 0.0))
         return record
 
     async def is_suspended(self, repository: Repository) -> bool:
@@ -77,7 +87,8 @@ class Standings:
         """Upstream just said yes to something of it."""
         now, known = self._now(), self._known.get(repository)
         due = known is None or known.record.refused_at is not None or abs(now - known.written_at) > _WRITTEN_EVERY
-        self._known[repository] = _Known(RepositoryRecord(now), now if known is None or due else known.written_at)
+        written_at = now if known is None or due else known.written_at
+        self._known.put(repository, _Known(RepositoryRecord(now), written_at))
         if due:
             with suppress(NoSpace, StoreFailed):  # then the next start asks again
                 await self._memberships.renew(repository, now)
@@ -90,17 +101,18 @@ class Standings:
         )
         if not whole or await self.find(repository) is None:
             return refusal
-        if repository not in self._judged:
+        verdict: Fault | None = self._judged.get(repository, _UNJUDGED)
+        if verdict is _UNJUDGED:
             verdict = await self._judging.join(repository, lambda: self._judge(repository, refusal))
-            self._judged[repository] = verdict
-        return self._judged.get(repository) or refusal
+            self._judged.put(repository, verdict)
+        return afresh(verdict) if verdict is not None else refusal
 
     async def _judge(self, repository: Repository, refusal: Fault) -> Fault | None:
         """None where the refusal is about the repository, which is suspended."""
         if isinstance(refusal, UpstreamRefused) and await self._refused_elsewhere(repository):
             return CredentialsFailed(repository.upstream, "it refuses our credentials for other repositories as well")
         now = self._now()
-        self._known[repository] = _Known(RepositoryRecord(None, now), now)
+        self._known.put(repository, _Known(RepositoryRecord(None, now), now))
         self._holdings.generations.advance_all()
         log.warning("%s is not served until its registry allows it again: %s", repository, refusal)
         with suppress(NoSpace, StoreFailed):

@@ -7,21 +7,21 @@ if it has moved there it keeps its digest here, and that is reported.
 import logging
 from collections.abc import Callable
 
-from cachetools import LRUCache
-
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import Standing, TagRules, standing
 from proxy.core.names import Digest, Repository, Tag
+from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import TagRecord
 
 log = logging.getLogger("entrepot.tags")
 
 _AUDIT_EVERY = 86_400.0  # seconds
-_MOVES_KEPT = 1000
-_KEPT = 50_000
+_MOVES_KEPT = 1 << 20  # bytes
+_KEPT = 32 << 20  # bytes
 _NOTHING = object()
 
+Key = tuple[Repository, Tag]
 IsImmutable = Callable[[Repository, Tag], bool]
 
 
@@ -36,14 +36,16 @@ class Tags:
         is_pinned: Callable[[Repository, Tag, Digest], bool],
         now: Callable[[], float],
     ) -> None:
-        self.moved: LRUCache[tuple[Repository, Tag], Digest] = LRUCache(_MOVES_KEPT)
+        table = holdings.tables.table
+        self.moved: BoundedTable[Key, Digest] = table("immutable tags that moved", _MOVES_KEPT, None, of_repository)
         self.is_pinned = is_pinned
         self._holdings = holdings
         self.rules = rules
         self._immutable = immutable
         self.now = now
-        self._records: LRUCache[tuple[Repository, Tag], tuple[int, TagRecord]] = LRUCache(_KEPT)  # with generations
-        self._unwritten: LRUCache[tuple[Repository, Tag], TagRecord | None] = LRUCache(_KEPT)  # None: it is dropped
+        # With the generation that a record was read in; of those not written, None where it is dropped.
+        self._records: BoundedTable[Key, tuple[int, TagRecord]] = table("tags", _KEPT, None, of_repository)
+        self._unwritten: BoundedTable[Key, TagRecord | None] = table("tags not written", _KEPT, None, of_repository)
 
     async def find(self, repository: Repository, tag: Tag) -> TagRecord | None:
         record = self.peek(repository, tag)
@@ -55,14 +57,14 @@ class Tags:
         except (NoSpace, StoreFailed):  # upstream is asked instead
             return None
         if record is not None:
-            self._records[repository, tag] = generation, record
+            self._records.put((repository, tag), (generation, record))
         return record
 
     def peek(self, repository: Repository, tag: Tag) -> TagRecord | None:
         """The record, if it is in memory. Never waits."""
         key = (repository, tag)
         if self._unwritten and key in self._unwritten:
-            return self._unwritten[key]
+            return self._unwritten.get(key)
         known = self._records.get(key)
         if known is None or known[0] != self._holdings.generations.of(key):
             return None
@@ -79,33 +81,33 @@ class Tags:
     async def point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         """Upstream says so now."""
         record = TagRecord(digest, self.now())
-        self.moved.pop((repository, tag), None)
+        self.moved.pop((repository, tag))
         self._holdings.generations.advance((repository, tag))
-        self._records[repository, tag] = self._holdings.generations.of((repository, tag)), record
+        self._records.put((repository, tag), (self._holdings.generations.of((repository, tag)), record))
         await self._write(repository, tag, record)
 
     async def forget(self, repository: Repository, tag: Tag) -> None:
-        self._records.pop((repository, tag), None)
+        self._records.pop((repository, tag))
         self._holdings.generations.advance((repository, tag))
         await self._write(repository, tag, None)
 
     async def flush(self) -> None:
         """Writes what could only be kept in memory. Raises NoSpace or StoreFailed: the rest is kept for the next
         time."""
-        for key, record in list(self._unwritten.items()):
+        for key, record in self._unwritten.items():
             await self._put(*key, record)
             if self._unwritten.get(key, _NOTHING) is record:
-                del self._unwritten[key]
+                self._unwritten.pop(key)
 
     async def _write(self, repository: Repository, tag: Tag, record: TagRecord | None) -> None:
         """None drops it. What the catalog does not take is remembered instead, and goes before what it says."""
         try:
             await self._put(repository, tag, record)
         except (NoSpace, StoreFailed):
-            self._unwritten[repository, tag] = record
+            self._unwritten.put((repository, tag), record)
         else:
             if self._unwritten:
-                self._unwritten.pop((repository, tag), None)
+                self._unwritten.pop((repository, tag))
 
     async def _put(self, repository: Repository, tag: Tag, record: TagRecord | None) -> None:
         if record is None:
@@ -121,7 +123,7 @@ class Tags:
         """What upstream says of an immutable tag."""
         await self.point(repository, tag, record.digest)
         if upstream != record.digest:
-            self.moved[repository, tag] = upstream
+            self.moved.put((repository, tag), upstream)
             log.error("%s:%s is declared immutable and moved upstream to %s: it stays %s here",
                       repository, tag, upstream, record.digest)  # fmt: skip
 

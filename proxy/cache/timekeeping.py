@@ -13,13 +13,13 @@ from contextlib import suppress
 
 from proxy.core.clock import Doubt, doubt_of, doubt_under_way
 from proxy.core.errors import NoSpace, StoreFailed
+from proxy.core.portions import PORTIONS
 from proxy.storage.contract import Catalog
 
 log = logging.getLogger("entrepot.clock")
 
 _NOTE = "clock"
 _TRUSTED_AFTER = 3600.0  # seconds
-_PORTIONS = [f"{algorithm}:{shard:02x}" for algorithm in ("sha256", "sha512") for shard in range(256)]
 _PAUSE = 0.01  # seconds between two portions, in which hits have their turn
 
 
@@ -80,8 +80,8 @@ class Timekeeper:
         if self._clamped:
             return
         count = 0
-        for portion in _PORTIONS:
-            count += await self._catalog.contents.clamp(portion, f"{portion}g", self._earliest, now)
+        for first, end in PORTIONS:
+            count += await self._catalog.contents.clamp(first, end, self._earliest, now)
             await asyncio.sleep(_PAUSE)
         self._clamped = True
         if count:

@@ -119,13 +119,17 @@ class Tombstones:
 
 
 def _remove(store: BlobStore, digests: Sequence[Digest]) -> list[Digest]:
-    removed = []
+    removed, kept = [], dict[Digest, StoreFailed]()
     for digest in digests:
         try:
             store.remove(digest)
             os.sched_yield()  # the event loop may wait for this core, and nothing here is in a hurry
-        except StoreFailed as cause:
-            log.error("%s is let go and its bytes stay for now: %s", digest, cause)
+        except StoreFailed as fault:
+            kept[digest] = fault
         else:
             removed.append(digest)
+    if kept:
+        log.error(
+            "%d contents are let go and their bytes stay for now, as of %s: %s", len(kept), *next(iter(kept.items()))
+        )
     return removed

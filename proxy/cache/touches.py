@@ -9,15 +9,15 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from cachetools import LRUCache
-
 from proxy.core.errors import Fault
 from proxy.core.names import Digest, Repository
+from proxy.core.tables import BoundedTable, Tables, of_repository
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.touch")
 
 _PENDING = 10_000
+_TOUCHED = 32 << 20  # bytes
 _PAUSE = 0.5  # seconds between two touches
 
 
@@ -28,13 +28,16 @@ class Touches:
         self,
         registry: Callable[[str], Registry],
         period: Callable[[str], float | None],
+        tables: Tables,
         now: Callable[[], float],
     ) -> None:
         self.done = 0
         self._registry = registry
         self._period = period
         self._now = now
-        self._touched: LRUCache[tuple[Repository, Digest], float] = LRUCache(100_000)
+        self._touched: BoundedTable[tuple[Repository, Digest], float] = tables.table(
+            "touched", _TOUCHED, None, of_repository
+        )
         self._pending: deque[tuple[Repository, Digest]] = deque()
         self._ready = asyncio.Event()
 
@@ -46,7 +49,7 @@ class Touches:
         key = (repository, digest)
         now = self._now()
         if now - self._touched.get(key, -period) >= period:
-            self._touched[key] = now
+            self._touched.put(key, now)
             self._pending.append(key)
             self._ready.set()
 

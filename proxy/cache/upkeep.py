@@ -3,16 +3,14 @@ again, what lies beside the books is measured.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from proxy.cache.holdings import Holdings
 from proxy.core.errors import NoSpace, StoreFailed
+from proxy.tasks.jobs import Work
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.upkeep")
-
-Work = Callable[[], Awaitable[None]]
 
 
 def forgiving(work: Work) -> Work:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from proxy.admin.bundle_messages import IMPORT, MISSING, ImportedImage, ImportRequest, MissingRequest, OrderRequest
 from proxy.admin.client import AdminClient, AdminFailed, AdminRefused, AdminUnreachable
-from proxy.bundles.entries import Body
+from proxy.bundles.entries import EntryBody
 from proxy.bundles.plan import Bringing
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.shelf import Shelf, Shelved, Stated
@@ -104,7 +104,7 @@ def _send(
     return failed
 
 
-def _pieces(body: Body, advance: Advance) -> Iterator[bytes]:
+def _pieces(body: EntryBody, advance: Advance) -> Iterator[bytes]:
     while piece := body.read(_STEP):
         advance(len(piece))
         yield piece

@@ -1,7 +1,6 @@
 """``entrepot clients``: what container clients must be told of the proxy, and what a node's files come to."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ from proxy.clients.disk import WriteRefused, as_written, read_certificates, read
 from proxy.clients.kinds import SETUPS, chains
 from proxy.clients.setups import Fallback, ProxyAddress, Setup, Wish
 from proxy.commands import shown
-from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, stop
-from proxy.config import ConfigInvalid, Settings, load_without_secrets
+from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, load_or_stop, stop
+from proxy.config import Settings, load_without_secrets
 
 app = typer.Typer(no_args_is_help=True, help="Point container clients at the proxy, or see where a node's point.")
 
@@ -96,10 +95,7 @@ for _kind in SETUPS:
 
 def _settings(config: Path | None) -> Settings:
     """Clients are told no secret of the proxy's, so none need be readable."""
-    try:
-        return load_without_secrets(config, os.environ).settings
-    except ConfigInvalid as invalid:
-        stop(WRONG, str(invalid))
+    return load_or_stop(config, load_without_secrets).settings
 
 
 def _proxy(address: str) -> ProxyAddress:

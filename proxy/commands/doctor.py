@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from proxy.clients.setups import ProxyAddress
-from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, running_proxy, stop
-from proxy.config import ConfigInvalid, Settings, load_without_secrets
+from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, load_or_stop, running_proxy, stop
+from proxy.config import load_without_secrets
 from proxy.doctor.steps import Step, Verdict, healthy
 
 _COLOURS = {Verdict.OK: "green", Verdict.FAILED: "bold red", Verdict.SKIPPED: "yellow"}
@@ -43,7 +42,8 @@ def doctor(
     from proxy.doctor.examination import Scope, examine  # noqa: PLC0415 - brings the whole upstream floor
 
     logging.getLogger().addHandler(logging.NullHandler())  # the steps say all that there is to say
-    settings, client = _settings(config), running_proxy(admin, config)
+    # A secret that cannot be read is for the examination to tell, not the end of it.
+    settings, client = load_or_stop(config, load_without_secrets).settings, running_proxy(admin, config)
     try:
         here = ProxyAddress.parse(address) if address is not None else None
     except ValueError as cause:
@@ -60,14 +60,6 @@ def doctor(
         _print(steps)
     if not healthy(steps):
         raise typer.Exit(FAILED)
-
-
-def _settings(config: Path | None) -> Settings:
-    """A secret that cannot be read is for the examination to tell, not the end of it."""
-    try:
-        return load_without_secrets(config, os.environ).settings
-    except ConfigInvalid as invalid:
-        stop(WRONG, str(invalid))
 
 
 def _print(steps: Sequence[Step]) -> None:

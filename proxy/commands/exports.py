@@ -16,7 +16,7 @@ from proxy.bundles.listing import LIST_LIMIT, BundleList, ListedImage, news, of_
 from proxy.bundles.names import ImageName, image_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.signatures import KEY_LIMIT, signed
-from proxy.bundles.targets import FolderTarget, Target
+from proxy.bundles.targets import BundleTarget, FolderTarget
 from proxy.bundles.volumes import ArchiveTarget, is_archive
 from proxy.commands import shown
 from proxy.commands.exported import export_json, told
@@ -62,7 +62,7 @@ def export(  # noqa: PLR0913, PLR0917 - what people may say
     known = frozenset(parent[0].sizes) if parent is not None else frozenset()
     try:
         with answered():
-            writing = _Writing(proxy, wanted, known, found.manifests, signer)
+            writing = _Export(proxy, wanted, known, found.manifests, signer)
             written, paths = writing.write(to, volume)
     except (BundleRefused, OSError) as cause:
         stop(FAILED, f"{cause}; what was written until now is carried on from by the next run")
@@ -78,13 +78,13 @@ def export(  # noqa: PLR0913, PLR0917 - what people may say
 
 
 @dataclass(slots=True)
-class _Held:
+class _Exportable:
     listed: BundleList
     manifests: frozenset[Digest]
     incomplete: dict[str, int] = field(default_factory=dict)  # by name, how many contents are missing
 
 
-def _found(proxy: AdminClient, patterns: Sequence[str]) -> _Held:
+def _found(proxy: AdminClient, patterns: Sequence[str]) -> _Exportable:
     images: list[ListedImage] = []
     sizes: dict[Digest, int] = {}
     manifests: set[Digest] = set()
@@ -100,7 +100,7 @@ def _found(proxy: AdminClient, patterns: Sequence[str]) -> _Held:
         contents = tuple(Digest.parse(each.digest) for each in line.contents)
         absent = tuple(map(Digest.parse, line.absent))
         images.append(ListedImage(_names(line), Digest.parse(line.image_digest), contents, absent))
-    return _Held(of_images(images, sizes, round(time.time(), 3)), frozenset(manifests), incomplete)
+    return _Exportable(of_images(images, sizes, round(time.time(), 3)), frozenset(manifests), incomplete)
 
 
 def _names(line: ExportedImage) -> tuple[ImageName, ...]:
@@ -108,7 +108,7 @@ def _names(line: ExportedImage) -> tuple[ImageName, ...]:
     return tuple(plain._replace(tag=Tag.parse(tag)) for tag in line.image_tags) or (plain,)
 
 
-class _Writing:
+class _Export:
     """Of one bundle. ``known`` is what the far side has already."""
 
     def __init__(
@@ -140,7 +140,7 @@ class _Writing:
                     self._gone.add(digest)
             return self._finished(target)
 
-    def _finished(self, target: Target) -> tuple[BundleList, list[Path]]:
+    def _finished(self, target: BundleTarget) -> tuple[BundleList, list[Path]]:
         whole = (image for image in self._listed.images if self._gone.isdisjoint(image.contents))
         written = of_images(whole, self._listed.sizes, self._listed.created_at, self._listed.parent)
         if len(written.encode()) > LIST_LIMIT:
@@ -163,13 +163,13 @@ class _Writing:
                 else:
                     self._gone.add(digest)
 
-    def _target(self, to: Path, volume: int | None) -> Target:
+    def _target(self, to: Path, volume: int | None) -> BundleTarget:
         if not is_archive(to):
             return FolderTarget(to)
         size = sum(map(len, documents_of(self._listed, self._raw.get, self._sign).values()))
         return ArchiveTarget(to, volume, size + _SLACK)
 
-    def _copied(self, target: Target, digest: Digest, advance: Advance) -> bool:
+    def _copied(self, target: BundleTarget, digest: Digest, advance: Advance) -> bool:
         """False where it is held no more: what needs it is then left out."""
         try:
             with self._proxy.content(digest) as body:

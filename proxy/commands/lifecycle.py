@@ -14,13 +14,12 @@ from proxy.admin.client import AdminClient
 from proxy.admin.messages import (
     APPLY,
     PREVIEW,
-    ApplyRequest,
     Operation,
-    PreviewRequest,
     Q,
     ReviewedImage,
     ReviewEnd,
     ReviewPortion,
+    ReviewRequest,
     ReviewSummary,
 )
 from proxy.commands import shown
@@ -46,13 +45,10 @@ from proxy.core.lifecycle import (
     by_repository,
     evaluate_all,
     images_from_json,
-    parse_extended_policy,
-    parse_policy,
+    policy_parser,
     preview_json,
 )
 from proxy.core.moments import parse_moment
-from proxy.tasks.group import task_group
-from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_faults import AwsFault
 
 app = typer.Typer(help="Lifecycle policies in Amazon ECR's JSON.", no_args_is_help=True)
@@ -78,9 +74,8 @@ def evaluate(
     moment = time.time() if now is None else parse_moment(now)
     if moment is None:
         stop(WRONG, f"--now: {now} is neither ISO 8601 with a zone nor epoch seconds")
-    parse = parse_extended_policy if extensions else parse_policy
     try:
-        parsed = parse(_text(policy))
+        parsed = policy_parser(extended=extensions)(_text(policy))
     except PolicyInvalid as invalid:
         stop(WRONG, "\n".join(f"{policy}: {fault}" for fault in invalid.faults))
     try:
@@ -105,7 +100,7 @@ def preview(
 ) -> None:
     """What would go from the running cache now, by which rule, and how much that frees. Changes nothing."""
     text = _text(policy) if policy is not None else None
-    request = PreviewRequest(policy=text, extensions=extensions, repository=repository)
+    request = ReviewRequest(policy=text, extensions=extensions, repository=repository)
     sink = _JsonReview() if as_json else _Review("would be freed")
     _follow(running_proxy(admin, config), PREVIEW, request, sink)
 
@@ -116,7 +111,7 @@ def apply(
 ) -> None:
     """Let go now what the configured policies say."""
     sink = _JsonReview() if as_json else _Review("freed")
-    _follow(running_proxy(admin, config), APPLY, ApplyRequest(repository=repository), sink)
+    _follow(running_proxy(admin, config), APPLY, ReviewRequest(repository=repository), sink)
 
 
 @app.command("import")
@@ -148,16 +143,13 @@ def import_(
 
 async def _from_ecr(loaded: Loaded, wanted: str) -> str:
     """Raises ValueError where no ECR upstream is meant, AwsFault, or FileRefused."""
-    from proxy.registries import Registries  # noqa: PLC0415 - brings the whole upstream floor
+    from proxy.registries import open_registries  # noqa: PLC0415 - brings the whole upstream floor
 
-    async with task_group() as tasks:
-        registries = Registries(loaded.settings, Jobs(tasks))
+    async with open_registries(loaded.settings) as registries:
         try:
             return json.dumps(parse_json(await registries.lifecycle_policy(wanted), SMALL), indent=2)
         except FileRefused as refused:
             raise ValueError(str(refused)) from None
-        finally:
-            await registries.close()
 
 
 class _Review:

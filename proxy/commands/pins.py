@@ -8,16 +8,7 @@ import typer
 from proxy.admin.client import AdminClient
 from proxy.admin.messages import PINS, PinsRequest, PinsResult
 from proxy.commands import shown
-from proxy.commands.session import (
-    FAILED,
-    WRONG,
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    answered,
-    running_proxy,
-    stop,
-)
+from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, answered, running_proxy, stop
 
 
 def pin(

@@ -10,17 +10,7 @@ import typer
 from proxy.admin.client import AdminClient
 from proxy.admin.messages import PURGE, PurgedContent, PurgeEnd, PurgeRequest, PurgeSummary
 from proxy.commands import shown
-from proxy.commands.session import (
-    FAILED,
-    WRONG,
-    AdminUrl,
-    AsJson,
-    ConfigFile,
-    answered,
-    running_proxy,
-    stop,
-    working,
-)
+from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, answered, running_proxy, stop, working
 
 
 class _Purged(NamedTuple):

@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a p
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from proxy.admin.client import AdminClient, AdminFailed, AdminRefused
-from proxy.config import ADMIN_VARIABLE, ConfigInvalid, Loaded, admin_address, load
+from proxy.config import ADMIN_VARIABLE, ConfigInvalid, Loaded, admin_url, load
 
 FAILED, WRONG, STOPPED = 1, 2, 130
 
@@ -31,10 +31,10 @@ AdminUrl = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
-def load_or_stop(config: Path | None) -> Loaded:
+def load_or_stop(config: Path | None, read: Callable[[Path | None, Mapping[str, str]], Loaded] = load) -> Loaded:
     """The configuration; ends the command with all its faults where it has any."""
     try:
-        return load(config, os.environ)
+        return read(config, os.environ)
     except ConfigInvalid as invalid:
         stop(WRONG, str(invalid))
 
@@ -49,7 +49,7 @@ def running_proxy(admin: str | None, config: Path | None) -> AdminClient:
     """Found by option, then environment, then configuration, of which nothing but the address need be good. Asks
     nothing yet."""
     try:
-        return AdminClient(admin if admin else str(admin_address(config, os.environ)))
+        return AdminClient(admin if admin else admin_url(config, os.environ))
     except ConfigInvalid as invalid:
         stop(WRONG, str(invalid))
     except ValueError as wrong:

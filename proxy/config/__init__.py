@@ -8,7 +8,7 @@ from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.egress import EgressSettings
 from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.files import FileRefused, read_file
-from proxy.config.load import Loaded, admin_address, load, load_off_loop, load_without_secrets
+from proxy.config.load import Loaded, admin_url, load, load_without_secrets
 from proxy.config.overrides import ADMIN_VARIABLE
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
@@ -36,12 +36,11 @@ __all__ = [
     "Settings",
     "TimeoutSettings",
     "UpstreamSettings",
-    "admin_address",
+    "admin_url",
     "effective",
     "format_size",
     "json_schema",
     "load",
-    "load_off_loop",
     "load_without_secrets",
     "parse_size",
     "read_credentials",

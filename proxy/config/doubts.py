@@ -2,7 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from proxy.config.auth import BasicAuth
 from proxy.config.overrides import ADMIN_VARIABLE, CONFIG_VARIABLE, PREFIX, variables
@@ -18,7 +21,19 @@ _API = re.compile(r"/v[12](/|$)")
 
 def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences, each with the variable or key that it is about."""
-    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *_of_urls(settings))
+    of_upstreams = (*_of_urls(settings), *_of_trust(settings))
+    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_upstreams)
+
+
+def exposed(secret_files: Iterable[Path]) -> Iterator[str]:
+    """Sentences on those that everybody on the machine may read, as far as their own rights go. Blocks."""
+    for file in sorted(secret_files):
+        with suppress(OSError):  # one that cannot be looked at is told elsewhere
+            if file.stat().st_mode & stat.S_IROTH:
+                yield (
+                    f"{file} holds a secret and may be read by everybody on this machine: chmod o-r (in Kubernetes: "
+                    "defaultMode: 0440 and an fsGroup)"
+                )
 
 
 def _of_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -53,6 +68,16 @@ def _of_urls(settings: Settings) -> Iterator[str]:
         if found is not None:
             written = found[0].rstrip("/")
             yield f"upstreams.{name}.url: leave {written}/ out of the url: the path of the API is put behind it"
+
+
+def _of_trust(settings: Settings) -> Iterator[str]:
+    for name, upstream in settings.upstreams.items():
+        if upstream.insecure:
+            where = upstream.url or f"https://{name}"
+            yield (
+                f"upstreams.{name}.insecure: the certificate of {where} is not verified: who is on the way can read "
+                "its credentials and send other content; ca_file can name its authority"
+            )
 
 
 def _secret_variables(settings: Settings) -> Iterator[str]:

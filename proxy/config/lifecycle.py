@@ -3,13 +3,13 @@
 import json
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from proxy.config.files import FileRefused, read_file
 from proxy.config.places import Patterns
 from proxy.config.secrets import FilePath
 from proxy.config.section import Misfit, Section
-from proxy.core.lifecycle import Policy, PolicyInvalid, parse_extended_policy, parse_policy
+from proxy.core.lifecycle import Policy, PolicyInvalid, policy_parser
 
 _POLICY_LIMIT = 1024 * 1024
 
@@ -25,6 +25,7 @@ class LifecycleSettings(Section):
     """The lifecycle policy itself, in the same structure."""
     extensions: bool = False
     """Allow what Entrepot adds to ECR's grammar."""
+    _parsed: Policy = PrivateAttr()
 
     @model_validator(mode="after")
     def _has_one_good_policy(self) -> Self:
@@ -32,17 +33,17 @@ class LifecycleSettings(Section):
             raise Misfit([((), "needs exactly one of policy_file and policy")])
         key = "policy" if self.policy_file is None else "policy_file"
         try:
-            self.read_policy()
+            self._parsed = policy_parser(extended=self.extensions)(self._text())
         except FileRefused as refused:
             raise Misfit([((key,), str(refused))]) from None
         except PolicyInvalid as invalid:
             raise Misfit([((key,), str(fault)) for fault in invalid.faults]) from None
         return self
 
-    def read_policy(self) -> Policy:
-        """The policy as it is now. Raises FileRefused or PolicyInvalid. Blocks for one small file."""
-        parse = parse_extended_policy if self.extensions else parse_policy
-        return parse(self._text())
+    @property
+    def parsed(self) -> Policy:
+        """The policy, as it was when the settings were made."""
+        return self._parsed
 
     def _text(self) -> str:
         if self.policy_file is None:

@@ -1,6 +1,5 @@
 """From a file and an environment to settings, or to every fault at once."""
 
-import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Any, NamedTuple
 import pydantic
 
 from proxy.config.document import SIZE_LIMIT, Document, parse_document
-from proxy.config.doubts import doubts
+from proxy.config.doubts import doubts, exposed
 from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
-from proxy.config.files import FileRefused, read_file, read_file_off_loop
+from proxy.config.files import FileRefused, read_file
 from proxy.config.overrides import CONFIG_VARIABLE, override
-from proxy.config.places import Address
 from proxy.config.schema import known_keys
 from proxy.config.secrets import SecretCheck, Surroundings, check_secret
 from proxy.config.section import KeyPath
@@ -28,7 +26,7 @@ class Loaded(NamedTuple):
     warnings: tuple[str, ...]  # sentences: what is allowed and yet likely a mistake
 
 
-_ADMIN_KEYS = frozenset({"anonymous", "listen", "admin_public", "admin"})
+_ADMIN_KEYS = frozenset({"anonymous", "listen", "admin_public", "admin", "admin_socket"})
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -47,18 +45,9 @@ def load_without_secrets(path: Path | None, environ: Mapping[str, str]) -> Loade
     return _checked(path, _content(path), environ, lambda source, environ: None)
 
 
-async def load_off_loop(path: Path | None, environ: Mapping[str, str]) -> Loaded:
-    """As ``load``, for a running proxy. Checking takes a while and reads what the file names, so a thread does it."""
-    path = _source(path, environ)
-    try:
-        content = await read_file_off_loop(path, SIZE_LIMIT) if path is not None else None
-    except FileRefused as refused:
-        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
-    return await asyncio.to_thread(_checked, path, content, environ, check_secret)
-
-
-def admin_address(path: Path | None, environ: Mapping[str, str]) -> Address:
-    """Where the proxy of this configuration is asked how it is. All other settings may be faulty.
+def admin_url(path: Path | None, environ: Mapping[str, str]) -> str:
+    """Where the proxy of this configuration is asked how it is: ``unix:`` and its socket where it has one, otherwise
+    host and port. All other settings may be faulty.
 
     Raises ConfigInvalid. Reads a file: blocks.
     """
@@ -68,7 +57,9 @@ def admin_address(path: Path | None, environ: Mapping[str, str]) -> Address:
     tree = {key: value for key, value in written.document.tree.items() if key in _ADMIN_KEYS}
     try:
         if not written.document.faults:
-            return Settings.model_validate({**tree, "cache": {"path": "/"}}).admin
+            context = Surroundings(folder=_folder(path), environ=environ, secret=check_secret, secret_files=set())
+            settings = Settings.model_validate({**tree, "cache": {"path": "/"}}, context=context)
+            return f"unix:{settings.admin_socket}" if settings.admin_socket is not None else str(settings.admin)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, written.origins, known_keys())
     raise ConfigInvalid(str(path) if path is not None else "environment", faults)
@@ -105,15 +96,19 @@ def _checked(path: Path | None, content: bytes | None, environ: Mapping[str, str
     document, origins, faults, warnings = _written(content, environ)
     tree = document.tree
     _place_cache(tree, environ)
-    folder = path.absolute().parent if path is not None else Path.cwd()
     try:
-        context = Surroundings(folder=folder, environ=environ, secret=secret)
+        context = Surroundings(folder=_folder(path), environ=environ, secret=secret, secret_files=set())
         settings = Settings.model_validate(tree, context=context)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, origins, known_keys())
     if faults:
         raise ConfigInvalid(str(path) if path is not None else "environment", faults)
-    return Loaded(settings, path, (*warnings, *doubts(settings, environ)))
+    return Loaded(settings, path, (*warnings, *doubts(settings, environ), *exposed(context["secret_files"])))
+
+
+def _folder(path: Path | None) -> Path:
+    """From which relative files are meant."""
+    return path.absolute().parent if path is not None else Path.cwd()
 
 
 def _place_cache(tree: dict[str, Any], environ: Mapping[str, str]) -> None:

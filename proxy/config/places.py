@@ -81,6 +81,15 @@ def _realm(written: str) -> str:
     return f"{scheme}{separator}{_host(host)}"
 
 
+def _redirect(written: str) -> str:
+    if "://" in written:
+        raise ValueError("write host or host:port, without a scheme")
+    if not written.startswith("["):
+        return _host(written)
+    found = parse_authority(written)
+    return format_authority(str(ipaddress.IPv6Address(found.host)), found.port)
+
+
 def _single_name(written: str) -> str:
     return ALIASES.get(name := _host(written), name)
 
@@ -126,6 +135,25 @@ def parse_pattern(written: str) -> str:
     return written
 
 
+def parse_host_name(written: str) -> str:
+    """A name or an address, as clients write it in front of the port. Raises ValueError with advice."""
+    try:
+        return str(ipaddress.ip_address(written.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    if ":" in written:
+        raise ValueError("not a host: write a name or an address alone, such as mirror.example.com, without a port")
+    return _host(written)
+
+
+def parse_network(written: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network in CIDR form, or one address. Raises ValueError with advice."""
+    try:
+        return ipaddress.ip_network(str(written))
+    except ValueError:
+        raise ValueError("not a network: write it as 10.0.0.0/8 or fd00::/8, with no bits behind its prefix") from None
+
+
 Listen = Annotated[
     Address,
     PlainValidator(parse_address),
@@ -137,4 +165,12 @@ SingleRegistryName = Annotated[str, AfterValidator(_single_name)]
 Url = Annotated[str, AfterValidator(parse_url), WithJsonSchema({"type": "string", "pattern": "^https?://[^?#@]+$"})]
 Pattern = Annotated[str, AfterValidator(parse_pattern)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False)]
+HostName = Annotated[str, AfterValidator(parse_host_name)]
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    PlainValidator(parse_network),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"}),
+]
 Realms = Annotated[tuple[Annotated[str, AfterValidator(_realm)], ...], Field(strict=False)]
+Redirects = Annotated[tuple[Annotated[str, AfterValidator(_redirect)], ...], Field(strict=False)]

@@ -80,10 +80,11 @@ class Surroundings(TypedDict):
     folder: Path  # relative files are meant from here
     environ: Mapping[str, str]
     secret: SecretCheck
+    secret_files: set[Path]  # those that were met
 
 
 def _surroundings(info: ValidationInfo) -> Surroundings:
-    return info.context or Surroundings(folder=Path.cwd(), environ=os.environ, secret=check_secret)
+    return info.context or Surroundings(folder=Path.cwd(), environ=os.environ, secret=check_secret, secret_files=set())
 
 
 def _resolved(written: object, info: ValidationInfo) -> Path:
@@ -96,7 +97,9 @@ def _resolved(written: object, info: ValidationInfo) -> Path:
 
 
 def _readable_secret(file: Path, info: ValidationInfo) -> Path:
-    _surroundings(info)["secret"](SecretSource(file, None), {})
+    surroundings = _surroundings(info)
+    surroundings["secret_files"].add(file)
+    surroundings["secret"](SecretSource(file, None), {})
     return file
 
 
@@ -117,8 +120,9 @@ def _certificates(file: Path) -> Path:
 
 
 def _public_key(file: Path) -> Path:
+    pem = read_file(file, KEY_LIMIT)
     try:
-        public_key(read_file(file, KEY_LIMIT))
+        public_key(pem)
     except ValueError as wrong:
         raise ValueError(f"{file} holds {wrong}") from None
     return file
@@ -133,7 +137,17 @@ FilePath = Annotated[
 """A path; relative ones are meant from the folder of the configuration file."""
 
 
-def _docker_config(file: Path) -> Path:
+_LONGEST_SOCKET = 107  # bytes; unix(7), "sun_path"
+
+
+def _socket_path(path: Path) -> Path:
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise ValueError(f"the path of a Unix socket has at most {_LONGEST_SOCKET} bytes")
+    return path
+
+
+def _docker_config(file: Path, info: ValidationInfo) -> Path:
+    _surroundings(info)["secret_files"].add(file)
     try:
         faults = list(parse_docker_config(read_file(file, LARGEST)).faults())
     except DockerConfigInvalid as invalid:
@@ -143,6 +157,7 @@ def _docker_config(file: Path) -> Path:
     return file
 
 
+SocketPath = Annotated[FilePath, AfterValidator(_socket_path)]
 SecretFile = Annotated[FilePath, AfterValidator(_readable_secret)]
 SecretVariable = Annotated[str, AfterValidator(_set_variable)]
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]

@@ -10,7 +10,7 @@ from proxy.bundles.signatures import KEY_LIMIT, PublicKey, public_key
 from proxy.config.egress import EgressSettings
 from proxy.config.files import read_file
 from proxy.config.lifecycle import LifecycleSettings
-from proxy.config.places import Address, Listen, Patterns, SingleRegistryName
+from proxy.config.places import Address, HostName, Listen, Network, Patterns, SingleRegistryName
 from proxy.config.quantities import (
     DAY,
     HOUR,
@@ -27,7 +27,7 @@ from proxy.config.quantities import (
     at_most,
     format_size,
 )
-from proxy.config.secrets import FilePath, PublicKeyFile
+from proxy.config.secrets import FilePath, PublicKeyFile, SocketPath
 from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
@@ -88,7 +88,7 @@ class LimitSettings(Section):
     connections: _Count = 4096
     """Client connections at a time; more get 503."""
     connections_per_address: _Count = 256
-    """Client connections at a time from one address."""
+    """Client connections at a time from one address (IPv6: one /64). Fewer once half of all are taken."""
     fills: _Count = 64
     """Blobs that arrive from registries at a time."""
     fill_queue: Annotated[int, Field(ge=0, le=1_000_000)] = 512
@@ -155,6 +155,16 @@ class Settings(Section):
     """Allow an admin address that is not loopback. Anyone who can reach it can purge."""
     admin: Listen = Address("127.0.0.1", 5001)
     """Address of health, metrics, status and purge; never the same as the pull API."""
+    admin_socket: SocketPath | None = None
+    """A Unix socket for the same as admin, which commands then use. Its folder must be there."""
+    admin_socket_access: Literal["user", "group"] = "user"
+    """Who may use admin_socket: the user of the process (mode 0600), or its group too (0660)."""
+    host_names: Annotated[tuple[HostName, ...], Field(strict=False)] = ()
+    """Further names by which clients ask for a listener on loopback, or for admin: those that a proxy in front of it
+    passes on in Host."""
+    trusted_proxies: Annotated[tuple[Network, ...], Field(strict=False)] = ()
+    """Networks of load balancers that speak the PROXY protocol (version 1 or 2) to listen: the client is the one they
+    name. Each of their connections must begin with it, and no others may."""
     cache: CacheSettings = Field(default_factory=CacheSettings)
     """The content that is kept: where, and how much of it."""
     tags: TagSettings = TagSettings()

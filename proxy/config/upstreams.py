@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from proxy.config.auth import AnonymousAuth, Auth, EcrAuth, EcrPublicAuth
 from proxy.config.egress import EgressSettings
-from proxy.config.places import Realms, RegistryName, Url, canonical_name, host_of
+from proxy.config.places import Realms, Redirects, RegistryName, Url, canonical_name, host_of
 from proxy.config.quantities import DAY, OptionalDuration, PositiveDuration, PositiveSize
 from proxy.config.secrets import CertificateFile
 from proxy.config.section import KeyPath, Misfit, Section
@@ -65,7 +65,7 @@ class UpstreamSettings(Section):
     ca_file: CertificateFile | None = None
     """PEM file of certificate authorities to trust for this registry, beside the system's."""
     insecure: bool = False
-    """Do not verify the certificate of the registry's own host. Anyone on the way can then read credentials."""
+    """Do not verify the certificate of the host and port of url. Anyone on the way can then read credentials."""
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
     """How long this registry may take; what is left out follows the timeouts of all registries."""
     egress: EgressSettings = Field(default_factory=EgressSettings)
@@ -80,6 +80,9 @@ class UpstreamSettings(Section):
     realms: Realms = ()
     """Further hosts that credentials may be sent to when the registry names them as its token realm: host, host:port,
     or with http:// before it; https is meant otherwise."""
+    redirects: Redirects = ()
+    """Hosts that are not on the internet and to which the registry may send us for blobs: host, or host:port where the
+    port is not the scheme's own. Registries on this machine may lead to any port of it."""
     push_times: bool = False
     """Let lifecycle rules count an image's age from its push to Amazon ECR (ecr:DescribeImages). Without it an image
     counts as pushed when it was first cached."""

@@ -41,13 +41,15 @@ class ByteLimits:
 
 
 class Budget:
-    """Counts bytes; names no victims and removes nothing. ``committed_by`` has those of each upstream."""
+    """Counts bytes; names no victims and removes nothing. ``committed_by`` and ``reserved_by`` have those of each
+    upstream."""
 
     def __init__(self, limits: ByteLimits, committed: Mapping[str, int] | None = None) -> None:
         self.limits = limits
         self.committed = 0
         self.committed_by: Counter[str] = Counter()
         self.reserved = 0
+        self.reserved_by: Counter[str] = Counter()
         self.beside: Mapping[str, int] = {}  # bytes in the home that nobody reserved, by what they are
         self.recount(committed or {})
 
@@ -55,12 +57,14 @@ class Budget:
     def used(self) -> int:
         return self.committed + self.reserved + sum(self.beside.values())
 
-    def reserve(self, size: int) -> "Reservation | None":
+    def used_by(self, upstream: str) -> int:
+        """Bytes that count to the upstream: what is held, and what is set aside for what arrives."""
+        return self.committed_by[upstream] + self.reserved_by[upstream]
+
+    def reserve(self, size: int, upstream: str = "") -> "Reservation | None":
         """None when there is no room below the hard limit."""
-        if self.used + size > self.limits.hard:
-            return None
-        self.reserved += size
-        return Reservation(self, size)
+        reservation = Reservation(self, upstream)
+        return reservation if reservation.extend(size) else None
 
     def recount(self, committed: Mapping[str, int]) -> None:
         """These are the bytes that are committed, by upstream, whatever was counted before."""
@@ -71,6 +75,8 @@ class Budget:
         """Committed bytes of the upstream are gone from the store."""
         self.committed -= size
         self.committed_by[upstream] -= size
+        if not self.committed_by[upstream]:
+            del self.committed_by[upstream]
 
     def adopt(self, size: int, upstream: str = "") -> None:
         """Bytes that nobody reserved are found in the store."""
@@ -84,17 +90,18 @@ class Budget:
 
 @dataclass(slots=True, eq=False)
 class Reservation:
-    """Bytes set aside for one ingest. Ends once, by ``commit`` or ``release``; a second end does nothing."""
+    """Bytes set aside for one ingest, counted to its upstream. Ends once, by ``commit`` or ``release``; a second end
+    does nothing."""
 
     _budget: Budget
-    _size: int
+    upstream: str
+    _size: int = 0
 
     def extend(self, size: int) -> bool:
         """True when so many more are set aside."""
-        more = self._budget.reserve(size)
-        if more is None:
+        if self._budget.used + size > self._budget.limits.hard:
             return False
-        self._size += more._size
+        self._set(self._size + size)
         return True
 
     def commit(self, size: int, upstream: str = "") -> None:
@@ -103,8 +110,15 @@ class Reservation:
         self.release()
 
     def release(self) -> None:
-        self._budget.reserved -= self._size
-        self._size = 0
+        self._set(0)
+
+    def _set(self, size: int) -> None:
+        budget, more = self._budget, size - self._size
+        self._size = size
+        budget.reserved += more
+        budget.reserved_by[self.upstream] += more
+        if not budget.reserved_by[self.upstream]:
+            del budget.reserved_by[self.upstream]
 
 
 class FreeSpaceRule(NamedTuple):

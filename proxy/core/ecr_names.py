@@ -57,6 +57,13 @@ class EcrHost(NamedTuple):
             return "aws-us-gov"
         return (_DUAL_STACK_SUFFIXES if self.dual_stack else _SUFFIXES)[self.dns_suffix]
 
+    @property
+    def layers(self) -> str:
+        """The host of S3 where its layers are, which an interface endpoint with private DNS may have in the VPC (ECR
+        user guide, "Amazon ECR interface VPC endpoints"); named as in the partition that most registries are in."""
+        suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+        return f"prod-{self.region}-starport-layer-bucket.s3.{self.region}.{suffix}"
+
 
 def parse_ecr_host(host: str) -> EcrHost | None:
     """The private registry that ``host`` (no scheme, no port) names, or None."""

@@ -3,7 +3,7 @@
 Fault
 ├── RequestFault      the client asked for what nobody may ask
 │   ├── NameInvalid, TagInvalid, DigestInvalid, PageInvalid
-│   ├── RangeUnsatisfiable, SeveralRanges
+│   ├── RangeUnsatisfiable, SeveralRanges, HostUnknown
 │   └── MethodUnsupported, VersionUnsupported, BodyRefused, RequestMalformed
 ├── Absent            it is not there
 │   └── UpstreamUnknown, NameUnknown, ManifestUnknown, BlobUnknown, ReferrersUnsupported, RouteUnknown
@@ -17,15 +17,44 @@ Fault
     └── Overloaded, NoSpace, StoreFailed
 
 An outage is never a refusal and a refusal never an outage.
+
+A fault has two readers. ``str()`` is the operator's sentence, for the log: it may name hosts, users and paths, and
+quote what an upstream said, but no secret. A client reads the words of the kind (``front/faults.py``) with the fault's
+``hint`` and what ``explained`` added, and nothing else: so a new fault tells no client anything by itself.
 """
 
+from enum import Enum
 from typing import TypeVar
 
 E = TypeVar("E", bound=Exception)
 
 
+class Hint(Enum):
+    """Why, as far as a client is told beyond the kind: parts of sentences of ours, into which nothing can get that
+    another host wrote."""
+
+    UNCONNECTED = "no connection can be made"
+    UNTRUSTED = "its certificate is not valid"
+    ASKED_ANONYMOUSLY = "it was asked without credentials"
+    ASKED_BY_ANONYMOUS_TOKEN = "it was asked with an anonymous token"
+    ASKED_FOR_NOTHING = "it asked for no credentials, so none were sent"
+    LOGIN_REFUSED = "its token server does not take the login that this cache has for it"
+    NO_TOKEN = "its token server gives no token"
+    REALM_UNTRUSTED = "its token server is not trusted with this cache's login: 'realms' can list it"
+    STORAGE_REFUSED = "the storage host that it redirects to refused"
+    PAGE = "a page for people stands in its place"
+    NOT_A_MANIFEST = "what it sent is not a manifest"
+    TOO_LARGE = "it is larger than this cache accepts"
+    NO_AWS_CREDENTIALS = "this cache found no AWS credentials"
+    AWS_DENIED = "AWS denies this cache what it asked for"
+
+
 class Fault(Exception):
-    """The root. ``str()`` of any kind is a sentence for the user."""
+    """The root. ``str()`` of any kind is a sentence for the operator; of a RequestFault, RouteUnknown and
+    UpstreamUnknown, which are about the client's own request alone, also for the client."""
+
+    hint: Hint | None = None
+    added = ""  # by ``explained``
 
 
 class RequestFault(Fault):
@@ -67,6 +96,13 @@ class RangeUnsatisfiable(RequestFault):
 class SeveralRanges(RequestFault):
     def __init__(self) -> None:
         super().__init__("ask for one range at a time")
+
+
+class HostUnknown(RequestFault):
+    """Asked by a name that is none of the listener's: a page whose own name was made to point here asks so."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"{_shown(host)} is not a name of this listener; add it to 'host_names' to allow it")
 
 
 class MethodUnsupported(RequestFault):
@@ -119,10 +155,11 @@ class ReferrersUnsupported(Absent):
 
 
 class UpstreamFault(Fault):
-    """The registry behind us is to blame. ``upstream`` is its configured name."""
+    """The registry behind us is to blame. ``upstream`` is its configured name; ``why`` is for the operator."""
 
-    def __init__(self, upstream: str, why: str) -> None:
+    def __init__(self, upstream: str, why: str, hint: Hint | None = None) -> None:
         self.upstream = upstream
+        self.hint = hint
         super().__init__(f"{upstream}: {why}")
 
 
@@ -136,9 +173,9 @@ class UpstreamUnreachable(Outage):
     ``origin`` is what no connection could be made to, None where there was one.
     """
 
-    def __init__(self, upstream: str, why: str, origin: str | None = None) -> None:
+    def __init__(self, upstream: str, why: str, origin: str | None = None, hint: Hint | None = None) -> None:
         self.origin = origin
-        super().__init__(upstream, why)
+        super().__init__(upstream, why, hint)
 
 
 class UpstreamTimeout(Outage):
@@ -198,10 +235,22 @@ class ContentMissing(OwnFault):
     """The store does not hold what the catalog says: a miss, never an error for a client."""
 
 
-def explained(fault: E, more: str) -> E:
-    """The same fault, saying more."""
+F = TypeVar("F", bound=Fault)
+
+
+def hinted(fault: F, hint: Hint) -> F:
+    """The same fault, with a hint for both of its readers."""
+    again = afresh(fault)
+    again.args = (f"{fault}; {hint.value}",)
+    again.hint = hint
+    return again
+
+
+def explained(fault: F, more: str) -> F:
+    """The same fault, saying more to both of its readers: ``more`` is words of ours about what this client may pull."""
     again = afresh(fault)
     again.args = (f"{fault}; {more}",)
+    again.added = f"{fault.added}; {more}" if fault.added else more
     return again
 
 

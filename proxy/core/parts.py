@@ -13,7 +13,7 @@ from proxy.core.steps import Steps
 _ELSEWHERE = ("nondistributable", "foreign.diff")
 
 
-class Parts(NamedTuple):
+class ImageParts(NamedTuple):
     """``manifests`` of an index, of which a copy may hold some; ``blobs`` of an image, of which it needs all."""
 
     media_type: str
@@ -23,7 +23,7 @@ class Parts(NamedTuple):
     subject: Digest | None
 
 
-def parts_of(raw: bytes, stated: str = "") -> Steps[Parts]:
+def parts_of(raw: bytes, stated: str = "") -> Steps[ImageParts]:
     """Of a manifest's bytes. Raises ManifestInvalid, also for what is an index and an image at once."""
     facts = yield from read_manifest(raw, stated)
     document = yield from read_object(raw)
@@ -31,10 +31,10 @@ def parts_of(raw: bytes, stated: str = "") -> Steps[Parts]:
     if listed and "layers" in document:
         raise ManifestInvalid("an index and an image at once")
     if listed or facts.media_type in (OCI_INDEX, DOCKER_LIST):
-        return Parts(facts.media_type, facts.children, (), facts.children, facts.subject)
+        return ImageParts(facts.media_type, facts.children, (), facts.children, facts.subject)
     elsewhere = {digest for digest in map(_elsewhere, _layers(document)) if digest is not None}
     blobs = tuple(child for child in facts.children if child not in elsewhere)
-    return Parts(facts.media_type, (), blobs, facts.children, facts.subject)
+    return ImageParts(facts.media_type, (), blobs, facts.children, facts.subject)
 
 
 def _layers(document: dict[str, Any]) -> list[Any]:

@@ -17,7 +17,7 @@ class Transfer(Protocol):
     def readinto(self, buffer: memoryview) -> int:
         """Fills as much of ``buffer`` as has come (waits for at least one byte); 0 at the clean end of the body.
         Blocks. Raises UpstreamTimeout (nothing for 30 s, or under 32 KiB/s over 60 s), UpstreamUnreachable (reset,
-        fewer bytes than promised)."""
+        fewer bytes than promised), UpstreamBroken (a framing that cannot be read)."""
 
     def interrupt(self) -> None:
         """Wakes a blocked ``readinto``, which then raises UpstreamUnreachable."""

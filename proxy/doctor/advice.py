@@ -40,11 +40,13 @@ class Advice(NamedTuple):
     sign_in: SignIn
     ecr: EcrHost | None
 
-    def let_in(self, why: str) -> str:
-        """Where signing in failed; ``why`` as it was told."""
-        if "cannot be read" in why or "cannot read" in why:
-            return "make the file readable for the user that Entrepot runs as, or correct its name"
+    def let_in(self) -> str:
+        """Where our credentials are not taken."""
         return _LET_IN[self.sign_in]
+
+    def readable(self) -> str:
+        """Where our credentials cannot be had."""
+        return "make the file readable for the user that Entrepot runs as, or correct its name"
 
     def refused(self) -> str:
         """Where an image is refused."""

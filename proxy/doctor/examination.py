@@ -9,8 +9,8 @@ from proxy.admin.client import AdminClient
 from proxy.clients.chains import Question
 from proxy.clients.configured import asked_of
 from proxy.clients.setups import ProxyAddress
-from proxy.config import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, Settings, UpstreamSettings
-from proxy.core.errors import UpstreamUnknown
+from proxy.config import EcrAuth, EcrPublicAuth, Settings
+from proxy.core.errors import UpstreamFault, UpstreamUnknown
 from proxy.core.names import UpstreamNames
 from proxy.doctor.advice import SignIn
 from proxy.doctor.host import Host, held_below, host_steps
@@ -18,9 +18,7 @@ from proxy.doctor.node import node_steps
 from proxy.doctor.running import look_at_proxy
 from proxy.doctor.steps import Step, Verdict
 from proxy.doctor.upstream import Examinee, examine_upstreams
-from proxy.registries import Registries
-from proxy.tasks.group import task_group
-from proxy.tasks.jobs import Jobs
+from proxy.registries import Registries, open_registries
 
 
 class Scope(NamedTuple):
@@ -37,28 +35,24 @@ class Scope(NamedTuple):
 
 async def examine(settings: Settings, client: AdminClient, scope: Scope) -> list[Step]:
     """Raises ValueError for an image or a name of no upstream."""
-    async with task_group() as group:
-        return await _examined(settings, Registries(settings, Jobs(group)), client, scope)
-
-
-async def _examined(settings: Settings, registries: Registries, client: AdminClient, scope: Scope) -> list[Step]:
-    try:
-        examinees = _examinees(settings, registries, scope)
+    async with open_registries(settings) as registries:
+        try:
+            examinees, unusable = _examinees(settings, registries, scope)
+        except UpstreamUnknown as unknown:
+            raise ValueError(str(unknown)) from None
         running = await asyncio.to_thread(look_at_proxy, client, scope.absent)
         upstreams = await examine_upstreams(examinees)
         held = running.status.cache.committed_bytes if running.status is not None else None
         of_machine = await asyncio.to_thread(_machine, settings, held)
         of_node = await asyncio.to_thread(_node, settings, scope)
-        return [*of_machine, *running.steps, *upstreams, *of_node]
-    except UpstreamUnknown as unknown:
-        raise ValueError(str(unknown)) from None
-    finally:
-        await registries.close()
+        return [*of_machine, *running.steps, *unusable, *upstreams, *of_node]
 
 
 def _machine(settings: Settings, held: int | None) -> list[Step]:
     path = settings.cache.path
-    return host_steps(Host(path, settings.cache.max_size, held_below(path) if held is None else held))
+    if held is None:
+        held = held_below(path)
+    return host_steps(Host(path, settings.cache.max_size, held, settings.limits.connections))
 
 
 def _node(settings: Settings, scope: Scope) -> list[Step]:
@@ -68,7 +62,8 @@ def _node(settings: Settings, scope: Scope) -> list[Step]:
     return node_steps(scope.root, Question(here, asked_of(settings, scope.upstreams), settings.default_upstream))
 
 
-def _examinees(settings: Settings, registries: Registries, scope: Scope) -> list[Examinee]:
+def _examinees(settings: Settings, registries: Registries, scope: Scope) -> tuple[list[Examinee], list[Step]]:
+    """With a step for each upstream that cannot even be asked. Raises UpstreamUnknown, ValueError."""
     wanted = _by_upstream(settings, scope.images)
     if scope.upstreams:
         if stray := [name for name in wanted if name not in scope.upstreams]:
@@ -77,7 +72,15 @@ def _examinees(settings: Settings, registries: Registries, scope: Scope) -> list
     else:
         names = [name for name in settings.upstreams if not name.startswith("*.")]
         names += [name for name in wanted if name not in names]
-    return [_examinee(registries, name, wanted.get(name, ())) for name in names]
+    examinees, unusable = [], []
+    for name in names:
+        try:
+            examinees.append(_examinee(registries, name, wanted.get(name, ())))
+        except (UpstreamFault, OSError) as fault:
+            unusable.append(
+                Step(name, "settings", Verdict.FAILED, str(fault), "correct url and ca_file of the upstream")
+            )
+    return examinees, unusable
 
 
 def _by_upstream(settings: Settings, images: Sequence[str]) -> Mapping[str, Sequence[str]]:
@@ -100,22 +103,8 @@ def _examinee(registries: Registries, name: str, images: Sequence[str]) -> Exami
         upstream.base_url(name),
         registries.get(name),
         tuple(images),
-        _sign_in(upstream),
+        SignIn(upstream.auth.type),
         registries.amazon.aws(name) if signed else None,
         registries.trust(name),
         registries.ways(name),
     )
-
-
-def _sign_in(upstream: UpstreamSettings) -> SignIn:
-    match upstream.auth:
-        case BasicAuth():
-            return SignIn.BASIC
-        case DockerConfigAuth():
-            return SignIn.DOCKER_CONFIG
-        case EcrAuth():
-            return SignIn.ECR
-        case EcrPublicAuth():
-            return SignIn.ECR_PUBLIC
-        case _:
-            return SignIn.ANONYMOUS

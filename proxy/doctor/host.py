@@ -5,24 +5,26 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.core.descriptors import descriptors_for
 from proxy.doctor.steps import Step, Verdict
 
-DESCRIPTORS_NEEDED = 4096  # two for each client, one for each upstream connection and open blob
 SUBJECT = "host"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """``cache_bytes`` is the configured size of the cache, ``held_bytes`` what of it is on the disk already."""
+    """``cache_bytes`` is the configured size of the cache, ``held_bytes`` what of it is on the disk already;
+    ``connections`` are those of clients that may be open at a time."""
 
     cache_path: Path
     cache_bytes: int
     held_bytes: int = 0
+    connections: int = 1
 
 
 def host_steps(host: Host) -> list[Step]:
     """Blocks for two system calls."""
-    return [_disk_space(host), _descriptors()]
+    return [_disk_space(host), _descriptors(host)]
 
 
 def _disk_space(host: Host) -> Step:
@@ -45,13 +47,17 @@ def _disk_space(host: Host) -> Step:
     return Step(SUBJECT, name, Verdict.OK, detail)
 
 
-def _descriptors() -> Step:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    detail = f"{_limit(soft)} file descriptors, at most {_limit(hard)}"
-    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS_NEEDED:
-        fix = "set LimitNOFILE=65536 in the systemd unit, or ulimits.nofile of the container"
-        return Step(SUBJECT, "file descriptors", Verdict.FAILED, detail, fix)
-    return Step(SUBJECT, "file descriptors", Verdict.OK, detail)
+def _descriptors(host: Host) -> Step:
+    """By the hard limit, which the proxy takes for itself."""
+    name, needed = "file descriptors", descriptors_for(host.connections)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return Step(SUBJECT, name, Verdict.OK, "no limit")
+    detail = f"at most {hard}, and {host.connections} connections may need {needed}"
+    if hard < needed:
+        fix = f"raise LimitNOFILE of the systemd unit or ulimits.nofile of the container to {needed}, or lower "
+        return Step(SUBJECT, name, Verdict.FAILED, detail, f"{fix}limits.connections")
+    return Step(SUBJECT, name, Verdict.OK, detail)
 
 
 def held_below(path: Path) -> int:
@@ -73,10 +79,6 @@ def held_below(path: Path) -> int:
 def _existing(path: Path) -> Path:
     """The nearest folder on the way to ``path`` that exists: the cache folder is made at the first start."""
     return next((folder for folder in (path, *path.parents) if folder.exists()), path)
-
-
-def _limit(number: int) -> str:
-    return "unlimited" if number == resource.RLIM_INFINITY else str(number)
 
 
 def _gib(size: int) -> str:

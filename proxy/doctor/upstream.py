@@ -155,7 +155,8 @@ class _Examination:
             raise NotNeeded("no credentials are configured: only what is public can be pulled")
         if ping.accepted is None:
             raise NotNeeded("it lets everybody in at /v2/: only an image tells whether the credentials are good")
-        raise Ailment(ping.why or "it takes none of our credentials", self._advice.let_in(ping.why))
+        fix = self._advice.readable() if ping.unread else self._advice.let_in()
+        raise Ailment(ping.why or "it takes none of our credentials", fix)
 
     async def _clock(self) -> str:
         try:

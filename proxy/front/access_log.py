@@ -5,6 +5,7 @@ once, and then only its time and its client are put in.
 """
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from typing import Any, Final, NamedTuple
 
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
+from proxy.core.tables import BoundedTable
 from proxy.logs import Entry, stamp
 
-_KEPT = 4096  # lines; they are forgotten all at once, and made anew at the cost of one slow line each
+_KEPT = 8 << 20  # bytes of lines; one that is forgotten is made anew, at the cost of one slow line
 _CLIENT = "~client~"  # no address is written so, and no form of the log writes it otherwise
 _REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
 _AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]{0,256})", re.IGNORECASE)
@@ -47,7 +49,8 @@ class Line(NamedTuple):
     traffic: Traffic
     sent: int  # bytes of body
     seconds: float
-    fault: str  # empty where all went well
+    fault: str  # in the operator's words; empty where all went well
+    request: str = ""  # the id that the client was told with the fault
 
     def fields(self) -> dict[str, Any]:
         """What the log shows, by name."""
@@ -64,7 +67,13 @@ class Line(NamedTuple):
             "seconds": self.seconds,
             "agent": agent[1].decode("latin-1").rstrip() if agent else "",
             "fault": self.fault,
+            "request": self.request,
         }
+
+
+def new_request_id() -> str:
+    """Joins what a client was told of a fault to the line that has the rest."""
+    return secrets.token_hex(6)
 
 
 @dataclass(slots=True, eq=False)
@@ -151,7 +160,7 @@ class AccessLines:
 
     def __init__(self, render: Callable[[Entry], str]) -> None:
         self._render = render
-        self._known: dict[tuple[object, ...], _Around] = {}
+        self._known: BoundedTable[tuple[object, ...], _Around] = BoundedTable(_KEPT)
         self._millisecond = -1
         self._stamp = ""
 
@@ -162,14 +171,13 @@ class AccessLines:
         if millisecond != self._millisecond:
             self._millisecond, self._stamp = millisecond, stamp(line.at)
         alike = line[2:6]  # the header block, status, traffic, bytes sent
-        before, between, behind = self._known.get(alike) or self._made(line, alike)
+        before, between, behind = self._known.peek(alike) or self._made(line, alike)
         return f"{before}{self._stamp}{between}{line.client}{behind}"
 
     def _made(self, line: Line, alike: tuple[object, ...]) -> _Around:
-        if len(self._known) >= _KEPT:
-            self._known.clear()
         written = self._render((0.0, "info", {**line.fields(), "client": _CLIENT}))
         before, _, rest = written.partition(stamp(0.0))
         between, _, behind = rest.partition(_CLIENT)
-        self._known[alike] = around = _Around(before, between, behind)
+        around = _Around(before, between, behind)
+        self._known.put(alike, around)
         return around

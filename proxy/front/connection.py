@@ -10,10 +10,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
+from proxy.core.doors import network_of
 from proxy.core.errors import Overloaded, RequestMalformed
 from proxy.front import replies
+from proxy.front.access_log import new_request_id
 from proxy.front.connections import ConnectionRules, Malformed
 from proxy.front.date import DateHeader
 from proxy.front.handler import Handler
@@ -50,30 +52,32 @@ class Front:
         self.tasks = tasks
         self.date = date
         self.now = now
-        self.connections: set[Connection] = set()
-        self._by_address: Counter[str] = Counter()
+        self.connections: set[Occupant] = set()
+        self._by_network: Counter[str] = Counter()
         self.refused = 0  # connections, since the start
         self.malformed = Malformed()
         self.draining = False
         self.protocol = partial(Connection, self)
 
-    def enter(self, connection: "Connection", address: str) -> bool:
-        """False where there are too many, in all or from this address."""
-        if len(self.connections) >= self.rules.connections or self._by_address[address] >= self.rules.per_address:
+    def enter(self, occupant: "Occupant", address: str) -> bool:
+        """False where there are too many, in all or from this address and its like."""
+        network = network_of(address) if ":" in address else address
+        if self._by_network[network] >= self.rules.places.share(len(self.connections)):
             self.refused += 1
             return False
-        self.connections.add(connection)
-        self._by_address[address] += 1
+        self.connections.add(occupant)
+        self._by_network[network] += 1
         return True
 
-    def leave(self, connection: "Connection", address: str) -> None:
+    def leave(self, occupant: "Occupant", address: str) -> None:
         """It is over; nothing happens to one that did not enter."""
-        if connection not in self.connections:
+        if occupant not in self.connections:
             return
-        self.connections.remove(connection)
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
+        self.connections.remove(occupant)
+        network = network_of(address) if ":" in address else address
+        self._by_network[network] -= 1
+        if self._by_network[network] <= 0:
+            del self._by_network[network]
 
     def sweep(self, now: float) -> None:
         """Closes who said nothing, or took nothing, for too long."""
@@ -99,6 +103,14 @@ class Front:
             self.sweep(self.now())
 
 
+class Occupant(Protocol):
+    """A connection that has its place, whatever it is at."""
+
+    def look(self, now: float) -> None: ...
+    def rest(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 class Connection(asyncio.Protocol):
     __slots__ = (
         "_address",
@@ -121,11 +133,12 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, address: str = "") -> None:
+        """``address`` is the client's, where another stands between it and us."""
         self._front = front
         self._known = front.requests.known
         self._last = b""  # the block before, if it was not known as it was
-        self._address = ""
+        self._address = address
         self._received = b""  # of requests that are not answered yet
         self._looked = 0  # bytes of it that hold no end of a block
         self._parser: HeadParser | None = None  # has seen what is there of a block
@@ -142,14 +155,14 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by what it does
-        front = self._front
+        front, peer = self._front, transport.get_extra_info("peername")
+        if not self._address:
+            self._address = peer[0] if isinstance(peer, tuple) else ""
         if not front.handler.fits(transport):
             log.error("a connection is refused: it is encrypted, and nothing here writes to such a one")
             self._leaving = True
             transport.abort()
             return
-        peer = transport.get_extra_info("peername")
-        self._address = peer[0] if isinstance(peer, tuple) else ""
         if not front.enter(self, self._address):
             # 503 and not 429, which containerd would retry on us instead of going to its next host.
             self._leaving = True
@@ -259,8 +272,9 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: RequestMalformed) -> None:
         """What is no request gets OCI JSON and the end of the connection; nothing of it is repeated."""
-        self._front.malformed.came(self._address, self._front.now())
-        self._transport.write(replies.last_word(fault, self._front.date.line))
+        request = new_request_id()
+        self._front.malformed.came(self._address, request, self._front.now())
+        self._transport.write(replies.last_word(fault, self._front.date.line, request))
         self._leave()
 
     def _leave(self) -> None:

@@ -13,16 +13,17 @@ from proxy.core.access import ADMITTED, Gate
 from proxy.core.errors import RangeUnsatisfiable
 from proxy.core.names import Digest, Tag
 from proxy.core.operations import BlobPull, ManifestPull, Ping
+from proxy.core.tables import BoundedTable
 from proxy.front import replies
 from proxy.front.access_log import AccessLog, Line, Tally
 from proxy.front.date import DateHeader
 from proxy.front.replies import Reply
-from proxy.front.requests import Recent, Understood
+from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 
 _KEPT_BYTES = 32 << 20  # of replies
 _LONGEST_CONTENT = 64 << 10  # bytes; what is longer goes by the full path, which waits for slow readers
-_OVERHEAD = 1000  # bytes that an entry takes beside its reply
+_OVERHEAD = 500  # bytes that a prepared reply takes beside what it sends
 
 
 class _Decided(NamedTuple):
@@ -59,6 +60,10 @@ class Prepared:
         self.generations = 0  # the sum of theirs when it was made
 
 
+def _weight(prepared: Prepared) -> int:
+    return _OVERHEAD + len(prepared.encoded)
+
+
 class FastPath:
     def __init__(self, cache: Cache, gate: Gate, access_log: AccessLog, date: DateHeader) -> None:
         self._manifests, self._blobs = cache.manifests, cache.blobs
@@ -67,14 +72,14 @@ class FastPath:
         self._admit = gate.admit
         self._access_log = access_log
         self._date = date
-        self._prepared: Recent[Asked, Prepared] = Recent(_KEPT_BYTES)
+        self._prepared: BoundedTable[Asked, Prepared] = BoundedTable(_KEPT_BYTES, weigh=_weight)
 
     def reply(self, understood: Understood, block: bytes, address: str, now: float) -> bytes | None:
         """The whole reply, counted and noted; None where this is for the full path."""
         caller, head, asked, _ = understood
         if asked is None or not head.keep_alive or self._admit(caller, asked.operation) is not ADMITTED:
             return None
-        prepared = self._prepared.get(asked)
+        prepared = self._prepared.peek(asked)
         generations = self._generations
         if (
             prepared is None
@@ -114,7 +119,7 @@ class FastPath:
         # Nothing was waited for since the decision, so the generations there now are those it was made in.
         prepared.place, prepared.tag_place = self._places(asked, decided.digest)
         prepared.generations = self._generations[prepared.place] + self._generations[prepared.tag_place]
-        self._prepared.put(asked, prepared, len(encoded) + _OVERHEAD)
+        self._prepared.put(asked, prepared)
         return prepared
 
     def _decide(self, asked: Asked) -> _Decided | None:

@@ -12,7 +12,7 @@ from proxy.core.access import ADMITTED, Caller, Gate, hidden
 from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed, VersionUnsupported
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList
 from proxy.front import replies
-from proxy.front.access_log import AccessLog, Line
+from proxy.front.access_log import AccessLog, Line, new_request_id
 from proxy.front.date import DateHeader
 from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
@@ -53,7 +53,7 @@ class Handler:
         self.active += 1
         try:
             keep_alive = understood.head.keep_alive and not isinstance(understood.fault, _ENDING)
-            reply, fault = await self._reply(understood, block)
+            reply, fault = await self._reply(understood)
             sent = 0
             try:
                 sent = await self._send(transport, understood, reply, keep_alive)
@@ -70,21 +70,25 @@ class Handler:
         tally.requests += 1
         tally.sent += sent
         if self._access_log.wants(reply.status, fault):
-            seconds = loop.time() - started
-            self._access_log.write(Line(self._now(), address, block, reply.status, tally.traffic, sent, seconds, fault))
+            now, seconds = self._now(), loop.time() - started
+            line = Line(now, address, block, reply.status, tally.traffic, sent, seconds, fault, reply.request)
+            self._access_log.write(line)
         return keep_alive
 
-    async def _reply(self, understood: Understood, block: bytes) -> tuple[Reply, str]:
-        """The reply, and what went wrong in words."""
+    async def _reply(self, understood: Understood) -> tuple[Reply, str]:
+        """The reply, and what went wrong in the operator's words."""
+        asked = understood.asked
+        operation = asked.operation if asked is not None else None
         try:
-            if understood.asked is None:
+            if asked is None:
                 raise understood.fault or RequestMalformed("nothing was asked")
-            return await self._answer(understood.caller, understood.asked), ""
+            return await self._answer(understood.caller, asked), ""
         except Fault as kind:
-            return replies.fault(kind), str(kind)
+            return replies.fault(kind, operation, new_request_id()), str(kind)
         except Exception:
-            log.exception("%.1000r", block)
-            return replies.fault(StoreFailed("an unforeseen failure; see the log")), "unforeseen"
+            request, head = new_request_id(), understood.head
+            log.exception("request %s: %s %.1000r", request, head.method, head.target)
+            return replies.fault(StoreFailed("unforeseen"), operation, request), "unforeseen"
 
     async def _answer(self, caller: Caller, asked: Asked) -> Reply:
         """The caller is admitted before anything is looked up, and so before every join. Raises Fault kinds."""

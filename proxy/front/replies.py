@@ -11,7 +11,7 @@ from proxy.cache.listings import ReferrersAnswer, TagsAnswer
 from proxy.core.errors import Fault
 from proxy.core.manifests import OCI_INDEX
 from proxy.core.names import Digest
-from proxy.core.operations import BlobPull, CatalogList, ManifestPull, ReferrersList, TagList
+from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, ReferrersList, TagList
 from proxy.core.paging import Page, next_link
 from proxy.core.steps import Steps
 from proxy.front import faults
@@ -61,6 +61,7 @@ class Reply:
     outcome: str  # of the metrics
     length: int | None  # of the content, None while nobody knows
     reason: str = ""  # behind the status text
+    request: str = ""  # the id that is told with a fault
 
 
 def ping() -> Reply:
@@ -128,12 +129,15 @@ def catalog(request: Asked, asked: CatalogList, page: Page) -> Reply:
     return _whole(200, [_JSON, _CACHED[Outcome.HIT], *link], body, Outcome.HIT.value)
 
 
-def fault(kind: Fault) -> Reply:
-    """The reason stands in the body and in the status line: containerd and BuildKit ask by HEAD, and show of a refusal
-    its status text and nothing else."""
-    content = faults.body(kind)
+def fault(kind: Fault, asked: Operation | None, request: str) -> Reply:
+    """What a client may know of it stands in the body and in the status line: containerd and BuildKit ask by HEAD, and
+    show of a refusal its status text and nothing else. ``request`` is the id under which the log has the rest; empty
+    where there is no such line."""
+    text = faults.told(kind, asked)
+    content = faults.body(kind, text, request)
     headers = [_JSON, *faults.headers(kind)]
-    return Reply(faults.row(kind).status, headers, content, "error", len(content), faults.reason(kind))
+    status, reason = faults.row(kind).status, faults.reason(text, request)
+    return Reply(status, headers, content, "error", len(content), reason, request)
 
 
 def head(reply: Reply, date: bytes, namespace: str | None, keep_alive: bool, chunked: bool) -> bytes:
@@ -160,9 +164,9 @@ def redate(encoded: bytes, date: bytes) -> bytes:
     return b"%b%b%b" % (encoded[:start], date, encoded[start + DateHeader.LENGTH :])
 
 
-def last_word(kind: Fault, date: bytes) -> bytes:
+def last_word(kind: Fault, date: bytes, request: str = "") -> bytes:
     """The whole reply to what is no request; the connection ends with it."""
-    reply = fault(kind)
+    reply = fault(kind, None, request)
     assert isinstance(reply.content, bytes)
     return head(reply, date, None, keep_alive=False, chunked=False) + reply.content
 

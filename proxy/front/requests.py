@@ -9,17 +9,18 @@ taken for a part of it, and whatever claims a body ends the connection (RFC 9112
 """
 
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.core.access import ANONYMOUS, Caller
+from proxy.core.doors import HostNames
 from proxy.core.errors import BodyRefused, Fault, MethodUnsupported, RequestMalformed, VersionUnsupported
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
+from proxy.core.tables import BoundedTable
 from proxy.front.routes import Asked, parse
 
 
@@ -70,6 +71,8 @@ class HeadParser:
         """All that has come of the block. Raises RequestMalformed."""
         if len(block) > _LONGEST_BLOCK:
             raise RequestMalformed(f"at most {_LONGEST_BLOCK} bytes of headers are read")
+        if block and not block[:1].isalpha():  # llhttp would pass over any CR and LF in front
+            raise RequestMalformed(_MALFORMED)
         fresh, self._fed = block[self._fed :], len(block)
         try:
             self._parser.feed_data(fresh)
@@ -84,6 +87,8 @@ class HeadParser:
         head, limits = self._head, self._limits
         line = block[: block.index(b"\r\n")]
         if head is None or (b" HTTP/" not in line and head.version != "0.9"):  # llhttp knows protocols beside HTTP
+            raise RequestMalformed(_MALFORMED)
+        if line.count(b" ") > 2:  # RFC 9112 section 3; llhttp takes any number for one
             raise RequestMalformed(_MALFORMED)
         if len(line) > limits.line or len(self._fields) > limits.headers or self._longest > limits.line:
             raise RequestMalformed(f"at most {limits.headers} headers of {limits.line} bytes are read")
@@ -117,16 +122,13 @@ class HeadParser:
         )
 
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
 _LONGEST_BLOCK = 64 << 10  # bytes
 _VERSIONS = frozenset({"1.0", "1.1"})
 _MALFORMED = "this is not a well-formed HTTP/1.1 request"
 _LONGEST_KEPT = 4096  # bytes of a block
-_KEPT_BYTES = 8 << 20  # at each step
+_KEPT_BYTES = 16 << 20  # at each step
 _LEFT_OUT = 32  # headers, at most
-_OVERHEAD = 1000  # bytes that an entry takes beside its block
+_OVERHEAD = 1500  # bytes that an understood block takes beside its fields
 
 _WITHOUT_MEANING: Final = re.compile(
     rb"\r\n(?:[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]+|[Uu]ser-[Aa]gent|[Aa]ccept(?:-[A-Za-z]+)?|[Tt]race(?:parent|state)"
@@ -135,43 +137,6 @@ _WITHOUT_MEANING: Final = re.compile(
 """Whole header lines, each well-formed by itself (RFC 9112 section 5), so that a block is well-formed with them where
 it is without. Nothing that frames a message or carries a condition may ever stand here; Authorization may as long as
 every caller is anonymous."""
-
-
-class Recent(Generic[K, V]):
-    """A memory that forgets the oldest first. ``limit`` and the sizes given to ``put`` are in bytes. Entries go one by
-    one in the order they came: uses are not noted, so that ``get`` costs what a dictionary's costs, without a frame of
-    its own."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._values: OrderedDict[K, V] = OrderedDict()
-        self._sizes: dict[K, int] = {}
-        self._total = 0
-        self.get: Callable[[K], V | None] = self._values.get
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    @property
-    def total(self) -> int:
-        """Bytes of all that is kept."""
-        return self._total
-
-    def put(self, key: K, value: V, size: int) -> list[V]:
-        """Returns what was forgotten for it, its own former value included; itself where it is larger than the
-        limit."""
-        forgotten = []
-        if key in self._values:
-            forgotten.append(self._values.pop(key))
-            self._total -= self._sizes.pop(key)
-        self._values[key] = value
-        self._sizes[key] = size
-        self._total += size
-        while self._total > self._limit:
-            oldest, value = self._values.popitem(last=False)
-            self._total -= self._sizes.pop(oldest)
-            forgotten.append(value)
-        return forgotten
 
 
 class Understood(NamedTuple):
@@ -183,41 +148,52 @@ class Understood(NamedTuple):
     fault: Fault | None = None
 
 
-class Requests:
-    """Takes one whole header block at a time, and nothing behind it."""
+def _weight(understood: Understood) -> int:
+    """Bytes: of its first block it holds all the headers, those without meaning too."""
+    headers = understood.head.headers
+    fields = sum(map(len, headers)) + sum(map(len, headers.values()))
+    return _OVERHEAD + 100 * len(headers) + fields + 3 * len(understood.head.target)
 
-    def __init__(self, names: UpstreamNames, limits: HeadLimits) -> None:
+
+class Requests:
+    """Takes one whole header block at a time, and nothing behind it. ``hosts`` are the names that it may be asked by,
+    None for any; a block that is remembered has passed."""
+
+    def __init__(self, names: UpstreamNames, limits: HeadLimits, hosts: HostNames | None = None) -> None:
         self.limits = limits
         self._names = names
-        self._blocks: Recent[bytes, Understood] = Recent(_KEPT_BYTES)
-        self._remainders: Recent[bytes, Understood] = Recent(_KEPT_BYTES)
+        self._hosts = hosts
+        self._blocks: BoundedTable[bytes, Understood] = BoundedTable(_KEPT_BYTES, weigh=_weight)
+        self._remainders: BoundedTable[bytes, Understood] = BoundedTable(_KEPT_BYTES, weigh=_weight)
         self._asked: WeakValueDictionary[tuple[str, Operation, str, str | None], Asked] = WeakValueDictionary()
-        self.known: Callable[[bytes], Understood | None] = self._blocks.get  # of a block that came before, whole
+        self.known: Callable[[bytes], Understood | None] = self._blocks.peek  # of a block that came before, whole
 
     def recall(self, received: bytes) -> Understood | None:
         """By the second step; None where that knows nothing, or ``received`` is not one whole block alone."""
         if len(received) > _LONGEST_KEPT or received.find(b"\r\n\r\n") + 4 != len(received):
             return None
-        return self._remainders.get(_WITHOUT_MEANING.sub(b"", received, _LEFT_OUT))
+        return self._remainders.peek(_WITHOUT_MEANING.sub(b"", received, _LEFT_OUT))
 
     def keep(self, block: bytes, understood: Understood) -> None:
         """For the first step, from now on: whoever asks with the same bytes twice will do so again."""
-        self._blocks.put(block, understood, len(block) + _OVERHEAD)
+        self._blocks.put(block, understood)
 
     def read(self, block: bytes, parser: HeadParser | None) -> Understood:
         """``parser`` has seen the beginning of the block, where it came in pieces. Raises RequestMalformed."""
         remainder = _WITHOUT_MEANING.sub(b"", block, _LEFT_OUT)
-        understood = self._remainders.get(remainder) if len(block) <= _LONGEST_KEPT else None
+        understood = self._remainders.peek(remainder) if len(block) <= _LONGEST_KEPT else None
         if understood is not None:
             return understood
         head = (parser or HeadParser(self.limits)).head(block)
         try:
             head.require_pull()
+            if self._hosts is not None:
+                self._hosts.require(head.headers.get("host", ""))
             asked = parse(head.method, head.target, head.headers, self._names)
         except Fault as fault:
             return Understood(ANONYMOUS, head, None, fault)
         key = (asked.method, asked.operation, asked.path, asked.namespace)
         understood = Understood(ANONYMOUS, head, self._asked.setdefault(key, asked))
         if remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
-            self._remainders.put(remainder, understood, len(remainder) + _OVERHEAD)
+            self._remainders.put(remainder, understood)
         return understood

@@ -6,11 +6,12 @@ The copy runs on a second thread with a second connection, which in WAL mode wai
 from pathlib import Path
 
 from proxy.storage.contents import SqliteContents
-from proxy.storage.contract import CatalogContents, CatalogMemberships, CatalogNotes, CatalogTags, Recovery
+from proxy.storage.contract import CatalogContents, CatalogMemberships, CatalogNotes, CatalogTags
 from proxy.storage.database import Database
 from proxy.storage.health import StorageHealth
 from proxy.storage.memberships import SqliteMemberships
 from proxy.storage.notes import SqliteNotes
+from proxy.storage.recoveries import Recovery
 from proxy.storage.tags import SqliteTags
 
 
@@ -33,3 +34,7 @@ class SqliteCatalog:
     @property
     def recovered(self) -> Recovery:
         return self._database.recovered
+
+    @property
+    def recoveries(self) -> int:
+        return self._database.recoveries

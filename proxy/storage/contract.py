@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.graph import Membership, Node
 from proxy.core.names import Digest, Repository, Tag
+from proxy.storage.recoveries import Recovery
 
 
 class BlobReader(Protocol):
@@ -347,19 +348,6 @@ class CatalogNotes(Protocol):
         """False where it was not pinned."""
 
 
-class Recovery(Enum):
-    """How the catalog came to be what it is: at its opening, or since then where damage was met. Values are those of
-    the metric's label."""
-
-    INTACT = "intact"
-    MIGRATED = "migrated"  # from an older version, with everything
-    MENDED = "mended"  # built anew from its own rows, without those that could not be read
-    FROM_COPY = "from_copy"  # what is newer than the copy has to be found by a scan
-    FOREIGN = "foreign"  # another version wrote it: it is kept aside, and what could be read of it is taken over
-    NEW = "new"  # there was none before
-    EMPTY = "empty"  # all has to be found by a scan, and membership asked again
-
-
 class Catalog(Protocol):
     """All calls are coroutines that never block the loop, and raise StoreFailed, or NoSpace where the disk is full.
     Writes are visible to the next call; they are durable after a crash of the process, and after a power cut but for
@@ -380,6 +368,10 @@ class Catalog(Protocol):
     @property
     def recovered(self) -> Recovery:
         """May change while the process runs."""
+
+    @property
+    def recoveries(self) -> int:
+        """How often it was brought back since the process runs."""
 
     async def recover(self) -> None:
         """Makes again what vanished of the home, and writes down what could only be kept in memory, where the home

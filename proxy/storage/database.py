@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from proxy.core.errors import NoSpace, OwnFault, StoreFailed
+from proxy.storage.catalog_files import NAME
 from proxy.storage.faults import fault_of
 from proxy.storage.health import StorageHealth
 from proxy.storage.recovery import (
     FAILURES,
-    NAME,
     copy_catalog,
     is_damage,
     mend_catalog,
+    mend_in_memory,
     open_catalog,
     primary_code,
     read_into_memory,
@@ -39,14 +40,16 @@ Row = Any  # a tuple with a cell for each column of its query
 
 
 class Database:
-    """``recovered`` says how it came to be what it is. Every call raises StoreFailed, or NoSpace where the disk is
-    full, and tells ``health``; a write that works takes that back."""
+    """``recovered`` says how it came to be what it is, ``recoveries`` how often since the start it was brought back.
+    Every call raises StoreFailed, or NoSpace where the disk is full, and tells ``health``; a write that works takes
+    that back."""
 
     def __init__(self, folder: Path, health: StorageHealth) -> None:
         """Blocks. On a disk that takes no writes the catalog is read into memory, and written down later."""
         self._folder = folder
         self._health = health
         self._in_memory = False
+        self.recoveries = 0
         try:
             with _faults():
                 self._connection, self.recovered = open_catalog(folder)
@@ -140,8 +143,16 @@ class Database:
             raise
 
     def _mend(self) -> None:
-        self._connection, self.recovered = mend_catalog(self._folder, self._connection)
+        """Where the disk does not take it, in memory for now."""
+        try:
+            with _faults():
+                self._connection, self.recovered = mend_catalog(self._folder, self._connection)
+        except OwnFault as fault:
+            self._health.failed("catalog", fault)
+            self._connection, self.recovered = mend_in_memory(self._folder, self._connection)
+            self._in_memory = True
         self._copied = None
+        self.recoveries += 1
 
     def _copyable(self, _: sqlite3.Connection) -> tuple[int, int]:
         """The version, behind a look whether the file is still there."""
@@ -155,7 +166,7 @@ class Database:
             log.warning("the disk takes the catalog again: what was kept in memory is written down")
         else:
             self._look_for_the_file()
-            if "catalog" not in self._health.trouble:
+            if self._in_memory or "catalog" not in self._health.trouble:
                 return
             _within("IMMEDIATE", _try_out, self._connection)
         self._health.worked("catalog")

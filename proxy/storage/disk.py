@@ -113,13 +113,17 @@ class DiskStore:
     def _try_out(self) -> None:
         """Does the disk take bytes again?"""
         name = secrets.token_hex(16)
-        with reported(self.health, "store", "write to the store"):
-            folder = self._home.ingest
-            descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=folder)
-            try:
-                os.write(descriptor, _PROBE)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-                os.unlink(name, dir_fd=folder)
+        self._arriving.add(name)
+        try:
+            with reported(self.health, "store", "write to the store"):
+                folder = self._home.ingest
+                descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=folder)
+                try:
+                    os.write(descriptor, _PROBE)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                    os.unlink(name, dir_fd=folder)
+        finally:
+            self._arriving.discard(name)
         self.health.worked("store")

@@ -1,9 +1,9 @@
 """The cache folder as a whole: can we use it, is it of a format we know, and are we alone in it?
 
 One process per folder, held by a lock that the kernel drops when the process dies in any way. Nothing is written into a
-folder that was not empty and bears no stamp: it may be somebody's home. A folder that another user made for us, as
-Kubernetes and Docker make theirs, is used where we can write to it, and told; so is one on a disk that takes nothing
-now and may later.
+folder that was not empty and bears no stamp: it may be somebody's home. A folder of ours is for us alone. One that
+another user made for us, as Kubernetes and Docker make theirs, is used where we can write to it, and told; so is one on
+a disk that takes nothing now and may later. What is in it is for us alone in any case.
 """
 
 import errno
@@ -23,6 +23,8 @@ FORMAT = "entrepot 1"
 _STAMP = "format"
 _LOCK = "lock"
 _FRESH = {_LOCK, f"{_STAMP}.new", "lost+found"}  # what an unstamped folder may hold
+_LONGEST_STAMP = 100
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
 
 
@@ -46,6 +48,7 @@ class CacheFolder:
             self._hold()
             _check_format(self.path)
             _keep_others_out(self.path)
+            _keep_contents_private(self.path)
         except OSError as error:
             raise FolderRefused(f"{self.path} cannot be used as cache folder: {error.strerror or error}") from error
 
@@ -67,11 +70,12 @@ class CacheFolder:
             os.close(lock)
 
     def _hold(self) -> None:
-        if self._lock >= 0:
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(self.path / _LOCK, follow_symlinks=False), os.fstat(self._lock)):
-                    return
-        before, self._lock = self._lock, _lock(self.path)
+        lock, before = _open_lock(self.path), self._lock
+        if before >= 0 and os.path.samestat(os.fstat(lock), os.fstat(before)):
+            os.close(lock)  # what is locked by us already, the folder itself perhaps
+            return
+        _take(lock, self.path)
+        self._lock = lock
         if before >= 0:
             os.close(before)
 
@@ -105,21 +109,42 @@ def _is_read_only(path: Path) -> bool:
 
 
 def _keep_others_out(path: Path) -> None:
-    """It is empty or a cache, so nobody else has business in it."""
+    """It is empty or a cache, so nobody else has business in it. In one of another user's that user has, and perhaps a
+    group by which we may write to it."""
     found = path.stat()
-    if not found.st_mode & stat.S_IWOTH:
+    mode = stat.S_IMODE(found.st_mode)
+    surplus = mode & (_OTHERS if found.st_uid == os.geteuid() else stat.S_IWOTH)
+    if not surplus:
         return
     try:
-        path.chmod(stat.S_IMODE(found.st_mode) & ~stat.S_IWOTH)
-        log.warning("%s could be written by everybody: that right is taken away", path)
+        path.chmod(mode & ~surplus)
+        log.warning("%s was open to others (mode %04o): that is taken away (%04o)", path, mode, mode & ~surplus)
     except OSError:
-        log.warning("%s can be written by everybody, and user %d could change that with: chmod o-w %s",
-                    path, found.st_uid, path)  # fmt: skip
+        log.warning("%s is open to others (mode %04o), and user %d could change that with: chmod %04o %s",
+                    path, mode, found.st_uid, mode & ~surplus, path)  # fmt: skip
 
 
-def _lock(path: Path) -> int:
-    """A descriptor that holds the lock. The file stays when it is given back: removing it would let two in."""
-    lock = _open_lock(path)
+def _keep_contents_private(path: Path) -> None:
+    """What an earlier version or a person with another umask made here. Before the catalog is opened: SQLite's locks go
+    with any descriptor of its file that is closed."""
+    for name in os.listdir(path):
+        with suppress(OSError):  # a link, somebody else's, or on a disk that takes nothing
+            _keep_private(os.open(path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def _keep_private(descriptor: int) -> None:
+    """Of a file or folder of ours, which is closed then."""
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid == os.geteuid() and found.st_mode & _OTHERS:
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS)
+    finally:
+        os.close(descriptor)
+
+
+def _take(lock: int, path: Path) -> None:
+    """The open lock of the folder at ``path``, which is closed where another process has it. Its file stays when it is
+    given back: removing it would let two in."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with suppress(OSError):  # only for people, and a full disk takes not even this
@@ -132,7 +157,6 @@ def _lock(path: Path) -> int:
     except BaseException:
         os.close(lock)
         raise
-    return lock
 
 
 def _open_lock(path: Path) -> int:
@@ -169,9 +193,14 @@ def _check_format(path: Path) -> None:
 def _read_stamp(path: Path) -> str | None:
     """None where there is none, or an empty one that a full disk left."""
     try:
-        return (path / _STAMP).read_text(encoding="utf-8", errors="replace").strip() or None
+        with open(path / _STAMP, encoding="utf-8", errors="replace", opener=_open_here) as file:
+            return file.read(_LONGEST_STAMP).strip() or None
     except FileNotFoundError:
         return None
+
+
+def _open_here(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _stamp(path: Path) -> None:
@@ -190,7 +219,9 @@ def _stamp(path: Path) -> None:
 
 def _write_stamp(path: Path) -> None:
     new = path / f"{_STAMP}.new"
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+    with suppress(FileNotFoundError):
+        new.unlink()  # of a start that was killed, or a link to somebody's file
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(f"{FORMAT}\n")
         file.flush()
         os.fsync(file.fileno())

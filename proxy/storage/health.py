@@ -6,6 +6,7 @@ that those who met it need not say it again for every request.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -22,11 +23,14 @@ class StorageHealth:
         self.trouble: dict[str, str] = {}
         self._clock = clock
         self._lines = Seldom()
+        self._lock = threading.Lock()
 
     def failed(self, work: str, cause: OwnFault) -> None:
         """From any thread."""
         self.trouble[work] = str(cause)
-        if self._lines.due(work, self._clock()):
+        with self._lock:
+            due = self._lines.due(work, self._clock())
+        if due:
             log.error("%s: %s; pulls go on without it", work, cause)
 
     def worked(self, work: str) -> None:

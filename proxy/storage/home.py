@@ -21,6 +21,7 @@ from proxy.storage.faults import faults
 log = logging.getLogger("entrepot.storage")
 
 ALGORITHMS = ("sha256", "sha512")
+PRIVATE = 0o700
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # a file system that keeps names by itself
@@ -137,11 +138,16 @@ class Home:
 
 
 def make_folder(name: str, parent: int) -> int:
-    """A descriptor of the folder, made durable first where it is new."""
+    """A descriptor of the folder, made durable first where it is new. It is for us alone, whatever the umask."""
     with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=parent)
+        os.mkdir(name, PRIVATE, dir_fd=parent)
         sync_names(parent)
-    return os.open(name, FOLDER, dir_fd=parent)
+    folder = os.open(name, FOLDER, dir_fd=parent)
+    found = os.fstat(folder)
+    if stat.S_IMODE(found.st_mode) != PRIVATE and found.st_uid == os.geteuid():
+        with suppress(OSError):  # a disk that takes nothing now
+            os.fchmod(folder, PRIVATE)
+    return folder
 
 
 def sync_names(folder: int) -> None:

@@ -1,4 +1,8 @@
-"""Single flight: at most one run per key; whoever asks meanwhile gets the same result."""
+"""Single flight: at most one run per key; whoever asks meanwhile gets the same result.
+
+A run that has ended is joined by nobody, not even in the step in which it ends: who asks in a loop until a run has
+brought him on would go round there without end, and the loop with him.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -25,7 +29,9 @@ class Flights(Generic[K, V]):
         self._aloft: dict[K, asyncio.Task[V | _Failed]] = {}
 
     def __contains__(self, key: K) -> bool:
-        return key in self._aloft
+        """Whether a run is in the air, for ``join`` to find."""
+        flight = self._aloft.get(key)
+        return flight is not None and not flight.done()
 
     def __len__(self) -> int:
         return len(self._aloft)
@@ -44,12 +50,16 @@ class Flights(Generic[K, V]):
 
     def _flight(self, key: K, run: Callable[[], Awaitable[V]]) -> "asyncio.Task[V | _Failed]":
         flight = self._aloft.get(key)
-        if flight is None:  # no await between look and launch, so no lock
+        if flight is None or flight.done():  # no await between look and launch, so no lock
             flight = self._group.create_task(_fly(run))
             # A callback, since a task that is cancelled before its first step never reaches a finally of its own.
-            flight.add_done_callback(partial(self._aloft.pop, key))
+            flight.add_done_callback(partial(self._ended, key))
             self._aloft[key] = flight
         return flight
+
+    def _ended(self, key: K, flight: "asyncio.Task[V | _Failed]") -> None:
+        if self._aloft.get(key) is flight:
+            del self._aloft[key]
 
 
 async def _fly(run: Callable[[], Awaitable[V]]) -> V | _Failed:

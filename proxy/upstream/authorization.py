@@ -39,6 +39,6 @@ class Authorizer(Protocol):
         """After a refusal of a request that carried ``used``: may the next ``authorization`` do better?
         Called at most once for each request. Raises what ``authorization`` raises."""
 
-    async def identified(self) -> bool:
-        """Whether requests are made in somebody's name, and not anonymously. Raises CredentialsFailed where the
-        credentials cannot be read."""
+    async def identified(self, name: str) -> bool:
+        """Whether there are credentials for repository ``name``, so that what is sent is in somebody's name. Raises
+        CredentialsFailed where they cannot be read."""

@@ -1,9 +1,10 @@
-"""Blocking HTTP/1.1 connections, kept for reuse. All calls but ``close_all`` block and belong to worker threads.
+"""Blocking HTTP/1.1 connections, kept for reuse. Their calls belong to worker threads; those that close idle ones do
+not block.
 
-``http.client`` does the protocol; here are the address policy at connect, the bounds, and the pool of idle connections.
+``http1`` knows the protocol; here are the address policy at connect, the way, bodies straight from the socket into the
+caller's buffer (RFC 9112 section 6.3), and the pool of idle connections.
 """
 
-import http.client
 import select
 import socket
 import ssl
@@ -11,57 +12,58 @@ import struct
 import threading
 import time
 from collections import deque
+from typing import Protocol
 
-from proxy.upstream.address import AddressForbidden, Admit
+from proxy.upstream.address import Admit
 from proxy.upstream.egress import Proxy, ProxyFailed, proof, refused_by
+from proxy.upstream.http1 import AnswerHead, AnswerMalformed, ChunkDecoder, Framing, question, read_head
+from proxy.upstream.message import Request
 from proxy.upstream.passage import Passage
-from proxy.upstream.target import PORTS, Origin
+from proxy.upstream.target import Origin
 from proxy.upstream.tunnel import Stream, ask_for, pending, secured
 
 MOST_IDLE = 32
 ADDRESS_TRIES = 2  # connect timeouts that all addresses of a name may take together
-MOST_INTERIM = 10  # 1xx answers before the final one
-MOST_TRAILERS = 100
 _PAUSE = struct.pack("ll", 0, 20_000)  # seconds and microseconds
 
 
 class UpstreamConnection:
-    """One socket and the protocol on it, to ``origin`` itself or through ``proxy``. ``interrupt`` may come from any
-    thread, everything else from one at a time."""
+    """One socket to ``origin`` itself or through ``proxy``, and what was read from it too far. ``interrupt`` may come
+    from any thread, everything else from one at a time."""
 
     def __init__(self, origin: Origin, sock: Stream, proxy: Proxy | None = None) -> None:
         self.way = origin, proxy
         self.gathers = type(sock) is socket.socket  # whether ``gather`` is to be had: the kernel knows no TLS
+        self.ahead = b""  # came with the head, and belongs to the body
         self._sock = sock
         self._bare = sock if isinstance(sock, socket.socket) else sock.socket  # within the TLS of a proxy, that one's
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
-        self._protocol = http.client.HTTPConnection(origin.host, origin.port)
-        self._protocol.response_class = _Response
-        self._protocol.default_port = PORTS[origin.scheme]  # that a Host header leaves out
-        self._protocol.sock = sock  # TLS within TLS does all that is asked of a socket
 
-    def request(
-        self, method: str, path: str, headers: dict[str, str], first_byte: float, stall: float
-    ) -> http.client.HTTPResponse:
-        """Waits up to ``first_byte`` seconds for the headers; each later read of the body up to ``stall``. Raises
-        OSError or http.client.HTTPException."""
+    def ask(self, request: Request, first_byte: float, stall: float) -> AnswerHead:
+        """Waits up to ``first_byte`` seconds for each piece of the head; each later read of the body up to ``stall``.
+        Raises OSError, AnswerMalformed, or ValueError for a request that cannot be made."""
         self._sock.settimeout(first_byte)
         origin, proxy = self.way
+        path, fields = request.target.path, {"Host": origin.authority, **request.headers}
         forwarding = proxy if origin.scheme == "http" else None  # in the open, with no tunnel
         if forwarding is not None:
             path = f"{origin}{path}"  # RFC 9112 section 3.2.2
-            headers = {**headers, **proof(forwarding)}
-        self._protocol.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in headers.items():
-            self._protocol.putheader(name, value)
-        self._protocol.endheaders()
-        response = self._protocol.getresponse()
-        if forwarding is not None and response.status == 407:
-            response.close()
-            raise refused_by(forwarding, response.status)
+            fields |= proof(forwarding)
+        self._sock.sendall(question(request.method, path, fields, request.body))
+        head, self.ahead = read_head(self.receive)
+        if forwarding is not None and head.status == 407:
+            raise refused_by(forwarding, head.status)
         self._sock.settimeout(stall)
-        return response
+        return head
+
+    def receive(self, buffer: memoryview) -> int:
+        """Waits for at least one byte; 0 at the end. Raises OSError."""
+        if not self.ahead:
+            return int(self._sock.recv_into(buffer) or 0)
+        count = min(len(buffer), len(self.ahead))
+        buffer[:count], self.ahead = self.ahead[:count], self.ahead[count:]
+        return count
 
     def gather(self, buffer: memoryview, timeout: float) -> int:
         """Fills the buffer in one call of the kernel, or as much of it as comes without a longer pause; 0 at the end.
@@ -79,7 +81,7 @@ class UpstreamConnection:
 
     def readable(self) -> bool:
         """Something has come, if only the end: on an idle connection that makes it useless."""
-        return bool(pending(self._sock) or self._poll.poll(0))
+        return bool(self.ahead or pending(self._sock) or self._poll.poll(0))
 
     def interrupt(self) -> None:
         """Not ``SSLSocket.shutdown``, which would turn later reads into reads of ciphertext."""
@@ -89,27 +91,98 @@ class UpstreamConnection:
             return
 
     def close(self) -> None:
-        self._protocol.close()
         self._sock.close()
 
 
-class _Response(http.client.HTTPResponse):
-    """Bounds what ``http.client`` reads without end, and takes every interim answer for what it is."""
+class ShortBody(OSError):
+    """The body ended before its end."""
 
-    def _read_status(self) -> tuple[str, int, str]:
-        for _ in range(MOST_INTERIM):
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 100 < status < 200:
-                return version, status, reason
-            http.client.parse_headers(self.fp)
-        raise http.client.BadStatusLine("interim answers without end")
 
-    def _read_and_discard_trailer(self) -> None:
-        for _ in range(MOST_TRAILERS):
-            line = self.fp.readline(8192)
-            if line in (b"\r\n", b"\n", b""):
-                return
-        raise http.client.LineTooLong("trailers")
+class AnswerBody(Protocol):
+    """Belongs to one thread at a time."""
+
+    finished: bool  # read to its end, so that the connection may be used again
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Waits for at least one byte; 0 at the end. Raises ShortBody, another OSError or AnswerMalformed."""
+
+
+class LengthBody:
+    """Of a promised length, straight from the socket into the buffer but for what came with the head."""
+
+    def __init__(self, connection: UpstreamConnection, length: int, stall: float) -> None:
+        self._connection = connection
+        self._left = length
+        self._stall = stall  # seconds
+        self.finished = length == 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        room = buffer[: self._left]
+        if not room:
+            return 0
+        if self._connection.ahead or not self._connection.gathers:
+            count = self._read(room)
+        else:
+            count = self._connection.gather(room, self._stall)
+        if count == 0:
+            raise ShortBody(f"it ended {self._left} bytes early")
+        self._left -= count
+        self.finished = self._left == 0
+        return count
+
+    def _read(self, room: memoryview) -> int:
+        """What has come, with TLS in steps of 16 KiB at most."""
+        filled = 0
+        while filled < len(room):
+            try:
+                count = self._connection.receive(room[filled:])
+            except OSError:
+                if filled == 0:
+                    raise
+                break  # what has come is delivered first; the next read meets the fault again
+            filled += count
+            if count == 0 or self._connection.gathers or not self._connection.readable():
+                break
+        return filled
+
+
+class ChunkedBody:
+    """In chunks; their end is the body's."""
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        self._decoder = ChunkDecoder()
+        self.finished = False
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = 0
+        while count == 0 and not self._decoder.finished:
+            came = self._connection.receive(buffer)
+            if came == 0:
+                raise ShortBody("it ended within its chunks")
+            count = self._decoder.decode(buffer[:came])
+        self.finished = self._decoder.finished and not self._decoder.surplus
+        return count
+
+
+class OpenEndedBody:
+    """Ends with the connection: whether it is whole only its digest tells."""
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        self.finished = False
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._connection.receive(buffer)
+
+
+def body_of(connection: UpstreamConnection, framed: Framing, stall: float) -> AnswerBody:
+    """``stall`` is in seconds."""
+    if framed.chunked:
+        return ChunkedBody(connection)
+    if framed.length is None:
+        return OpenEndedBody(connection)
+    return LengthBody(connection, framed.length, stall)
 
 
 class ConnectionPool:
@@ -155,7 +228,7 @@ class ConnectionPool:
         if origin.scheme == "https":
             try:
                 status = ask_for(sock, origin, proof(proxy))
-            except (OSError, http.client.HTTPException, ValueError) as cause:
+            except (OSError, AnswerMalformed, ValueError) as cause:
                 sock.close()
                 raise ProxyFailed(f"{proxy} gave no answer ({type(cause).__name__})") from cause
             if not 200 <= status < 300:
@@ -189,32 +262,37 @@ class ConnectionPool:
 
     def close_all(self) -> None:
         """Of idle ones, and of every one that is given back from now on."""
+        self._closed = True
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Those under way are kept for reuse all the same."""
         with self._lock:
-            self._closed = True
             idle = [connection for _, connection in self._idle]
             self._idle.clear()
         for connection in idle:
             connection.close()
 
     def _connect(self, origin: Origin, admit: Admit) -> socket.socket:
-        """Resolves once and connects to what was checked, so that no name can change in between."""
+        """Resolves once and connects to what was checked, so that no name can change in between. How long a name takes
+        to resolve is not in our hands, and not on the account of its addresses."""
+        places = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         fault: OSError = OSError("the name has no address")
         deadline = time.monotonic() + ADDRESS_TRIES * self._connect_timeout
-        for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in places:
             try:
-                admit(str(address[0]))
-            except AddressForbidden as forbidden:
-                fault = forbidden
-                continue
-            if (left := deadline - time.monotonic()) <= 0:
-                break
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(min(left, self._connect_timeout))
-                sock.connect(address)
+                admit(str(address[0]), origin.port)
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
+                sock = socket.socket(family, kind, protocol)
+                try:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.settimeout(min(left, self._connect_timeout))
+                    sock.connect(address)
+                except BaseException:
+                    sock.close()
+                    raise
                 return sock
             except OSError as refused:
-                sock.close()
                 fault = refused
         raise fault

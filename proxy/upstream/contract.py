@@ -36,6 +36,7 @@ class PingResult(NamedTuple):
     date: str | None  # its clock, as it wrote it
     accepted: bool | None  # our credentials; None where none are configured or none were asked for
     why: str = ""  # they were refused, in a sentence
+    unread: bool = False  # they could not be had by ourselves
 
 
 class ReferrersPage(NamedTuple):
@@ -78,6 +79,9 @@ class Registry(Protocol):
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """Bytes of the blob, None where upstream does not say; no body is transferred for it.
         Raises BlobUnknown or NameUnknown."""
+
+    def reconnect(self) -> None:
+        """What is asked from now on goes over new connections."""
 
     async def ping(self) -> PingResult:
         """``GET /v2/`` by the way that pulls take: first bare, then as the challenge wants it. A token server is really

@@ -6,10 +6,9 @@ import math
 
 from proxy.core.credentials import Credentials
 from proxy.core.errors import UpstreamFault
-from proxy.tasks.jobs import Jobs
 from proxy.upstream.authorization import CredentialSource, Refusal
 from proxy.upstream.ecr_tokens import TokenKeeper
-from proxy.upstream.settings import Timing
+from proxy.upstream.network import Network
 from proxy.upstream.tokens import UNSTATED_LIFE, Fetch, Token, TokenBook, TokenKey
 
 _BASIC = "Basic "
@@ -42,7 +41,7 @@ class EcrAuthorizer:
             return await self._keeper.successor(refused) is not None
         return False
 
-    async def identified(self) -> bool:
+    async def identified(self, name: str) -> bool:
         return True
 
 
@@ -67,14 +66,14 @@ class EcrPublicAuthorizer:
     challenge. ``origin`` is the registry's URL without a path; ``fetch`` asks a token server.
     """
 
-    def __init__(self, origin: str, credentials: CredentialSource, fetch: Fetch, timing: Timing, jobs: Jobs) -> None:
+    def __init__(self, origin: str, credentials: CredentialSource, fetch: Fetch, network: Network) -> None:
         self._realm = f"{origin.rstrip('/')}/token/"
         self._credentials = credentials
         self._fetch = fetch
-        self._now = timing.now
+        self._now = network.timing.now
         self._dropped_at = -math.inf
         self._bearer: str | None = None  # the last one received, unless it was refused
-        self._tokens = TokenBook(self._fetched, timing, jobs)
+        self._tokens = TokenBook(network.settings.name, self._fetched, network.timing, network.jobs, network.tables)
 
     async def authorization(self, name: str) -> str | None:
         return _BEARER + await self._tokens.token(await self._key())
@@ -92,7 +91,7 @@ class EcrPublicAuthorizer:
         self._tokens.drop(key, refused)
         return True
 
-    async def identified(self) -> bool:
+    async def identified(self, name: str) -> bool:
         return await self._credentials("") is not None
 
     async def _key(self) -> TokenKey:

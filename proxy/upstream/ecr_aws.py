@@ -49,6 +49,7 @@ class Aws:
         self.identity = identity
         self._session: Any = None  # keeps credentials and API models; a client costs 5 ms then
         self._source: Any = None  # the session of the chain: the same one, or the one that assumes the role
+        self._provider = ""  # of the chain, that the last credentials are from
         self._endpoints: dict[str, str] = {}  # by service
         self._opening = asyncio.Lock()
 
@@ -92,14 +93,13 @@ class Aws:
     async def caller(self) -> StsCaller:
         """STS GetCallerIdentity."""
         answer = await self._call("sts", "get_caller_identity")
-        credentials = await self._session.get_credentials()
-        return StsCaller(str(answer.get("Arn")), str(credentials.method))
+        return StsCaller(str(answer.get("Arn")), self._provider)
 
     async def _call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         try:
             async with asyncio.timeout(CALL_LIMIT):
-                session = await self._opened()
-                options = client_options(self.identity, service, **await self._way(service))
+                session, source = await self._opened()
+                options = client_options(self.identity, service, **await self._way(source, service))
                 async with session.create_client(service, **options) as client:
                     answer: dict[str, Any] = await getattr(client, operation)(**parameters)
                     return answer
@@ -114,7 +114,8 @@ class Aws:
                 self._session = None
             raise fault from error
 
-    async def _opened(self) -> Any:
+    async def _opened(self) -> tuple[Any, Any]:
+        """The session, and that of the chain, for one call: a failure of another may let go of both meanwhile."""
         async with self._opening:
             if self._session is None:
                 await asyncio.to_thread(importlib.import_module, "aiobotocore.session")
@@ -122,22 +123,25 @@ class Aws:
                     logging.getLogger(library).setLevel(logging.CRITICAL)
                 self._source = _plain(self.identity)
                 self._session = _assuming(self.identity, self._source) if self.identity.role_arn else self._source
-            await self._lead_the_chain()
-            if await self._session.get_credentials() is None:
+            session, source = self._session, self._source
+            await self._lead_the_chain(source)
+            credentials = await session.get_credentials()
+            if credentials is None:
                 self._session = None
                 raise NoCredentials
-            return self._session
+            self._provider = str(credentials.method)
+            return session, source
 
-    async def _lead_the_chain(self) -> None:
+    async def _lead_the_chain(self, source: Any) -> None:
         """The providers of the chain make clients of their own, for STS or SSO: they go the way that STS goes."""
         from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # noqa: PLC0415
 
-        self._source.set_default_client_config(AioConfig(**await self._way("sts")))
+        source.set_default_client_config(AioConfig(**await self._way(source, "sts")))
 
-    async def _way(self, service: str) -> dict[str, Any]:
+    async def _way(self, source: Any, service: str) -> dict[str, Any]:
         if service not in self._endpoints:
             options = client_options(self.identity, service)
-            self._endpoints[service] = await endpoint_of(self._source, service, options)
+            self._endpoints[service] = await endpoint_of(source, service, options)
         return await way_to(self._endpoints[service], self.identity.ways)
 
 

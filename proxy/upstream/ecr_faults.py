@@ -6,6 +6,7 @@ from typing import Any
 
 from proxy.core.errors import (
     CredentialsFailed,
+    Hint,
     RateLimited,
     UpstreamFailed,
     UpstreamFault,
@@ -36,16 +37,17 @@ _BAD_SIGNATURE = {"InvalidSignatureException", "SignatureDoesNotMatch", "Request
 class AwsFault(Exception):
     """AWS did not give what was asked for; no upstream is named yet, since several may share the identity."""
 
-    def __init__(self, kind: type[UpstreamFault], why: str) -> None:
+    def __init__(self, kind: type[UpstreamFault], why: str, hint: Hint | None = None) -> None:
         self.kind = kind
         self.why = why
+        self.hint = hint or (Hint.AWS_DENIED if kind is CredentialsFailed else None)
         super().__init__(why)
 
     def towards(self, upstream: str, retry_after: float) -> UpstreamFault:
         """The same as a fault of the upstream that needed it, which will be tried again in so many seconds. Throttling
         by AWS is an outage of its API, and no limit that the registry sets on pulls."""
         kind = UpstreamFailed if self.kind is RateLimited else self.kind
-        return kind(upstream, f"{self.why}; AWS is asked again in {retry_after:.0f} s")
+        return kind(upstream, f"{self.why}; AWS is asked again in {retry_after:.0f} s", hint=self.hint)
 
 
 class NoCredentials(AwsFault):
@@ -57,6 +59,7 @@ class NoCredentials(AwsFault):
             UpstreamUnreachable,
             "no AWS credentials found; attach a role (EC2 instance profile with IMDSv2 hop limit 2 for containers, "
             "ECS task role, EKS Pod Identity or IRSA), or set AWS_ACCESS_KEY_ID or a profile",
+            Hint.NO_AWS_CREDENTIALS,
         )
 
 
@@ -85,7 +88,11 @@ def aws_fault(error: Exception, identity: AwsIdentity, operation: str) -> AwsFau
         case boto.NoCredentialsError():
             return NoCredentials()
         case boto.CredentialRetrievalError():
-            return AwsFault(UpstreamUnreachable, f"no AWS credentials from provider {error.kwargs.get('provider')}")
+            return AwsFault(
+                UpstreamUnreachable,
+                f"no AWS credentials from provider {error.kwargs.get('provider')}",
+                Hint.NO_AWS_CREDENTIALS,
+            )
         case boto.ConnectTimeoutError() | boto.ReadTimeoutError():
             return AwsFault(UpstreamTimeout, f"{operation} timed out: {error}; {_endpoint_hint(identity)}")
         case boto.ProxyConnectionError():

@@ -13,23 +13,33 @@ from proxy.core.backoff import Backoff
 from proxy.core.errors import (
     CredentialsFailed,
     Fault,
+    Hint,
     Outage,
     RateLimited,
     UpstreamBroken,
     UpstreamFailed,
     UpstreamFault,
     UpstreamRefused,
+    UpstreamTimeout,
     UpstreamUnreachable,
     WrongBytes,
-    explained,
+    hinted,
 )
 from proxy.core.steps import Steps
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
-from proxy.upstream.fault_table import RETRIED, Rejection, error_code, error_reason, fault_of, first_error
+from proxy.upstream.fault_table import (
+    RETRIED,
+    Rejection,
+    error_code,
+    error_reason,
+    fault_of,
+    first_error,
+    what_was_sent,
+)
 from proxy.upstream.headers import decoded, retry_after
-from proxy.upstream.health import Breaker, RetryBudget
-from proxy.upstream.message import Answer, HostClass, Kind, Request
+from proxy.upstream.health import Outages, RetryBudget
+from proxy.upstream.message import Answer, Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
 
@@ -73,6 +83,15 @@ class _Failure(NamedTuple):
     fault: Fault
     again: bool  # another try may help
     advised: float = 0.0  # seconds to wait before it, at least
+    of_thing: bool = False  # nothing but what was asked for may be to blame
+
+
+class _ClosedOff(Exception):
+    """A host on the way is not asked now."""
+
+    def __init__(self, fault: Outage) -> None:
+        self.fault = fault
+        super().__init__(str(fault))
 
 
 class Exchange:
@@ -82,7 +101,8 @@ class Exchange:
         self._network = network
         self._authorizer = authorizer
         self._upstream = network.settings.name
-        self._health = Breaker()
+        self._home = str(network.home.origin)
+        self._health = Outages(self._upstream, network.tables)
         self._budget = RetryBudget()
 
     async def ask(self, ask: Ask, send: Send[A]) -> A:
@@ -97,10 +117,12 @@ class Exchange:
 
     async def _persist(self, ask: Ask, attempt: Callable[[], Awaitable[T | Rejection]]) -> T:
         timing, limits = self._network.timing, self._network.settings.limits
+        if self._network.find is not None:
+            await self._network.find()
         self._budget.request()
         until, retries = timing.now() + limits.patience, 0
         while True:
-            if (closed := self._health.closed_off(timing.now())) is not None:
+            if (closed := self._closed_off(ask)) is not None:
                 raise closed
             outcome = await self._attempt(ask, attempt)
             if not isinstance(outcome, _Failure):
@@ -108,6 +130,8 @@ class Exchange:
             pause = max(_AGAIN.pause(retries, timing.jitter()), outcome.advised)
             over = retries + 1 >= limits.tries or timing.now() + pause > until or outcome.advised > limits.advised
             if over or not outcome.again or not self._budget.take():
+                if outcome.of_thing and isinstance(outcome.fault, Outage):
+                    self._health.thing_failed(outcome.fault, ask.what, timing.now())
                 raise outcome.fault
             await timing.sleep(pause)
             retries += 1
@@ -120,31 +144,33 @@ class Exchange:
             return _Failure(limit, True, limit.retry_after)
         except CredentialsFailed as own:
             return _Failure(own, again=False)
+        except _ClosedOff as closed:
+            return _Failure(closed.fault, again=False)
         except Outage as outage:
-            self._health.failed(outage, self._thing(ask, outage), now())
-            return _Failure(outage, again=isinstance(outage, UpstreamUnreachable | UpstreamFailed))
+            unconnected = isinstance(outage, UpstreamUnreachable) and outage.origin is not None
+            again = isinstance(outage, UpstreamUnreachable | UpstreamFailed)
+            return _Failure(outage, again, of_thing=not unconnected)
         except WrongBytes as wrong:
-            self._health.answered()
+            self._health.thing_answered(ask.what)
             return _Failure(wrong, again=True)
         if not isinstance(outcome, Rejection):
-            self._health.answered()
+            self._health.thing_answered(ask.what)
             return outcome
         if outcome.status == 429:
-            return _Failure(self._health.limited(self._upstream, outcome.retry_after, now()), again=False)
+            return _Failure(self._health.limited(outcome.origin, outcome.retry_after, now()), again=False)
         fault = fault_of(self._upstream, ask.kind, ask.what, outcome)
-        if isinstance(fault, Outage):
-            self._health.failed(fault, ask.what, now())
-        else:
-            self._health.answered()
-        if isinstance(fault, UpstreamRefused) and not await self._authorizer.identified():
-            fault = explained(fault, "it was asked without credentials")
+        if not isinstance(fault, Outage):
+            self._health.thing_answered(ask.what)
+        if isinstance(fault, UpstreamRefused) and (
+            sent := what_was_sent(outcome.authorized, await self._authorizer.identified(ask.name))
+        ):
+            fault = hinted(fault, sent)
         again = ask.method != "HEAD" and (outcome.status in RETRIED or (outcome.page and isinstance(fault, Outage)))
-        return _Failure(fault, again, outcome.retry_after or 0.0)
+        return _Failure(fault, again, outcome.retry_after or 0.0, of_thing=True)
 
-    def _thing(self, ask: Ask, outage: Outage) -> str | None:
-        """What the outage was met at; None where no connection to the registry itself can be made."""
-        missed = outage.origin if isinstance(outage, UpstreamUnreachable) else None
-        return None if missed == str(self._network.home.origin) else ask.what
+    def _closed_off(self, ask: Ask) -> Outage | None:
+        now = self._network.timing.now()
+        return self._health.thing_closed_off(ask.what, now) or self._health.host_closed_off(self._home, now)
 
     async def _understood(self, ask: Ask, send: Send[A], limit: int, understand: Understand[T]) -> T | Rejection:
         answer = await self.converse(ask, send)
@@ -156,7 +182,7 @@ class Exchange:
             await answer.close()
         self._network.stats.received(len(raw))
         if len(raw) > limit:
-            raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes")
+            raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes", Hint.TOO_LARGE)
         return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))
 
     def _meaning(self, ask: Ask, answer: Answer, raw: bytes, limit: int, understand: Understand[T]) -> Steps[T]:
@@ -176,7 +202,7 @@ class Exchange:
         while True:
             at_home = target.origin == start.origin
             used = await self._authorizer.authorization(ask.name) if at_home else None
-            answer = await send(self._request(ask, target, used))
+            answer = await self._sent(ask, target, used, send)
             if answer.status < 400:
                 onward = await self._onward(ask, target, answer)
                 if onward is None:
@@ -185,7 +211,7 @@ class Exchange:
                 if hops > MOST_HOPS:
                     raise UpstreamBroken(self._upstream, f"it redirected {ask.what} more than {MOST_HOPS} times")
                 continue
-            rejection = await self._rejection(answer, used, at_home=at_home)
+            rejection = (await self._rejection(answer, used, at_home=at_home))._replace(origin=str(target.origin))
             if at_home and not renewed and await self._renewed(ask, rejection, used):
                 renewed = True
             elif not at_home and not returned and rejection.status in _URL_REFUSED:
@@ -196,6 +222,24 @@ class Exchange:
                 return rejection
             target, hops = start, 0
 
+    async def _sent(self, ask: Ask, target: Target, authorization: str | None, send: Send[A]) -> A:
+        """One hop; what it tells of the host is remembered. Raises _ClosedOff, and what ``send`` raises."""
+        origin, now = str(target.origin), self._network.timing.now
+        if origin != self._home and (closed := self._health.host_closed_off(origin, now())) is not None:
+            raise _ClosedOff(closed)
+        try:
+            answer = await send(self._request(ask, target, authorization))
+        except UpstreamUnreachable as fault:
+            if fault.origin == origin:
+                self._health.unconnected(fault, origin, now())
+            raise
+        except UpstreamTimeout:
+            self._health.silent(origin, ask.name, now())
+            raise
+        if answer.status != 429:
+            self._health.host_answered(origin)
+        return answer
+
     async def bare(self, ask: Ask, send: Send[A]) -> Rejection:
         """What the registry answers to one request without authorization, whatever the status. Raises
         UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
@@ -204,7 +248,7 @@ class Exchange:
 
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
         headers = dict(ask.headers) if authorization is None else {**ask.headers, "Authorization": authorization}
-        host_class = HostClass.HOME if target.origin.host == self._network.home.origin.host else HostClass.AWAY
+        host_class = self._network.settings.host_class(target.origin)
         return Request(ask.kind, ask.method, target, headers, host_class, self._network.settings.limits.total)
 
     async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:
@@ -244,7 +288,9 @@ class Exchange:
         told = first_error(body)
         reason = error_reason(told, used) if at_home else ""
         code, date, page = error_code(told), answer.header("Date"), is_page(answer.header("Content-Type"))
-        return Rejection(answer.status, code, challenges, wait, at_home, reason, date, page)
+        return Rejection(
+            answer.status, code, challenges, wait, at_home, reason, date, page, authorized=used is not None
+        )
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

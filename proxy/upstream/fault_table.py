@@ -1,13 +1,14 @@
 """What an unwelcome answer means: status and error code to a kind of ``core.errors``. Pure."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from proxy.core.credentials import quotes
 from proxy.core.errors import (
     Absent,
     BlobUnknown,
     Fault,
+    Hint,
     ManifestUnknown,
     NameUnknown,
     RateLimited,
@@ -43,6 +44,8 @@ class Rejection(NamedTuple):
     reason: str = ""  # the registry's own sentence
     date: str | None = None
     page: bool = False  # the body is a page for people
+    origin: str = ""  # of the host that said so
+    authorized: bool = False  # the request carried an authorization
 
 
 def first_error(body: bytes) -> dict[str, Any]:
@@ -61,24 +64,13 @@ def error_code(error: Mapping[str, Any]) -> str | None:
 
 
 def error_reason(error: Mapping[str, Any], authorization: str | None) -> str:
-    """Its message, which names the right that is missing; empty where it has none that can be shown, or where it quotes
-    the credential that it was sent."""
+    """Its message, which names the right that is missing: for the log. Empty where it has none that can be shown, or
+    where it quotes any part of the credential that it was sent."""
     message = error.get("message")
     if not isinstance(message, str) or not message.isprintable():
         return ""
-    return "" if any(secret in message for secret in _secrets(authorization)) else message[:LONGEST_REASON]
-
-
-def _secrets(authorization: str | None) -> list[str]:
-    """The credential as it was sent, and the password in it."""
-    scheme, _, credential = (authorization or "").partition(" ")
-    if not credential:
-        return []
-    try:
-        password = base64.b64decode(credential).partition(b":")[2].decode() if scheme == "Basic" else ""
-    except ValueError:
-        password = ""
-    return [secret for secret in (credential, password) if secret]
+    shown = message[:LONGEST_REASON]
+    return "" if quotes(shown, authorization) else shown
 
 
 def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault:
@@ -93,13 +85,22 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
     if status == 408:
         return UpstreamTimeout(upstream, f"it answered 408 to {what}")
     if rejection.page and not rejection.challenges and kind is not Kind.REFERRERS:
-        return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})")
+        return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})", Hint.PAGE)
     if not rejection.at_home and status in (401, 403):
-        return UpstreamBroken(upstream, f"the storage host that it redirects to answered {said} to {what}")
+        why = f"the storage host that it redirects to answered {said} to {what}"
+        return UpstreamBroken(upstream, why, Hint.STORAGE_REFUSED)
     if status in (401, 403):
         reason = f": {rejection.reason}" if rejection.reason else ""
         return UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")
     return _absence(upstream, kind, what, rejection) or UpstreamBroken(upstream, f"it answered {said} to {what}")
+
+
+def what_was_sent(authorized: bool, identified: bool) -> Hint | None:
+    """With a request that was refused, whether there are credentials for it or not; None where these were sent, which
+    is what a reader expects."""
+    if identified:
+        return None if authorized else Hint.ASKED_FOR_NOTHING
+    return Hint.ASKED_BY_ANONYMOUS_TOKEN if authorized else Hint.ASKED_ANONYMOUSLY
 
 
 def _absence(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault | None:

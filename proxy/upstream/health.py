@@ -14,14 +14,19 @@ from proxy.core.errors import (
     UpstreamUnreachable,
     afresh,
 )
+from proxy.core.tables import BoundedTable, Tables, of_upstream
 from proxy.upstream.message import Kind
 
-OPENS_AFTER = 5  # things in a row that met an outage
+OPENS_AFTER = 2  # questions in a row about one thing that ended in an outage
+OPENS_SILENT = 3  # repositories in a row of which a host told nothing
 OPENS_UNCONNECTED = 10  # connections in a row that could not be made: two requests make so many, one does not
 OPENS_LASTING = 2.0  # seconds of outages: a shorter one is waited out by whoever met it
 PROBE_EVERY = 5.0  # seconds
 RETRY_SHARE = 0.1  # of the requests
 RETRY_BURST = 100.0
+_LIMIT = 4 << 20  # bytes
+_BREAKER = 4 << 10  # bytes of one, with the fault and the members that it holds
+_HOST, _THING = "host", "thing"
 _SPELL = Backoff(first=1.0, longest=60.0)  # of silence after 429, where the upstream does not say how long
 _OUTCOMES: dict[type[UpstreamFault], str] = {
     UpstreamUnreachable: "unreachable",
@@ -51,6 +56,11 @@ class Stats:
         """No answer came."""
         self.requests[kind.value, _OUTCOMES.get(type(fault), "broken")] += 1
 
+    def include(self, other: "Stats") -> None:
+        """What another has counted."""
+        self.requests.update(other.requests)
+        self.received(other.bytes_in)
+
     def received(self, count: int) -> None:
         """From any thread."""
         with self._lock:
@@ -58,15 +68,16 @@ class Stats:
 
 
 class Breaker:
-    """Remembers outages and 429 of one upstream, so that while it is down its callers hear so at once.
+    """Remembers the outages in a row of one thing, or one host, so that while it is down its callers hear so at once.
 
-    An outage at one thing says nothing about the others: what is broken there may be that one blob. So outages count by
-    the things that they were met at, and one by one only where no connection could be made.
-    """
+    ``outages`` that are ``apart`` open it, once they have lasted for 2 s; of those that say at which member they were
+    met, each member counts once."""
 
-    def __init__(self) -> None:
-        self._connections = 0  # that could not be made, in a row
-        self._things: set[str] = set()  # that met an outage, in a row
+    def __init__(self, outages: int, apart: int) -> None:
+        self._outages = outages
+        self._apart = apart
+        self._met = 0  # in a row
+        self._members: set[str] = set()
         self._since = 0.0
         self._last: Outage | None = None
         self._next_probe = 0.0
@@ -75,12 +86,12 @@ class Breaker:
         self._spells = 0  # of 429 in a row
 
     def closed_off(self, now: float) -> Outage | None:
-        """The fault to raise instead of asking; None where the upstream may be asked. While it is down, one caller
-        every 5 s gets None: the probe."""
+        """The fault to raise instead of asking; None where it may be asked. While it is down, one caller every 5 s gets
+        None: the probe."""
         if self._limited is not None and now < self._limited_until:
             left = max(self._limited_until - now, 1.0)
             return RateLimited(self._limited.upstream, f"it limits our requests for another {left:.0f} s", left)
-        met = len(self._things) >= OPENS_AFTER or self._connections >= OPENS_UNCONNECTED
+        met = self._met >= self._outages or len(self._members) >= self._apart
         if not met or now - self._since < OPENS_LASTING or self._last is None:
             return None
         if now >= self._next_probe:
@@ -88,21 +99,14 @@ class Breaker:
             return None
         return afresh(self._last)
 
-    def answered(self) -> None:
-        """It works: whatever it said, it was no outage."""
-        self._spells = 0
-        self._limited = None
-        if self._last is not None:
-            self._in_a_row_no_more()
-
-    def failed(self, fault: Outage, thing: str | None, now: float) -> None:
-        """One more outage in a row, met at ``thing``; None for a connection to the registry that could not be made."""
+    def failed(self, fault: Outage, member: str | None, now: float) -> None:
+        """One more outage in a row, at a member where that is not beyond doubt the whole."""
         if self._last is None:
             self._since = now
-        if thing is None:
-            self._connections += 1
-        elif len(self._things) < OPENS_AFTER:
-            self._things.add(thing)
+        if member is None:
+            self._met += 1
+        elif len(self._members) < self._apart:
+            self._members.add(member)
         self._last = afresh(fault)  # what was raised holds on to the frames that it came through
         self._next_probe = now + PROBE_EVERY
 
@@ -110,16 +114,67 @@ class Breaker:
         """After a 429: for how long nobody asks, ``wait`` seconds where it said so, at most 60."""
         spell = min(wait or _SPELL.pause(self._spells), _SPELL.longest)
         self._spells += 1
-        self._in_a_row_no_more()
+        self._met, self._last = 0, None
+        self._members.clear()
         if self._limited is None or now + spell > self._limited_until:
             self._limited_until = now + spell
         self._limited = RateLimited(upstream, f"it limits our requests; the next is in {spell:.0f} s", spell)
         return afresh(self._limited)
 
-    def _in_a_row_no_more(self) -> None:
-        self._connections = 0
-        self._things.clear()
-        self._last = None
+
+class Outages:
+    """What of one upstream is not worth asking now. A fault reaches as far as its cause: a host that takes no
+    connections, gives no answers or limits our requests closes off that host, and nothing that is said of it names what
+    somebody asked for; every other outage, that one thing."""
+
+    def __init__(self, upstream: str, tables: Tables) -> None:
+        self._upstream = upstream
+        self._breakers: BoundedTable[tuple[str, str, str], Breaker] = tables.table(
+            "outages", _LIMIT, None, of_upstream, lambda _: _BREAKER
+        )
+
+    def thing_closed_off(self, thing: str, now: float) -> Outage | None:
+        """As ``Breaker.closed_off``."""
+        breaker = self._breakers.get((self._upstream, _THING, thing))
+        return breaker.closed_off(now) if breaker is not None else None
+
+    def host_closed_off(self, origin: str, now: float) -> Outage | None:
+        """As ``Breaker.closed_off``."""
+        breaker = self._breakers.get((self._upstream, _HOST, origin))
+        return breaker.closed_off(now) if breaker is not None else None
+
+    def thing_failed(self, fault: Outage, thing: str, now: float) -> None:
+        """All tries of one question about it ended in an outage."""
+        self._breaker(_THING, thing).failed(fault, None, now)
+
+    def thing_answered(self, thing: str) -> None:
+        """Whatever was said of it, it was no outage."""
+        self._breakers.pop((self._upstream, _THING, thing))
+
+    def unconnected(self, fault: UpstreamUnreachable, origin: str, now: float) -> None:
+        """No connection to the host could be made."""
+        self._breaker(_HOST, origin).failed(fault, None, now)
+
+    def silent(self, origin: str, repository: str, now: float) -> None:
+        """The host gave no answer to a question about a repository, which may have a backend of its own."""
+        fault = UpstreamTimeout(self._upstream, f"{origin} gives no answers")
+        self._breaker(_HOST, origin).failed(fault, repository, now)
+
+    def limited(self, origin: str, wait: float | None, now: float) -> RateLimited:
+        """As ``Breaker.limited``, of the host that answered 429."""
+        return self._breaker(_HOST, origin).limited(self._upstream, wait, now)
+
+    def host_answered(self, origin: str) -> None:
+        """The host works: whatever it said, it was no 429."""
+        self._breakers.pop((self._upstream, _HOST, origin))
+
+    def _breaker(self, reach: str, name: str) -> Breaker:
+        key = (self._upstream, reach, name)
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            breaker = Breaker(OPENS_AFTER, 1) if reach == _THING else Breaker(OPENS_UNCONNECTED, OPENS_SILENT)
+            self._breakers.put(key, breaker)
+        return breaker
 
 
 class RetryBudget:

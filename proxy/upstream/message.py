@@ -1,4 +1,4 @@
-"""One request to one host and its answer, whichever client moves the bytes."""
+"""One request to one host and its answer, whoever moves the bytes."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -24,8 +24,8 @@ class Kind(Enum):
 class HostClass(Enum):
     """By what right a host is connected to; decides the address policy and the trust in certificates."""
 
-    HOME = "home"  # the registry itself
-    LISTED = "listed"  # a token server that the configuration lists
+    HOME = "home"  # the registry itself, by host and port
+    LISTED = "listed"  # another one that the configuration lists: a token server, a home of its blobs
     AWAY = "away"  # wherever the registry sent us
 
 
@@ -54,7 +54,7 @@ class Answer(Protocol):
 
     async def read(self, limit: int) -> bytes:
         """The body; of a longer one the first ``limit`` + 1 bytes, which tell that it is longer.
-        Raises UpstreamUnreachable or UpstreamTimeout."""
+        Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
 
     async def close(self) -> None:
         """Gives the connection back where the body was read to its end. Idempotent."""

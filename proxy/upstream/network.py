@@ -1,20 +1,22 @@
-"""Everything one upstream's requests share: settings, time, the jobs, both clients, the counters."""
+"""Everything one upstream's requests share: settings, time, the jobs, the clients, the counters."""
 
+from proxy.core.tables import Tables
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import AddressPolicy
-from proxy.upstream.buffered import BufferedClient
-from proxy.upstream.egress import DIRECT, WaysOut
+from proxy.upstream.ask_threads import AskThreads
+from proxy.upstream.client import HttpClient
 from proxy.upstream.health import Stats
-from proxy.upstream.passage import Passages
-from proxy.upstream.settings import RegistrySettings, Timing, Trust, trust_of
-from proxy.upstream.streaming import StreamingClient
+from proxy.upstream.lookups import Find
+from proxy.upstream.passage import STRAIGHT, Outward, Passages
+from proxy.upstream.settings import RegistrySettings, Timing, trust_of
 
 
 class Network:
-    """Cheap to make: no session, no thread and no look-up of a name comes before the first request.
+    """Cheap to make: no thread and no look-up of a name comes before the first request.
 
-    ``trust`` is made from the settings where it is not given; without ``ways`` all ways are straight. Raises
-    TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings`` is no good.
+    ``tables`` and ``threads`` are those that upstreams share; ``find`` is asked before each question, where the host
+    may not be there at all. Raises TargetRefused, OSError or ssl.SSLError where the URL or ``ca_file`` of ``settings``
+    is no good.
     """
 
     def __init__(
@@ -22,17 +24,31 @@ class Network:
         settings: RegistrySettings,
         jobs: Jobs,
         timing: Timing | None = None,
-        trust: Trust | None = None,
-        ways: WaysOut = DIRECT,
+        outward: Outward = STRAIGHT,
+        tables: Tables | None = None,
+        find: Find | None = None,
+        threads: AskThreads | None = None,
     ) -> None:
-        passages = Passages(settings.name, AddressPolicy(), trust or trust_of(settings), ways)
+        trust = outward.trust or trust_of(settings)
+        passages = Passages(settings.name, AddressPolicy(outward.ourselves), trust, outward.ways)
         self.settings = settings
         self.jobs = jobs
         self.timing = timing or Timing()
+        self.tables = tables or Tables(self.timing.now)
         self.home = settings.home
+        self.find = find
         self.stats = Stats()
-        self.buffered = BufferedClient(settings, passages, self.stats)
-        self.streaming = StreamingClient(settings, passages, self.stats)
+        self.users = 0  # who ask it something now
+        self.retired = False
+        threads = threads or AskThreads()
+        self.buffered = HttpClient(settings, passages, self.stats, threads)
+        self.streaming = HttpClient(settings, passages, self.stats, threads)
+
+    def retire(self) -> None:
+        """It is closed as soon as nobody uses it."""
+        self.retired = True
+        if not self.users:
+            self.jobs.once("registry close", self.close)
 
     async def close(self) -> None:
         """Interrupts what is being opened; bodies under way are their movers'. Idempotent."""

@@ -3,9 +3,9 @@
 import ssl
 from typing import NamedTuple
 
-from proxy.core.errors import UpstreamUnreachable
-from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, admit_unseen
-from proxy.upstream.egress import Proxy, WayClosed, WaysOut
+from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamUnreachable
+from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, Ourselves, admit_unseen
+from proxy.upstream.egress import DIRECT, Proxy, WayClosed, WaysOut
 from proxy.upstream.message import HostClass, Request
 from proxy.upstream.settings import Trust
 
@@ -18,6 +18,18 @@ class Passage(NamedTuple):
     trust: ssl.SSLContext
     proxied_trust: ssl.SSLContext  # of the host behind the proxy
     proxy_trust: ssl.SSLContext  # of the proxy itself
+
+
+class Outward(NamedTuple):
+    """How the outside is reached: whose certificates are believed (those that the settings say, where it is not given),
+    the ways out, and the places of ours that nothing may lead to."""
+
+    trust: Trust | None = None
+    ways: WaysOut = DIRECT
+    ourselves: Ourselves | None = None
+
+
+STRAIGHT = Outward()
 
 
 class Passages:
@@ -40,18 +52,25 @@ class Passages:
 
     async def proxy(self, request: Request) -> Proxy | None:
         """The proxy by which a request goes, None for straight. A host behind one is never looked up here, so what its
-        text says is judged. Raises UpstreamUnreachable."""
+        text says is judged. Raises UpstreamUnreachable, UpstreamBroken."""
         origin, passage = request.target.origin, self._passages[request.host_class]
         try:
             proxy = await self._ways.to(origin)
             if proxy is None:
                 return None
-            admit_unseen(origin.host, passage.admit)
-        except (WayClosed, AddressForbidden) as cause:
-            raise UpstreamUnreachable(self._upstream, f"no connection to {origin}: {cause}") from cause
-        both_https = proxy.origin.scheme == origin.scheme == "https"
-        if both_https and passage.proxied_trust.verify_mode is ssl.CERT_NONE:
-            # aiohttp checks both certificates by one context, and user and password go to the proxy.
-            why = "insecure does not go with a proxy of https: name the registry's authority in ca_file"
-            raise UpstreamUnreachable(self._upstream, why)
+            admit_unseen(origin.host, origin.port, passage.admit)
+        except AddressForbidden as forbidden:
+            raise led_astray(self._upstream, request, forbidden) from forbidden
+        except WayClosed as cause:
+            why = f"no connection to {origin}: {cause}"
+            raise UpstreamUnreachable(self._upstream, why, None, Hint.UNCONNECTED) from cause
         return proxy
+
+
+def led_astray(upstream: str, request: Request, forbidden: AddressForbidden) -> UpstreamFault:
+    """What it means that a host is not to be connected to: where the registry led us there, asking again leads nowhere
+    else."""
+    origin = request.target.origin
+    if request.host_class is HostClass.HOME:
+        return UpstreamUnreachable(upstream, f"no connection to {origin}: {forbidden}", str(origin))
+    return UpstreamBroken(upstream, f"it leads to {origin}, which is not followed: {forbidden}")

@@ -1,11 +1,14 @@
 """``contract.Registry`` over HTTP: what each call asks, and what its answer must look like."""
 
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from proxy.core.errors import (
     Absent,
+    CredentialsFailed,
     DigestInvalid,
+    Hint,
     ReferrersUnsupported,
     UpstreamBroken,
     UpstreamFailed,
@@ -28,19 +31,41 @@ from proxy.core.paging import without
 from proxy.core.steps import Steps
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
+from proxy.upstream.client import HttpAnswer
 from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
 from proxy.upstream.fault_table import Rejection
 from proxy.upstream.headers import next_query, parse_content_range, parse_length
 from proxy.upstream.message import Answer, Kind
 from proxy.upstream.network import Network
-from proxy.upstream.streaming import StreamingAnswer
 from proxy.upstream.transfer import BytesTransfer, HttpTransfer
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LARGEST_PAGE = 4 << 20  # bytes of what may be a page for people in place of a blob
 MOST_TAGS = 250_000  # in one answer, with what else is in it
 _TAGS_STEP = 10_000
 _PING = Ask(Kind.PING, "", "/v2/", "/v2/", follow=Follow.AT_HOME)
+
+
+def _in_use(
+    method: "Callable[Concatenate[HttpRegistry, P], Awaitable[R]]",
+) -> "Callable[Concatenate[HttpRegistry, P], Coroutine[Any, Any, R]]":
+    """A call that the network of its registry must outlast."""
+
+    @wraps(method)
+    async def call(self: "HttpRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        network = self._network
+        network.users += 1
+        try:
+            return await method(self, *args, **kwargs)
+        finally:
+            network.users -= 1
+            if network.retired:
+                network.retire()
+
+    return call
 
 
 class HttpRegistry:
@@ -54,6 +79,7 @@ class HttpRegistry:
         self._authorizer = authorizer
         self._exchange = Exchange(network, authorizer)
 
+    @_in_use
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         ask = _manifest_ask(name, reference)
         understand = partial(self._fetched, reference, ask.what)
@@ -75,11 +101,12 @@ class HttpRegistry:
             facts = yield from read_manifest(raw, stated)
         except ManifestInvalid as fault:
             kind = UpstreamBroken if proven or isinstance(fault, ManifestTooMuch) else UpstreamFailed
-            raise kind(self.name, f"{what} is not a manifest: {fault}") from fault
+            raise kind(self.name, f"{what} is not a manifest: {fault}", Hint.NOT_A_MANIFEST) from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
         return FetchedManifest(raw, digest, facts, is_signed=digest != whole)
 
+    @_in_use
     async def manifest_digest(self, name: str, reference: Reference) -> Digest:
         """Also a GET where HEAD itself is not to be had: storage whose URLs are signed for GET only, registries and
         middleboxes that refuse every HEAD. So no refusal of a HEAD is ever the answer."""
@@ -96,6 +123,7 @@ class HttpRegistry:
         except DigestInvalid:
             return (await self.manifest(name, reference)).digest
 
+    @_in_use
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset else {}
         ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
@@ -110,11 +138,13 @@ class HttpRegistry:
             )
         return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
 
+    @_in_use
     async def check_blob(self, name: str, digest: Digest, size: int | None) -> None:
         total = await self.blob_size(name, digest)
         if total is None or (size is not None and total != size):
             raise UpstreamBroken(self.name, f"it says that {name}@{digest} has {total} bytes, and it has {size}")
 
+    @_in_use
     async def blob_size(self, name: str, digest: Digest) -> int | None:
         """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has
         none to ask for."""
@@ -143,9 +173,10 @@ class HttpRegistry:
             await answer.close()
         self.stats.received(len(content))
         if not digest.matches(content):
-            raise UpstreamFailed(self.name, f"a page for people stands in place of {what}")
+            raise UpstreamFailed(self.name, f"a page for people stands in place of {what}", Hint.PAGE)
         return content
 
+    @_in_use
     async def tags(self, name: str, query: str) -> TagsPage:
         try:
             return await self._tags(name, query)
@@ -169,6 +200,7 @@ class HttpRegistry:
             raise UpstreamBroken(self.name, f"{what} are not a list of names")
         return TagsPage(tags, next_query(answer.headers("Link")))
 
+    @_in_use
     async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
         path = f"/v2/{name}/referrers/{digest}{_question(query)}"
         what = f"the referrers of {name}@{digest}"
@@ -185,6 +217,7 @@ class HttpRegistry:
         filtered = "artifacttype" in (answer.header("OCI-Filters-Applied") or "").lower()
         return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
 
+    @_in_use
     async def ping(self) -> PingResult:
         bare = await self._exchange.bare(_PING, self._network.buffered.send)
         if bare.status not in (400, 401, 403):
@@ -192,13 +225,22 @@ class HttpRegistry:
         try:
             outcome = await self._exchange.converse(_PING, self._network.buffered.send)
         except UpstreamFault as fault:
-            return PingResult(bare.status, bare.challenges, bare.date, False, str(fault))
-        identified = await self._authorizer.identified()
+            return PingResult(
+                bare.status, bare.challenges, bare.date, False, str(fault), isinstance(fault, CredentialsFailed)
+            )
+        identified = await self._authorizer.identified(_PING.name)
         if not isinstance(outcome, Rejection):
             await self._exchange.finish(outcome)
             return PingResult(outcome.status, bare.challenges, bare.date, True if identified else None)
         accepted = False if identified and outcome.status in (400, 401, 403) else None
         return PingResult(outcome.status, bare.challenges, bare.date, accepted, outcome.reason)
+
+    def retire(self) -> None:
+        """Nobody asks it anything new: it closes when what is under way is answered."""
+        self._network.retire()
+
+    def reconnect(self) -> None:
+        self._network.streaming.reconnect()
 
     async def close(self) -> None:
         await self._network.close()
@@ -221,7 +263,7 @@ def _question(query: str) -> str:
     return f"?{query}" if query else ""
 
 
-def _span(answer: StreamingAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
+def _span(answer: HttpAnswer, offset: int, end: int | None) -> tuple[int, int | None] | None:
     """Where the body stands in the blob, and the size of the blob; None for an answer that does not fit a request for
     everything from ``offset`` up to ``end``."""
     length = answer.length

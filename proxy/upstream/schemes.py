@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-from cachetools import LRUCache
-
 from proxy.core.credentials import IdentityToken, Login, basic
-from proxy.core.errors import UpstreamBroken, UpstreamRefused
+from proxy.core.errors import Hint, UpstreamBroken, UpstreamRefused
+from proxy.core.tables import BoundedTable, of_upstream
 from proxy.upstream.authorization import CredentialSource, Refusal, no_credentials
 from proxy.upstream.challenge import Challenge, pull_scope, realm_allowed, realm_may_be_asked
 from proxy.upstream.network import Network
@@ -13,7 +12,7 @@ from proxy.upstream.target import TargetRefused, parse_target
 from proxy.upstream.token_server import TokenServer
 from proxy.upstream.tokens import TokenBook, TokenKey
 
-MOST_REPOSITORIES = 10_000
+MOST_BYTES = 8 << 20  # of what the repositories of all upstreams ask for
 _BEARER = "Bearer "
 
 
@@ -36,12 +35,16 @@ class ChallengeAuthorizer:
     def __init__(self, network: Network, credentials: CredentialSource = no_credentials) -> None:
         self._network = network
         self._credentials = credentials
-        self._book = TokenBook(TokenServer(network).fetch, network.timing, network.jobs)
-        self._schemes: LRUCache[str, _Scheme] = LRUCache(MOST_REPOSITORIES)
+        self._book = TokenBook(
+            network.settings.name, TokenServer(network).fetch, network.timing, network.jobs, network.tables
+        )
+        self._schemes: BoundedTable[tuple[str, str], _Scheme] = network.tables.table(
+            "authorization schemes", MOST_BYTES, None, of_upstream
+        )
         self._usual: _Scheme | None = None  # its scope is None where it is the repository's own
 
     async def authorization(self, name: str) -> str | None:
-        scheme = self._schemes.get(name, self._usual)
+        scheme = self._scheme(name)
         if scheme is None:
             return None
         credentials = await self._credentials(name)
@@ -65,16 +68,20 @@ class ChallengeAuthorizer:
         self._check_realm(scheme.realm, await self._credentials(name))
         return True
 
-    async def identified(self) -> bool:
-        return await self._credentials("") is not None
+    async def identified(self, name: str) -> bool:
+        return await self._credentials(name) is not None
 
     def _remember(self, name: str, scheme: _Scheme) -> None:
         own = scheme._replace(scope=None) if scheme.scope == pull_scope(name) else scheme
-        self._schemes[name] = self._usual = own
+        self._usual = own
+        self._schemes.put((self._network.settings.name, name), own)
+
+    def _scheme(self, name: str) -> _Scheme | None:
+        return self._schemes.get((self._network.settings.name, name)) or self._usual
 
     async def _dropped(self, name: str, used: str | None) -> bool:
         """The bearer token that was refused is not to be used again; False where there was none."""
-        scheme = self._schemes.get(name, self._usual)
+        scheme = self._scheme(name)
         if used is None or scheme is None or not used.startswith(_BEARER):
             return False
         self._book.drop(_key(scheme, name, await self._credentials(name)), used.removeprefix(_BEARER))
@@ -97,7 +104,7 @@ class ChallengeAuthorizer:
             raise UpstreamBroken(settings.name, f"its token server {origin} is not https")
         if credentials is not None and not realm_allowed(origin, home, settings.names_port, settings.realms):
             why = f"it wants credentials at {origin}, which is not trusted with them; 'realms' can list it"
-            raise UpstreamBroken(settings.name, why)
+            raise UpstreamBroken(settings.name, why, Hint.REALM_UNTRUSTED)
 
 
 def _chosen(challenges: tuple[Challenge, ...]) -> _Scheme | None:

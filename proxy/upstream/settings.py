@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from proxy.upstream.target import Target, parse_target
+from proxy.core.authorities import parse_authority
+from proxy.upstream.message import HostClass
+from proxy.upstream.target import PORTS, Origin, Target, parse_target
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -28,7 +30,7 @@ class ExchangeLimits:
     total: float = 120.0  # of one small exchange: manifest, tags, referrers
     token_total: float = 120.0
     manifest: int = 4 * MIB
-    listing: int = 64 * MIB  # a page of tags; some registries send all at once
+    listing: int = 32 * MIB  # a page of tags; some registries send all at once, and names are 128 bytes at most
     referrers: int = 4 * MIB  # a page of them
     token: int = 64 * KIB
     error: int = 64 * KIB
@@ -50,9 +52,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class RegistrySettings:
-    """``url`` may have a path, below which the registry's ``/v2/`` is. ``insecure`` turns verification off for the
-    registry's own host only; ``ca_file`` is trusted beside the system's authorities. ``realms`` lists token servers
-    that may see the credentials. ``egress_ca_file`` is trusted besides on ways through a proxy."""
+    """``url`` may have a path, below which the registry's ``/v2/`` is. ``insecure`` turns verification off for the host
+    and port of ``url`` only; ``ca_file`` is trusted beside the system's authorities. ``realms`` lists token servers
+    that may see the credentials, ``redirects`` hosts that it may lead to wherever they are: ``host`` by its scheme's
+    own port, or ``host:port``. ``egress_ca_file`` is trusted besides on ways through a proxy."""
 
     name: str
     url: str
@@ -61,6 +64,13 @@ class RegistrySettings:
     realms: tuple[str, ...] = ()
     limits: ExchangeLimits = field(default_factory=ExchangeLimits)
     egress_ca_file: str | None = None
+    redirects: tuple[str, ...] = ()
+
+    def host_class(self, origin: Origin) -> HostClass:
+        """By what right one is connected to that the registry led us to. Raises TargetRefused."""
+        if is_same_place(origin, self.home.origin):
+            return HostClass.HOME
+        return HostClass.LISTED if any(_names(entry, origin) for entry in self.redirects) else HostClass.AWAY
 
     @cached_property
     def home(self) -> Target:
@@ -72,6 +82,16 @@ class RegistrySettings:
     def names_port(self) -> bool:
         """Whether ``url`` names its port."""
         return urlsplit(self.url).port is not None
+
+
+def is_same_place(one: Origin, other: Origin) -> bool:
+    """By host and port, whatever is spoken there."""
+    return (one.host, one.port) == (other.host, other.port)
+
+
+def _names(entry: str, origin: Origin) -> bool:
+    named = parse_authority(entry)
+    return named.host == origin.host and origin.port == (named.port or PORTS[origin.scheme])
 
 
 class Trust(NamedTuple):

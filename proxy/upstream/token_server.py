@@ -1,11 +1,12 @@
 """One question to a token server. No redirect is followed: the credentials are for this server."""
 
 from proxy.core.credentials import Credentials, IdentityToken, Login
-from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamFault, UpstreamRefused
-from proxy.upstream.challenge import listed_origin
+from proxy.core.errors import Hint, RateLimited, UpstreamFailed, UpstreamFault, UpstreamRefused
+from proxy.upstream.challenge import realm_allowed
 from proxy.upstream.headers import retry_after
 from proxy.upstream.message import HostClass, Kind, Request
 from proxy.upstream.network import Network
+from proxy.upstream.settings import is_same_place
 from proxy.upstream.target import Origin, Target, parse_target
 from proxy.upstream.token_question import token_question
 from proxy.upstream.tokens import Token, TokenKey, parse_token
@@ -17,7 +18,6 @@ class TokenServer:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._upstream = network.settings.name
-        self._listed = {listed_origin(entry) for entry in network.settings.realms}
 
     async def fetch(self, key: TokenKey) -> Token:
         """Raises UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, UpstreamRefused."""
@@ -44,21 +44,24 @@ class TokenServer:
             await answer.close()
         token = parse_token(body) if len(body) <= limits.token else None
         if token is None:
-            raise UpstreamFailed(self._upstream, f"the token server {target} gave no token")
+            raise UpstreamFailed(self._upstream, f"the token server {target} gave no token", Hint.NO_TOKEN)
         return token
 
     def _host_class(self, origin: Origin) -> HostClass:
-        if origin.host == self._network.home.origin.host:
+        settings, home = self._network.settings, self._network.home.origin
+        if is_same_place(origin, home):
             return HostClass.HOME
-        return HostClass.LISTED if origin in self._listed else HostClass.AWAY
+        trusted = realm_allowed(origin, home, settings.names_port, settings.realms)
+        return HostClass.LISTED if trusted else HostClass.AWAY
 
     def _fault(self, status: int, wait: float | None, target: Target, credentials: Login | None) -> UpstreamFault:
         if status in (401, 403) or (status == 400 and isinstance(credentials, IdentityToken)):
             whom = _whose(credentials)
-            return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})")
+            hint = Hint.LOGIN_REFUSED if credentials is not None else Hint.NO_TOKEN
+            return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})", hint)
         if status == 429:
             return RateLimited(self._upstream, f"the token server {target} limits our requests", wait or 1.0)
-        return UpstreamFailed(self._upstream, f"the token server {target} answered {status}")
+        return UpstreamFailed(self._upstream, f"the token server {target} answered {status}", Hint.NO_TOKEN)
 
 
 def _whose(credentials: Login | None) -> str:

@@ -1,15 +1,14 @@
 """A blob's body on its way: blocking reads straight into the mover's buffer, watched for stalls and for shortness."""
 
-import http.client
-import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from proxy.core.errors import Outage, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from proxy.upstream.client import HttpAnswer
+from proxy.upstream.connections import ShortBody
+from proxy.upstream.http1 import AnswerMalformed
 from proxy.upstream.settings import ExchangeLimits
-from proxy.upstream.streaming import StreamingAnswer
 
 
 @dataclass(slots=True)
@@ -31,121 +30,6 @@ class Throughput:
         short = self._arrived < self.slowest * self._waited
         self._arrived, self._waited = 0, 0.0
         return short
-
-
-class ShortBody(OSError):
-    """The body ended before its promised length."""
-
-
-class AnswerBody(Protocol):
-    """A body by its framing (RFC 9112 section 6.3)."""
-
-    finished: bool  # read to its end, so that the connection can be used again
-
-    def readinto(self, buffer: memoryview) -> int:
-        """As ``core.transfer.Transfer``; raises OSError or http.client.HTTPException."""
-
-
-class BodyReader:
-    """The bytes behind the headers: what the library has read ahead, then those of the socket itself, straight into
-    the caller's buffer. The library's own ``readinto1`` would wait for the socket though it had bytes to give."""
-
-    def __init__(self, buffered: io.BufferedReader) -> None:
-        self.ahead = True  # the library may hold bytes that it read on behind the headers
-        self._buffered = buffered
-        self._ahead: bytes | None = None
-
-    def readinto(self, room: memoryview) -> int:
-        """Waits for at least one byte; 0 at the end."""
-        if self._ahead is None:
-            self._ahead = self._buffered.read1(len(self._buffered.peek(1)))
-        if not self._ahead:
-            self.ahead = False
-            return self._buffered.raw.readinto(room) or 0
-        count = min(len(room), len(self._ahead))
-        room[:count] = self._ahead[:count]
-        self._ahead = self._ahead[count:]
-        self.ahead = bool(self._ahead)
-        return count
-
-
-class LengthBody:
-    """Of a promised length, straight from the socket into our buffer once the library's own buffer is empty."""
-
-    def __init__(self, opened: StreamingAnswer, length: int, stall: float) -> None:
-        self._connection = opened.connection
-        self._source = BodyReader(opened.response.fp)
-        self._left = length
-        self._stall = stall
-        self.finished = length == 0
-
-    def readinto(self, buffer: memoryview) -> int:
-        room = buffer[: self._left]
-        if not room:
-            return 0
-        if self._source.ahead or not self._connection.gathers:
-            count = self._read(room)
-        else:
-            count = self._connection.gather(room, self._stall)
-        if count == 0:
-            raise ShortBody(f"it ended {self._left} bytes early")
-        self._left -= count
-        self.finished = self._left == 0
-        return count
-
-    def _read(self, room: memoryview) -> int:
-        """What has come, with TLS in steps of 16 KiB at most."""
-        filled = 0
-        while filled < len(room):
-            try:
-                count = self._source.readinto(room[filled:])
-            except OSError:
-                if filled == 0:
-                    raise
-                break  # what has come is delivered first; the next read meets the fault again
-            filled += count
-            if count == 0 or self._connection.gathers or not self._connection.readable():
-                break
-        return filled
-
-
-class ChunkedBody:
-    """In chunks (RFC 9112 section 7.1); their end is the body's."""
-
-    def __init__(self, opened: StreamingAnswer) -> None:
-        self._response = opened.response
-        self.finished = False
-
-    def readinto(self, buffer: memoryview) -> int:
-        if self.finished:
-            return 0
-        try:
-            piece = self._response.read1(len(buffer))
-        except http.client.IncompleteRead as short:
-            raise ShortBody("it ended within a chunk") from short
-        buffer[: len(piece)] = piece
-        self.finished = not piece
-        return len(piece)
-
-
-class OpenEndedBody:
-    """Ends with the connection: whether it is whole only its digest tells."""
-
-    def __init__(self, opened: StreamingAnswer) -> None:
-        self._source = BodyReader(opened.response.fp)
-        self.finished = False
-
-    def readinto(self, buffer: memoryview) -> int:
-        return self._source.readinto(buffer)
-
-
-def body_of(opened: StreamingAnswer, stall: float) -> AnswerBody:
-    """``stall`` is in seconds."""
-    if opened.response.chunked:
-        return ChunkedBody(opened)
-    if opened.response.length is None:
-        return OpenEndedBody(opened)
-    return LengthBody(opened, opened.response.length, stall)
 
 
 class BytesTransfer:
@@ -175,7 +59,7 @@ class HttpTransfer:
     def __init__(
         self,
         upstream: str,
-        opened: StreamingAnswer,
+        opened: HttpAnswer,
         span: tuple[int, int | None],
         limits: ExchangeLimits,
         now: Callable[[], float],
@@ -183,8 +67,8 @@ class HttpTransfer:
     ) -> None:
         self.offset, self.size = span
         self.origin = upstream
-        self._opened: StreamingAnswer | None = opened
-        self._body = body_of(opened, limits.stall)
+        self._opened: HttpAnswer | None = opened
+        self._body = opened.body
         self._limits = limits
         self._throughput = Throughput(limits.slow_window, limits.slowest)
         self._now = now
@@ -198,7 +82,7 @@ class HttpTransfer:
         asked = self._now()
         try:
             arrived = self._body.readinto(buffer)
-        except (OSError, http.client.HTTPException, ValueError) as cause:
+        except (OSError, AnswerMalformed) as cause:
             raise self._fault(cause) from cause
         if self._interrupted:
             raise UpstreamUnreachable(self.origin, "the transfer was interrupted")
@@ -225,11 +109,13 @@ class HttpTransfer:
         else:
             opened.discard()
 
-    def _fault(self, cause: Exception) -> Outage:
+    def _fault(self, cause: Exception) -> UpstreamFault:
         if self._interrupted:
             return UpstreamUnreachable(self.origin, "the transfer was interrupted")
         if isinstance(cause, TimeoutError):
             return UpstreamTimeout(self.origin, f"nothing of the blob came for {self._limits.stall:g} s")
+        if isinstance(cause, AnswerMalformed):
+            return UpstreamBroken(self.origin, f"the blob did not come in HTTP: {cause}")
         if isinstance(cause, ShortBody):
             return UpstreamUnreachable(self.origin, f"the blob broke off: {cause}")
         return UpstreamUnreachable(self.origin, f"the blob broke off ({type(cause).__name__})")

@@ -1,6 +1,6 @@
-"""Tunnels on blocking sockets: CONNECT at a forward proxy, and TLS on a connection, if that is in TLS already."""
+"""What is done on a blocking connection before a body flows: TLS, if on one that is in TLS already, a tunnel through a
+forward proxy."""
 
-import http.client
 import socket
 import ssl
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib3.util.ssltransport import SSLTransport
 
 from proxy.core.authorities import format_authority
+from proxy.upstream.http1 import AnswerMalformed, question, read_head
 from proxy.upstream.message import USER_AGENT
 from proxy.upstream.target import Origin
 
@@ -17,17 +18,13 @@ Stream = socket.socket | SSLTransport
 
 def ask_for(sock: Stream, origin: Origin, headers: Mapping[str, str]) -> int:
     """Asks the proxy at the other end for a tunnel to an origin; the status of its answer (RFC 9110 section 9.3.6).
-    Raises OSError or http.client.HTTPException. Nothing follows a good answer before we speak, as TLS has it."""
+    Raises OSError, AnswerMalformed or ValueError."""
     authority = format_authority(origin.host, origin.port)
-    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", f"User-Agent: {USER_AGENT}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-    response = http.client.HTTPResponse(sock, method="CONNECT")  # type: ignore[arg-type]
-    try:
-        response.begin()
-    finally:
-        response.close()
-    return response.status
+    sock.sendall(question("CONNECT", authority, {"Host": authority, "User-Agent": USER_AGENT, **headers}))
+    head, behind = read_head(lambda room: int(sock.recv_into(room) or 0))
+    if behind and head.status < 300:
+        raise AnswerMalformed("it speaks in the tunnel before we do, which no server in TLS does")
+    return head.status
 
 
 def secured(sock: Stream, context: ssl.SSLContext, host: str) -> Stream:

@@ -9,9 +9,10 @@ from aiohttp.test_utils import TestServer
 
 from proxy.admin.gate import NoForeignPages
 from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
-from proxy.admin.listener import AdminApi, admin_app
+from proxy.admin.listener import AdminApi
 from proxy.admin.metrics import Metrics
 from proxy.tasks.jobs import JobState
+from tests.admin.doors import HERE, served
 from tests.admin.test_answering import no_status
 
 
@@ -35,7 +36,7 @@ def health(disk: Disk) -> Health:
 
 @pytest.fixture
 async def url(health: Health) -> AsyncIterator[str]:
-    async with TestServer(admin_app(AdminApi(NoForeignPages(), health, Metrics([]), no_status, ()))) as server:
+    async with TestServer(served(AdminApi(HERE, NoForeignPages(), health, Metrics([]), no_status, ()))) as server:
         yield str(server.make_url("/readyz"))
 
 
@@ -51,7 +52,7 @@ async def test_it_is_withdrawn_before_the_start_and_for_a_stop_only(url: str, he
     disk.troubles = {"store": "the disk is full", "catalog": "is read-only"}
     assert await readiness(url) == (
         200,
-        {"status": "degraded", "why": "store: the disk is full; catalog: is read-only"},
+        {"status": "degraded", "concerns": ["catalog", "store"]},
     )
     disk.troubles = {}
     assert await readiness(url) == (200, {"status": "ready"})

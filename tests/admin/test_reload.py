@@ -106,6 +106,21 @@ async def test_a_reload_by_command_names_what_changed_what_holds_and_what_waits(
     await entrepot.stop()
 
 
+async def test_what_is_likely_a_mistake_is_told_at_the_start_and_at_each_reload(
+    entrepot: Configured, tmp_path: Path
+) -> None:
+    secret = tmp_path / "word"
+    secret.write_text("x")
+    secret.chmod(0o644)
+    auth = {"type": "basic", "username": "me", "password_file": str(secret)}
+    entrepot.rewrite(upstreams={"a.test": {"auth": auth}})
+    await entrepot.start()
+    assert entrepot.output.read_text().count(f"{secret} holds a secret and may be read by everybody") == 1
+    assert (await entrepot.person("reload")).status == 0
+    assert entrepot.output.read_text().count(f"{secret} holds a secret and may be read by everybody") == 2
+    await entrepot.stop()
+
+
 async def test_a_policy_file_with_other_contents_is_a_change(entrepot: Configured, tmp_path: Path) -> None:
     policy = tmp_path / "policy.json"
     rule = {

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from proxy.core.names import Digest, Repository
 from proxy.storage.catalog import SqliteCatalog
+from proxy.storage.catalog_files import NAME
 from proxy.storage.contract import Content, Member, MembershipRecord
-from proxy.storage.recovery import NAME
 from tests.bench.contents import MANIFEST_TYPE, REPOSITORY
 
 UPSTREAM = "registry.test"

@@ -102,7 +102,17 @@ def test_a_signature_is_one_that_openssl_checks(
     folder = signed(near, mine, tmp_path / "b", keys["ours"][0])
     signature = tmp_path / "s"
     signature.write_bytes(base64.b64decode((folder / "entrepot.json.sig").read_bytes()))
-    check = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", keys["ours"][1], "-sigfile", signature]
+    check: list[str | Path] = [
+        "openssl",
+        "pkeyutl",
+        "-verify",
+        "-rawin",
+        "-pubin",
+        "-inkey",
+        keys["ours"][1],
+        "-sigfile",
+        signature,
+    ]
     subprocess.run([*check, "-in", folder / "entrepot.json"], check=True, capture_output=True)
 
 

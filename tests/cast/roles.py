@@ -133,14 +133,14 @@ def drips(at: int, gate: asyncio.Event) -> Act:
     return act
 
 
-def lies(at: int) -> Act:
-    """Byte ``at`` of the content is another."""
+def lies(at: int, then: Act = steady) -> Act:
+    """Byte ``at`` of the content is another; it is sent as ``then`` does."""
 
     async def act(line: Line) -> None:
         body = bytearray(line.content.body)
         body[at] ^= 0xFF
         line.content = replace(line.content, body=bytes(body))
-        await steady(line)
+        await then(line)
 
     return act
 

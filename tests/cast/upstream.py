@@ -110,6 +110,10 @@ class FaultUpstream:
         """Every request of that kind or path from now on, unless ``plays`` says otherwise."""
         self._always[what] = act
 
+    def forget_always(self) -> None:
+        """What ``always`` said."""
+        self._always.clear()
+
     def forget_plays(self) -> None:
         """What ``plays`` said and nobody has asked for."""
         self._plays.clear()

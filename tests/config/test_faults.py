@@ -83,6 +83,16 @@ BAD = [
     Bad("open to all", "\nlisten: 0.0.0.0:5000\n", "listen", 2, "set anonymous: true"),
     Bad("open to all by IPv6", 'listen: "[::]:5000"\nanonymous: false\n', "listen", 1, "set anonymous: true"),
     Bad("open by a name", "listen: proxy.internal:5000\n", "listen", 1, "set anonymous: true"),
+    Bad("a host name with a port", "host_names: [mirror.test:443]\n", "host_names[0]", 1, "without a port"),
+    Bad("a host name with a star", 'host_names: ["*.test"]\n', "host_names[0]", 1, "a star has no place here"),
+    Bad("a URL as host name", 'host_names: ["https://mirror.test"]\n', "host_names[0]", 1, "without a port"),
+    Bad("one host name", "host_names: mirror.test\n", "host_names", 1, "list"),
+    Bad("a name as network", "trusted_proxies: [lb.test]\n", "trusted_proxies[0]", 1, "not a network"),
+    Bad(
+        "bits behind a prefix", "trusted_proxies: [10.0.0.1/8]\n", "trusted_proxies[0]", 1, "no bits behind its prefix"
+    ),
+    Bad("a long socket", f"admin_socket: /{'a' * 107}\n", "admin_socket", 1, "at most 107 bytes"),
+    Bad("a socket for all", "admin_socket_access: all\n", "admin_socket_access", 1, "user"),
     Bad("admin open", "anonymous: true\nadmin: 10.0.0.1:5001\n", "admin", 2, "set admin_public: true"),
     Bad(
         "one address for both", "listen: 127.0.0.1:5001\nadmin: 127.0.0.1:5001\n", "admin", 2, "same address as listen"
@@ -162,6 +172,8 @@ BAD = [
     entry("a CA file without certificate", "ca_file: entrepot.yaml", "ca_file", "no PEM"),
     entry("a realm of another kind", "realms: ['ftp://b.io']", "realms[0]", "http:// or https://"),
     entry("a realm with a path", "realms: [b.io/token]", "realms[0]", "no path"),
+    entry("a redirect with a scheme", "redirects: ['http://b.io']", "redirects[0]", "without a scheme"),
+    entry("a redirect to everyone", "redirects: ['*.io']", "redirects[0]", "no place here"),
     entry("a realm for everyone", "realms: ['*.io']", "realms[0]", "no place here"),
     entry("never touching", "touch_upstream: 0", "touch_upstream", "or off"),
     Bad("a proxy of another kind", "egress: {proxy: 'socks5://a.io'}\n", "egress.proxy", 1, "not a URL"),

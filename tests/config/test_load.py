@@ -10,8 +10,9 @@ from proxy.config import (
     ConfigInvalid,
     FileRefused,
     SecretSource,
+    admin_url,
+    effective,
     load,
-    load_off_loop,
     read_credentials,
     read_login,
     read_secret,
@@ -25,13 +26,13 @@ from tests.config.cast import Write
 HOME = {"HOME": "/home/me"}
 
 
-async def test_a_running_proxy_loads_the_same(write: Write) -> None:
+def test_the_environment_may_name_the_file(write: Write) -> None:
     file = write("tags: {ttl: 7s}\n")
-    assert await load_off_loop(None, HOME | {"ENTREPOT_CONFIG": str(file)}) == load(file, HOME)
+    assert load(None, HOME | {"ENTREPOT_CONFIG": str(file)}) == load(file, HOME)
     with pytest.raises(ConfigInvalid, match="No such file"):
-        await load_off_loop(file.with_name("none"), HOME)
+        load(file.with_name("none"), HOME)
     with pytest.raises(ConfigInvalid, match=r"entrepot\.yaml:1: tags\.ttl"):
-        await load_off_loop(write("tags: {ttl: 7}\n"), HOME)
+        load(write("tags: {ttl: 7}\n"), HOME)
 
 
 def test_without_a_file_it_is_closed_to_others_and_knows_the_public_registries() -> None:
@@ -106,7 +107,7 @@ def test_every_setting_with_a_fixed_path_has_its_variable() -> None:
     assert known["ENTREPOT_TAGS_STALE_IF_ERROR"] == ("tags", "stale_if_error")
     assert known["ENTREPOT_CACHE_PATH"] == ("cache", "path")
     assert known["ENTREPOT_DEFAULT_UPSTREAM"] == ("default_upstream",)
-    assert len(set(known.values())) == len(known) == 47
+    assert len(set(known.values())) == len(known) == 51
     assert not {"ENTREPOT_UPSTREAMS", "ENTREPOT_LIFECYCLE", "ENTREPOT_CACHE"} & known.keys()
 
 
@@ -170,6 +171,12 @@ def test_an_ecr_registry_may_stand_behind_another_name(write: Write) -> None:
     endpoint = "https://vpce-01.dkr.ecr.eu-west-1.vpce.amazonaws.com"
     file = write(f"upstreams: {{a.io: {{url: '{endpoint}/', auth: {{type: ecr, region: eu-west-1}}}}}}\n")
     assert load(file, HOME).settings.upstreams["a.io"].url == endpoint
+
+
+def test_redirects_are_hosts_with_or_without_a_port(write: Write) -> None:
+    file = write("upstreams: {a.io: {redirects: [Minio.A.io, '10.0.0.1:9000', '[FD12::0:1]:9000']}}\n")
+    redirects = load(file, HOME).settings.upstreams["a.io"].redirects
+    assert redirects == ("minio.a.io", "10.0.0.1:9000", "[fd12::1]:9000")
 
 
 def test_realms_are_hosts_and_keep_their_scheme(write: Write) -> None:
@@ -240,3 +247,23 @@ async def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
     token.write_text("\n")
     with pytest.raises(FileRefused, match="holds nothing"):
         await read_secret(SecretSource(token, None), {})
+
+
+def test_the_names_and_networks_of_those_in_front_have_one_form(write: Write) -> None:
+    path = write(
+        "host_names: [Mirror.Example.com, 'b\u00fccher.example', '[2001:DB8:0::1]', 192.0.2.7]\n"
+        "trusted_proxies: [10.0.0.0/28, 192.0.2.9, 'FD00::/8']\n"
+    )
+    settings = load(path, {}).settings
+    assert settings.host_names == ("mirror.example.com", "xn--bcher-kva.example", "2001:db8::1", "192.0.2.7")
+    assert effective(settings)["trusted_proxies"] == ["10.0.0.0/28", "192.0.2.9/32", "fd00::/8"]
+    overridden = load(path, {"ENTREPOT_HOST_NAMES": "a.test, b.test", "ENTREPOT_TRUSTED_PROXIES": "::1"}).settings
+    assert overridden.host_names == ("a.test", "b.test")
+    assert list(map(str, overridden.trusted_proxies)) == ["::1/128"]
+
+
+def test_commands_are_led_to_the_socket_whatever_else_is_wrong(write: Write) -> None:
+    path = write("admin_socket: run/admin.sock\ntags: {ttl: never}\n")
+    assert admin_url(path, {}) == f"unix:{path.parent}/run/admin.sock"
+    assert admin_url(path, {"ENTREPOT_ADMIN_SOCKET": "/run/other.sock"}) == "unix:/run/other.sock"
+    assert admin_url(None, {}) == "127.0.0.1:5001"

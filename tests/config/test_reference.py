@@ -22,6 +22,11 @@ ENVIRON = {
 }
 POLICY = """{"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection":
     {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7}}]}"""
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----
+"""
+"""Of RFC 8032 section 7.1, test 1."""
 
 
 @pytest.fixture
@@ -30,6 +35,7 @@ def uncommented(write: Write, tmp_path: Path) -> Path:
         (tmp_path / name).write_text("hidden\n")
     Authority(tmp_path).ca_file.rename(tmp_path / "registry-ca.pem")
     (tmp_path / "config.json").write_text('{"auths": {"harbor.example.com": {"username": "me", "password": "hidden"}}}')
+    (tmp_path / "bundles.pub.pem").write_text(PUBLIC_KEY)
     (tmp_path / "lifecycle.json").write_text(POLICY)
     return write(with_examples(REFERENCE.read_text()).replace("/run/secrets", str(tmp_path)))
 
@@ -40,15 +46,16 @@ def test_it_says_what_happens_without_a_file() -> None:
 
 def test_its_examples_load(uncommented: Path) -> None:
     settings = load(uncommented, ENVIRON).settings
+    assert str(settings.admin_socket) == "/run/entrepot/admin.sock"
     assert settings.upstreams["*.dkr.ecr.us-east-1.amazonaws.com"].auth.type == "ecr"
     assert len(settings.upstreams) == 17
-    assert [len(each.read_policy().rules) for each in settings.lifecycle] == [1, 1]
+    assert [len(each.parsed.rules) for each in settings.lifecycle] == [1, 1]
 
 
 def given(section: Section) -> Iterator[tuple[str, str]]:
     """(section, key) of everything that was written in the file."""
     for key in section.model_fields_set:
-        yield type(section).__name__, key
+        yield type(section).__name__, type(section).model_fields[key].alias or key
         value = getattr(section, key)
         parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
         for part in parts:

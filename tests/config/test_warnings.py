@@ -57,6 +57,31 @@ def test_the_path_of_the_api_in_a_url_is_told(path: str, write: Write) -> None:
     assert said.startswith("upstreams.a.io.url: leave /v")
 
 
+def test_a_secret_that_everybody_may_read_is_told_of_whatever_kind_it_is(write: Write) -> None:
+    folder = write("").parent
+    kinds = {"user": "me", "word": "x", "proxy-word": "x", "config.json": '{"auths": {}}', "private": "x"}
+    for name, content in kinds.items():
+        (folder / name).write_text(content)
+        (folder / name).chmod(0o604 if name != "private" else 0o640)
+    text = """\
+egress: {proxy: "http://proxy.test", username: me, password_file: proxy-word}
+upstreams:
+  a.io: {auth: {type: basic, username_file: user, password_file: word}}
+  b.io: {auth: {type: dockerconfig, file: config.json}}
+  c.io: {auth: {type: basic, username: me, password_file: private}}
+"""
+    told = [line.partition(" holds a secret and may be read by everybody")[0] for line in warnings(text, write)]
+    assert told == sorted(str(folder / name) for name in kinds if name != "private")
+
+
+def test_a_certificate_that_is_not_verified_is_told_with_where(write: Write) -> None:
+    said = warnings("upstreams: {a.io: {insecure: true}, b.io: {url: 'https://c.io:8443', insecure: true}}\n", write)
+    assert [line.partition(": who is")[0] for line in said] == [
+        "upstreams.a.io.insecure: the certificate of https://a.io is not verified",
+        "upstreams.b.io.insecure: the certificate of https://c.io:8443 is not verified",
+    ]
+
+
 def test_what_the_environment_overrides_is_told_with_the_line(write: Write) -> None:
     text = "log: {level: debug}\ncache:\n  path: /data\n"
     (said,) = warnings(text, write, ENTREPOT_CACHE_PATH="/var/cache/entrepot", ENTREPOT_LOG_LEVEL="debug")

@@ -63,7 +63,7 @@ class Day:
         return []
 
     async def readiness(self) -> str:
-        """``ready``, ``degraded`` with its reasons, or what else was said."""
+        """``ready``, ``degraded`` with what that concerns, or what else was said."""
         try:
             async with await Client.connect(self._entrepot.admin) as client:
                 await client.ask("/readyz", {"Connection": "close"})
@@ -71,7 +71,9 @@ class Day:
                 told = json.loads(reply.body)
         except (Cut, OSError, TimeoutError, ValueError) as cause:
             return repr(cause)
-        return ": ".join(told.values()) if reply.status == 200 else f"{reply.status} {told}"
+        if reply.status != 200:
+            return f"{reply.status} {told}"
+        return ": ".join([told["status"], *told.get("concerns", [])])
 
     def find(self, kind: Kind, words: str) -> None:
         self.findings.append(Finding(kind, self.step, words))

@@ -110,6 +110,17 @@ async def test_a_narrow_terminal_loses_no_word(doctor: Office, place: Place, aws
             assert step["detail"].replace(" ", "") in found
 
 
+async def test_an_upstream_that_cannot_even_be_asked_keeps_nobody_from_the_others(doctor: Office) -> None:
+    async with FaultUpstream() as up:
+        up.page("/v2/", b"{}")
+        examined = await doctor({"bad.test": {"url": "https://1.2"}, "good.test": {"url": up.url}}, "--json")
+    verdicts = {(step["subject"], step["name"]): step["verdict"] for step in json.loads(examined.out)}
+    assert (examined.status, verdicts["bad.test", "settings"]) == (1, "failed")
+    assert verdicts["good.test", "/v2/ accepted"] == "ok"
+    (told,) = [step for step in json.loads(examined.out) if step["subject"] == "bad.test"]
+    assert "no usual address" in told["detail"]
+
+
 async def test_a_region_that_is_not_the_registrys_is_named(doctor: Office, place: Place, aws: AwsDoor) -> None:
     elsewhere = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     examined = await doctor({elsewhere: at(place.registry.url, aws, region=REGION)}, "--json")

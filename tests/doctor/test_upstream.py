@@ -24,6 +24,7 @@ from proxy.upstream.ecr_aws import Aws
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.egress import WaysOut
 from proxy.upstream.network import Network
+from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings
@@ -249,7 +250,9 @@ async def test_the_way_out_is_told_and_looked_at(upstream: FaultUpstream, up_and
 
         def make(jobs: Jobs) -> Examinee:
             url = f"http://{NAME}"
-            network = Network(RegistrySettings(NAME, url, limits=ExchangeLimits(tries=1)), jobs, ways=ways)
+            network = Network(
+                RegistrySettings(NAME, url, limits=ExchangeLimits(tries=1)), jobs, outward=Outward(ways=ways)
+            )
             return Examinee(NAME, url, HttpRegistry(network, ChallengeAuthorizer(network)), ("team/app:v1",), ways=ways)
 
         steps = await steps_of(make)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.core import errors
+from proxy.core.names import Repository, Tag
+from proxy.core.operations import ManifestPull
 from proxy.front import faults, replies
 
 SPEC_CODES = {
@@ -24,6 +26,7 @@ def leaves(kind: type[errors.Fault]) -> Iterator[type[errors.Fault]]:
         yield from leaves(sub)
 
 
+PULL = ManifestPull(Repository("docker.io", "library/app"), Tag("v1"), None)
 KINDS = sorted(
     (kind for kind in leaves(errors.Fault) if kind.__module__ == errors.__name__), key=lambda kind: kind.__name__
 )
@@ -56,22 +59,54 @@ def test_our_own_overload_is_503_with_a_time_to_wait() -> None:
 
 
 def test_a_hostile_name_neither_floods_nor_forges_the_answer() -> None:
-    body = faults.body(errors.NameInvalid("x\r\n\x1b[31m" * 1000))
+    fault = errors.NameInvalid("x\r\n\x1b[31m" * 1000)
+    body = faults.body(fault, faults.told(fault, None), "0123")
     assert len(body) < 1200
-    message = json.loads(body)["errors"][0]["message"]
-    assert message.isprintable()
+    [error] = json.loads(body)["errors"]
+    assert error["message"].isprintable()
+    assert error["detail"] == {"request": "0123"}
 
 
 def test_the_reason_is_fit_for_a_status_line() -> None:
-    reason = faults.reason(errors.UpstreamRefused("ecr", "größer\r\nSet-Cookie: x\x1b[31m" + "x" * 1000))
+    reason = faults.reason("größer\r\nSet-Cookie: x\x1b[31m" + "x" * 1000, "0123")
     assert reason.isascii()
     assert reason.isprintable()
-    assert len(reason) <= 500
-    assert reason.startswith("ecr: gr??er??Set-Cookie: x?[31mx")
+    assert len(reason) <= 500 + len(" (request 0123)")
+    assert reason.startswith("gr??er??Set-Cookie: x?[31mx")
+    assert reason.endswith(" (request 0123)")
 
 
 def test_the_status_line_says_why() -> None:
     """Behind the usual words, so that who looks for those finds them."""
-    reply = replies.fault(errors.ManifestUnknown("docker.io does not have library/app:v1"))
+    reply = replies.fault(errors.ManifestUnknown("gone"), PULL, "0123")
     line = replies.head(reply, b"Date: x\r\n", None, True, False).partition(b"\r\n")[0]
-    assert line == b"HTTP/1.1 404 Not Found: docker.io does not have library/app:v1"
+    assert line == b"HTTP/1.1 404 Not Found: docker.io does not have library/app:v1 (request 0123)"
+
+
+SECRET = "canary"
+ABOUT_THE_REQUEST = errors.RequestFault | errors.RouteUnknown | errors.UpstreamUnknown
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if faults.TABLE[kind].words is not None])
+def test_what_the_operator_reads_no_client_does(kind: type[errors.Fault]) -> None:
+    """Whatever a fault is made with."""
+    fault = kind.__new__(kind, SECRET)
+    fault.__dict__.update(upstream=SECRET, origin=SECRET, retry_after=7.0)
+    assert SECRET in str(fault)
+    for asked in (PULL, None):
+        reply = replies.fault(fault, asked, "0123")
+        assert isinstance(reply.content, bytes)
+        assert SECRET not in f"{reply.headers}{reply.content.decode()}{reply.reason}"
+
+
+def test_a_fault_speaks_for_itself_only_where_it_is_about_the_request() -> None:
+    for kind, row in faults.TABLE.items():
+        assert (row.words is None) == issubclass(kind, ABOUT_THE_REQUEST), kind
+
+
+def test_a_client_reads_what_failed_and_why_and_what_to_do() -> None:
+    fault = errors.UpstreamRefused("docker.io", f"{SECRET} says no", errors.Hint.ASKED_ANONYMOUSLY)
+    assert faults.told(errors.explained(fault, "v1 is not held here"), PULL) == (
+        "docker.io refused library/app:v1 to this cache: it was asked without credentials; v1 is not held here; "
+        "whoever runs this cache finds more in its log"
+    )

@@ -187,5 +187,5 @@ class Client:
 
 
 def request(path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: entrepot.test", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *(f"{k}: {v}" for k, v in (headers or {}).items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

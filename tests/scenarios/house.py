@@ -20,13 +20,15 @@ from proxy.composition import Collaborators, ServiceRules, compose, start_jobs
 from proxy.core.access import Gate, OpenGate
 from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
+from proxy.core.doors import HostNames
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest, Repository, UpstreamNames
-from proxy.front.access_log import AccessLog
+from proxy.front.access_log import AccessLog, Line
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
+from proxy.front.proxied import Networks
 from proxy.front.sender import SenderRules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.tasks.group import task_group
@@ -60,6 +62,8 @@ class HouseRules:
     gate: Gate = field(default_factory=OpenGate)
     homes: Callable[[str], Sequence[Source]] = lambda _: ()
     verify: VerifyRules = field(default_factory=VerifyRules)
+    hosts: HostNames | None = None
+    trusted_proxies: Networks = ()
     trust: Callable[[str], str] = lambda upstream: upstream
 
 
@@ -68,8 +72,8 @@ async def _at_once(_: float) -> None:
 
 
 class House:
-    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it. ``shares`` and
-    ``push_times`` are the scene's to change."""
+    """Lives in a task of its own, from ``start`` to ``stop``; what it holds on disk outlives it. ``shares``,
+    ``push_times`` and, before a start, ``upstreams`` are the scene's to change."""
 
     cache: Cache
     catalog: SqliteCatalog
@@ -92,6 +96,7 @@ class House:
         self.clock = clock
         self.shares: dict[str, ByteLimits] = {}  # budgets of upstreams
         self.push_times: PushTimes = no_push_times  # as upstream tells them
+        self.lines: list[Line] = []  # of the access log
         self._life: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._clients: list[Client] = []
@@ -193,11 +198,13 @@ class House:
             rules.homes,
             trust=rules.trust,
         )
-        around = Collaborators(upstreams, UpstreamNames.of(self.upstreams, None), self.clock, gate=rules.gate)
-        service = await compose(stack, self.folder, ServiceRules(cache_rules, rules.sender, rules.connections), around)
+        names = UpstreamNames.of(self.upstreams, None)
+        around = Collaborators(upstreams, names, self.clock, self.lines.append, gate=rules.gate)
+        doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies
+        service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
         self.handler, self.front = service.handler, service.front
-        listener = await asyncio.get_running_loop().create_server(self.front.protocol, "127.0.0.1", 0, backlog=1024)
+        listener = await asyncio.get_running_loop().create_server(service.entrance, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
         return listener

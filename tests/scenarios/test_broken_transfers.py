@@ -15,6 +15,7 @@ from tests.scenarios.invariants import fetches, stored
 
 Bytes = Callable[[int], bytes]
 SIZE = 2 * MiB
+SMALL = 40_000
 SHORT_PATIENCE = ExchangeLimits(stall=0.3)
 
 
@@ -35,23 +36,58 @@ async def in_vain(client: Client) -> bytes:
 async def test_nobody_completes_a_blob_with_a_wrong_byte(
     house: House, upstream: FaultUpstream, some_bytes: Bytes, wrong: int
 ) -> None:
-    digest = upstream.blob(APP, blob := some_bytes(SIZE))
-    upstream.plays("blob", roles.lies(wrong))
+    digest, gate = upstream.blob(APP, blob := some_bytes(SIZE)), asyncio.Event()
+    upstream.plays("blob", roles.lies(wrong, roles.holds(SIZE - 1, gate)))
     clients = [await house.pull(blob_path(digest)) for _ in range(5)]
-    for client in clients:
+    await clients[0].head()
+    await clients[0].received(1)
+    gate.set()
+    for client in clients[1:]:
         assert len(await in_vain(client)) < SIZE
         client.leave()
     await house.quiet()
     assert stored(house.folder) == {}
     assert house.cache.fills.stats.wrong_digests == 1
 
-    told = await house.get(blob_path(digest))
-    assert told.status == 502
-    assert b"wrong bytes" in told.body
-    assert fetches(upstream, digest) == 1
-    house.clock.advance(301)
+    assert (await house.get(blob_path(digest))).body == blob, "it is asked for again at once"
+    first, second = upstream.requests("blob")
+    assert first.connection != second.connection
+
+
+async def test_wrong_bytes_that_nobody_was_shown_are_asked_for_once_more_within_the_pull(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob(APP, blob := some_bytes(SMALL))
+    upstream.plays("blob", roles.lies(0))
+    assert (await house.get(blob_path(digest))).body == blob
+    first, second = upstream.requests("blob")
+    assert first.connection != second.connection
+    await house.quiet()
+    assert set(stored(house.folder)) == {digest}
     assert (await house.get(blob_path(digest))).body == blob
     assert fetches(upstream, digest) == 2
+
+
+async def test_an_upstream_that_goes_on_lying_is_asked_after_pauses_that_grow(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest, other = upstream.blob(APP, blob := some_bytes(SMALL)), upstream.blob(APP, some_bytes(SMALL))
+    upstream.plays("blob", *[roles.lies(0)] * 12)
+    asked = 1
+    for pause in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0):
+        async with await house.pull(blob_path(digest)) as client:
+            assert await in_vain(client) == b""
+        asked += 1
+        assert fetches(upstream, digest) == asked
+        house.clock.advance(pause - 0.5)
+        told = await house.get(blob_path(digest))
+        assert (told.status, fetches(upstream, digest)) == (502, asked)
+        assert b"wrong bytes" in told.body
+        house.clock.advance(0.5)
+    assert (await house.get(blob_path(other))).status == 200, "the pause is the digest's alone"
+    await house.quiet()
+    assert stored(house.folder).keys() == {other}
+    assert (await house.get(blob_path(digest))).body == blob
 
 
 async def test_a_lie_about_an_unmeasured_blob_is_cut_too(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.cache.fills import FillRules
+from proxy.core.desertion import DesertionRules
 from proxy.front.sender import SenderRules
 from tests.cast import FaultUpstream, roles
 from tests.scenarios.client import Client, Cut
@@ -119,11 +120,10 @@ async def test_a_fill_that_everybody_left_is_finished_where_little_is_left(
     assert (await house.get(blob_path(digest))).headers["cache-status"] == "entrepot; hit"
 
 
-@under(fills=FillRules(linger=0.01))
+@under(fills=FillRules(desertion=DesertionRules(window=0.3, linger=0.3, worth=MiB)))
 async def test_a_fill_that_everybody_left_is_dropped_where_most_is_to_come(
-    house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
 ) -> None:
-    monkeypatch.setattr("proxy.cache.fills._WORTH_FINISHING", MiB)
     digest = upstream.blob(APP, blob := some_bytes(6 * MiB))
     upstream.plays("blob", roles.drips(MiB, asyncio.Event()))
     client = await house.pull(blob_path(digest))

@@ -55,7 +55,7 @@ PROMPTS: Mapping[str, Prompt] = {
 }
 """Every job by name, and what has to happen, besides pulls, for its next run."""
 
-OF_UPSTREAMS = {"aws tokens", "tag mutability", "token renewal"}
+OF_UPSTREAMS = {"aws tokens", "registry close", "tag mutability", "token renewal"}
 """Those that only some registries need have their bugs in ``tests/upstream``."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.cache.fills import FillRules
+from proxy.core.doors import PlaceRules
 from proxy.core.names import Digest
 from proxy.front.connections import ConnectionRules
 from tests.cast import FaultUpstream, roles
@@ -98,7 +99,7 @@ async def test_without_a_queue_a_free_place_still_serves(
     assert (await house.get(blob_path(digest))).body == blob
 
 
-@under(connections=ConnectionRules(connections=3))
+@under(connections=ConnectionRules(PlaceRules(3, 256)))
 async def test_more_connections_than_allowed_are_told_503(house: House) -> None:
     clients = [await house.connect() for _ in range(3)]
     for client in clients:
@@ -121,7 +122,7 @@ async def test_more_connections_than_allowed_are_told_503(house: House) -> None:
         await asyncio.sleep(0.005)
 
 
-@under(connections=ConnectionRules(per_address=2))
+@under(connections=ConnectionRules(PlaceRules(4096, 2)))
 async def test_one_address_cannot_take_all_places(house: House) -> None:
     clients = [await house.connect() for _ in range(2)]
     for client in clients:

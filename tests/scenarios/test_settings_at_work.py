@@ -11,11 +11,12 @@ import aiohttp
 import pytest
 
 from proxy.core.names import Digest
-from tests.cast import FaultUpstream, ForwardProxy
+from tests.cast import FaultUpstream, ForwardProxy, roles
 from tests.cast.authority import Authority
 from tests.scenarios.client import Cut
 from tests.scenarios.house import APP, NAME, blob_path, manifest_path
 from tests.scenarios.process import Site
+from tests.scenarios.said import marked
 
 RAW = b'{"schemaVersion":2,"config":{},"layers":[]}'
 BYTES = bytes(range(256)) * 40_000
@@ -45,6 +46,20 @@ async def test_which_requests_have_a_line_says_log_access_alone(
                 await site.get(manifest_path(tag))
         lines = [json.loads(line) for line in site.output.read_text().splitlines() if line.startswith("{")]
         assert [line["status"] for line in lines if line["message"] == "request"] == statuses
+
+
+async def test_a_registry_that_leads_back_to_us_is_told_at_once(tmp_path: Path) -> None:
+    digest = Digest.of(BYTES)
+    async with FaultUpstream() as up, running(tmp_path, up.url, {"insecure": True}) as site:
+        for port in (site.port, site.admin):
+            up.always("blob", roles.redirects(f"http://localhost:{port}{blob_path(digest)}"))
+            reply = await site.get(blob_path(digest))
+            assert reply.status == 502
+        output = site.output.read_text()
+        assert output.count("is Entrepot itself") >= 2
+        assert output.count(blob_path(digest)) == 2  # one line for each pull, and none of our own
+        assert f"the certificate of {up.url} is not verified" in output
+        assert len(up.requests("blob")) == 2
 
 
 async def test_a_pull_that_is_cut_is_an_error(tmp_path: Path) -> None:
@@ -97,7 +112,9 @@ async def test_a_proxy_that_is_away_is_said_and_what_is_held_is_served(tmp_path:
             held, unheld = await site.get(manifest_path("1")), await site.get(manifest_path("2"))
             assert (held.status, held.body) == (200, RAW)
             assert unheld.status in (502, 503, 504)
-            assert f"the proxy {proxy.url}".encode() in unheld.body
+            assert proxy.url.encode() not in unheld.body
+            await marked(site.output, site.get)
+            assert f"the proxy {proxy.url}" in site.output.read_text()
 
 
 def has_ipv6() -> bool:

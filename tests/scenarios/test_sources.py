@@ -1,5 +1,6 @@
 """Other homes of bytes in front of upstream: asked first, believed no more than upstream, blamed for what they did."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -85,10 +86,13 @@ async def test_wrong_bytes_are_blamed_on_the_peer_alone(
 ) -> None:
     digest = upstream.blob(APP, BLOB)
     peer.blob(APP, BLOB)
-    peer.plays("blob", roles.lies(MiB))
+    gate = asyncio.Event()
+    peer.plays("blob", roles.lies(MiB, roles.holds(len(BLOB) - 1, gate)))
     async with await house.pull(blob_path(digest)) as client:
+        head = await client.head()
+        gate.set()
         with pytest.raises(Cut):
-            await client.reply()
+            await client.rest(head)
     await house.quiet()
     assert "peer: it sent wrong bytes" in caplog.text
     assert (await house.get(blob_path(digest))).body == BLOB, "upstream is not distrusted"

@@ -4,17 +4,19 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from proxy.cache.fills import FillRules
-from proxy.core.budget import FreeSpaceRule
+from proxy.cache.room import FIRST_STEP
+from proxy.core.budget import ByteLimits, FreeSpaceRule
 from tests.cast import FaultUpstream, Line, ManualClock, roles
 from tests.cast.line import Act
 from tests.scenarios.client import Cut
 from tests.scenarios.conftest import under
-from tests.scenarios.house import APP, House, HouseRules, MiB, blob_path
+from tests.scenarios.house import APP, NAME, House, HouseRules, MiB, blob_path
 from tests.scenarios.invariants import disk_bound, ends_well, fetches, stored
 
 Bytes = Callable[[int], bytes]
@@ -71,25 +73,93 @@ async def test_a_reader_of_an_evicted_blob_finishes(house: House, upstream: Faul
     assert (await house.get(blob_path(digest))).body == blob  # a miss again
 
 
-@under(soft=16 * MiB)
-async def test_where_everything_is_in_use_pulls_pass_through(
-    house: House, upstream: FaultUpstream, some_bytes: Bytes
-) -> None:
+@asynccontextmanager
+async def sixteen_in_use(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> AsyncIterator[None]:
+    """MiB, that readers are at: nothing of it can go."""
     used = [upstream.blob(APP, some_bytes(8 * MiB)) for _ in range(2)]
     for digest in used:
         await house.get(blob_path(digest))
     await house.quiet()
     readers = [await house.pull(blob_path(digest), buffer=4096) for digest in used]
     heads = [await reader.head() for reader in readers]
-    other = upstream.blob(APP, blob := some_bytes(MiB))
-    async with disk_bound(house):
-        passed = await house.get(blob_path(other))
-    assert (passed.body, passed.headers["cache-status"]) == (blob, "entrepot; fwd=bypass")
+    yield
     for reader, head in zip(readers, heads, strict=True):
         assert len(await reader.rest(head)) == 8 * MiB
         reader.leave()
+
+
+@under(soft=16 * MiB)  # and a twentieth more that is never exceeded
+async def test_where_everything_is_in_use_or_set_aside_pulls_pass_through(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    gate = asyncio.Event()
+    async with sixteen_in_use(house, upstream, some_bytes), disk_bound(house):
+        arriving = upstream.blob(APP, first := some_bytes(700 << 10))
+        upstream.plays("blob", roles.holds(600 << 10, gate))
+        async with await house.pull(blob_path(arriving)) as client:
+            while house.cache.holdings.budget.reserved < len(first):
+                await asyncio.sleep(0.005)
+            other = upstream.blob(APP, blob := some_bytes(MiB))
+            passed = await house.get(blob_path(other))
+            assert (passed.body, passed.headers["cache-status"]) == (blob, "entrepot; fwd=bypass")
+            gate.set()
+            assert (await client.reply()).body == first
     await house.quiet()
     assert (await house.get(blob_path(other))).headers["cache-status"] == "entrepot; fwd=miss; stored"
+
+
+@under(soft=16 * MiB)
+async def test_a_blob_for_which_the_room_runs_out_on_the_way_reaches_its_clients_whole(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    async with sixteen_in_use(house, upstream, some_bytes), disk_bound(house):
+        digest = upstream.blob(APP, blob := some_bytes(6 * MiB))
+        replies = await asyncio.gather(*(house.get(blob_path(digest)) for _ in range(3)))
+        assert all(reply.body == blob for reply in replies)
+        assert house.cache.fills.stats.spilled == 1
+    await house.quiet()
+    assert digest not in stored(house.folder)
+
+
+@under(soft=40 * MiB)
+async def test_a_length_that_is_only_announced_drives_nothing_out_and_is_not_set_aside(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    held = [upstream.blob(APP, some_bytes(4 * MiB)) for _ in range(9)]
+    for digest in held:
+        await house.get(blob_path(digest))
+    await house.quiet()
+    claims, gate = [upstream.blob(APP, some_bytes(6 * MiB)) for _ in range(8)], asyncio.Event()
+    upstream.plays("blob", *(roles.holds(0, gate) for _ in claims))
+    clients = [await house.pull(blob_path(digest)) for digest in claims]
+    assert [(await client.head()).length for client in clients] == [6 * MiB] * 8
+    budget = house.cache.holdings.budget
+    assert (budget.reserved, budget.reserved_by[NAME]) == (8 * FIRST_STEP, 8 * FIRST_STEP)
+    assert set(stored(house.folder)) == set(held)
+    gate.set()
+    for client in clients:
+        assert len(await client.received(6 * MiB)) == 6 * MiB
+        client.leave()
+
+
+@under(soft=40 * MiB)
+async def test_what_is_set_aside_counts_in_the_share_of_an_upstream(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    house.shares[NAME] = ByteLimits(8 * MiB)
+    gate = asyncio.Event()
+    arriving = [(upstream.blob(APP, blob), blob) for blob in (some_bytes(4 * MiB) for _ in range(4))]
+    upstream.plays("blob", *(roles.holds(3 * MiB, gate) for _ in arriving))
+    clients = [await house.pull(blob_path(digest)) for digest, _ in arriving]
+    heads = [await client.head() for client in clients]
+    async with asyncio.timeout(20):
+        while house.cache.fills.stats.spilled < 2:
+            await asyncio.sleep(0.005)
+            assert house.cache.holdings.budget.used_by(NAME) <= house.shares[NAME].hard
+    gate.set()
+    for client, head, (_, blob) in zip(clients, heads, arriving, strict=True):
+        assert await client.rest(head) == blob
+        client.leave()
 
 
 @under(soft=4 * MiB)
@@ -187,10 +257,8 @@ def _fill_up(disk: Path, leave: int) -> None:
 
 @pytest.mark.parametrize("measured", [True, False], ids=["of known length", "of unknown length"])
 async def test_a_disk_that_fills_up_during_a_fill_costs_no_reader_a_byte(
-    cramped: House, small_disk: Path, upstream: FaultUpstream, some_bytes: Bytes, measured: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("proxy.cache.fills._STEP", 16 * MiB)
+    cramped: House, small_disk: Path, upstream: FaultUpstream, some_bytes: Bytes, measured: bool
+) -> None:
     digest = upstream.blob(APP, blob := some_bytes(8 * MiB))
     gate = asyncio.Event()
     upstream.plays("blob", roles.holds(2 * MiB, gate) if measured else _chunks_behind(gate))
@@ -218,10 +286,9 @@ async def test_a_disk_that_fills_up_during_a_fill_costs_no_reader_a_byte(
 
 
 async def test_readers_of_a_spilled_fill_of_unknown_length_get_what_has_come(
-    cramped: House, small_disk: Path, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+    cramped: House, small_disk: Path, upstream: FaultUpstream, some_bytes: Bytes
 ) -> None:
     """And do not wait for the end, with the rest of the blob in memory."""
-    monkeypatch.setattr("proxy.cache.fills._STEP", 16 * MiB)
     digest = upstream.blob(APP, blob := some_bytes(8 * MiB))
     gate, end = asyncio.Event(), asyncio.Event()
     upstream.plays("blob", _chunks_behind(gate), _chunks_behind(end, 70))

@@ -10,7 +10,8 @@ import pytest
 from proxy.core.graph import Membership
 from proxy.core.names import Digest, Tag
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Recovery, TagRecord
+from proxy.storage.contract import FIRST_CURSOR, EvictionClass, TagRecord
+from proxy.storage.recoveries import Recovery
 from tests.storage.kit import NGINX, add, blob, manifest
 
 LAYER, CONFIG = blob("layer"), blob("config")

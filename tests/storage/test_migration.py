@@ -8,16 +8,8 @@ import pytest
 
 from proxy.core.names import Digest, Tag
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import (
-    FIRST_CURSOR,
-    EvictionClass,
-    Held,
-    MembershipRecord,
-    Recovery,
-    TagRecord,
-    Tombstone,
-    Usage,
-)
+from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Held, MembershipRecord, TagRecord, Tombstone, Usage
+from proxy.storage.recoveries import Recovery
 from tests.storage.kit import MANIFEST, NGINX, blob, manifest, usage
 
 LAYER = blob("layer")._replace(size=100, upstream=NGINX.upstream)
@@ -92,7 +84,7 @@ async def test_a_migration_that_fails_leaves_the_old_catalog_as_it_was_and_goes_
         raise OSError("no more")
 
     with monkeypatch.context() as patched:
-        patched.setattr("proxy.storage.recovery._sync_file", fail)
+        patched.setattr("proxy.storage.recovery.sync_file", fail)
         in_memory = SqliteCatalog(tmp_path)
         assert "no more" in in_memory.health.trouble["catalog"]
         assert await usage(in_memory) == Usage(110, 2)

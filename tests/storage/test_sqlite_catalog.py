@@ -13,8 +13,9 @@ import pytest
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.names import Digest
 from proxy.storage.catalog import SqliteCatalog
-from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Recovery, Usage
-from proxy.storage.recovery import CORRUPT_KEPT
+from proxy.storage.catalog_files import CORRUPT_KEPT
+from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Usage
+from proxy.storage.recoveries import Recovery
 from tests.storage.kit import NGINX, add, blob, usage
 
 

@@ -35,6 +35,29 @@ async def test_all_who_ask_meanwhile_get_one_result() -> None:
         assert "key" not in flights
 
 
+async def test_a_run_that_has_ended_is_joined_by_nobody_not_even_in_the_step_in_which_it_ends() -> None:
+    async with task_group() as group:
+        flights: Flights[str, str] = Flights(group)
+        late: list[asyncio.Task[str]] = []
+        aloft: list[bool] = []
+
+        async def again() -> str:
+            return "again"
+
+        async def asks_late() -> str:
+            aloft.append("key" in flights)
+            return await flights.join("key", again)
+
+        async def ends() -> str:
+            late.append(asyncio.create_task(asks_late()))  # its step comes before those of whoever waits for the run
+            return "ended"
+
+        assert await flights.join("key", ends) == "ended"
+        assert aloft == [False]
+        assert await late[0] == "again"
+        assert len(flights) == 0
+
+
 async def test_a_caller_who_leaves_takes_nothing_with_him() -> None:
     async with task_group() as group:
         flights: Flights[str, str] = Flights(group)

@@ -10,8 +10,10 @@ from proxy.core.names import Digest
 from proxy.core.transfer import Transfer
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
+from proxy.upstream.address import Ourselves
 from proxy.upstream.authorization import CredentialSource, no_credentials
 from proxy.upstream.network import Network
+from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
@@ -33,13 +35,14 @@ async def client_of(
     clock: ManualClock | None = None,
     limits: ExchangeLimits = LIMITS,
     credentials: CredentialSource = no_credentials,
+    ourselves: Ourselves | None = None,
     **settings: object,
 ) -> AsyncIterator[HttpRegistry]:
     clock = clock or ManualClock()
     chosen = RegistrySettings(**{"name": "up", "url": up.url, "limits": limits, **settings})  # type: ignore[arg-type]
     async with task_group() as tasks:
         timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        network = Network(chosen, Jobs(tasks), timing)
+        network = Network(chosen, Jobs(tasks), timing, Outward(ourselves=ourselves))
         registry = HttpRegistry(network, ChallengeAuthorizer(network, credentials))
         try:
             yield registry

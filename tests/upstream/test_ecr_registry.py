@@ -303,7 +303,7 @@ async def public_pull(jobs: Jobs, public: PublicRegistry, monkeypatch: pytest.Mo
     clock, book = SettableClock(), EcrTokenBook(jobs)
     source = ecr_public_credentials("public.ecr.aws", book.public(AwsIdentity(REGION, endpoint_url=public.url)))
     network = Network(RegistrySettings("public.ecr.aws", public.url), jobs, Timing(now=clock.now))
-    authorizer = EcrPublicAuthorizer(public.url, source, TokenServer(network).fetch, network.timing, jobs)
+    authorizer = EcrPublicAuthorizer(public.url, source, TokenServer(network).fetch, network)
     yield PublicPull(public, authorizer, clock)
     await network.close()
 

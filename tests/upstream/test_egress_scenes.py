@@ -17,6 +17,7 @@ from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.network import Network
+from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
@@ -42,7 +43,7 @@ async def asking(url: str, ways: WaysOut, **settings: object) -> AsyncIterator[H
     clock = ManualClock()
     async with task_group() as tasks:
         timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        network = Network(chosen, Jobs(tasks), timing, ways=ways)
+        network = Network(chosen, Jobs(tasks), timing, Outward(ways=ways))
         registry = HttpRegistry(network, ChallengeAuthorizer(network))
         try:
             yield registry
@@ -159,7 +160,7 @@ async def outage(registry: HttpRegistry, words: str) -> None:
 async def test_insecure_leaves_no_proxy_of_https_unchecked(authority: Authority) -> None:
     async with ForwardProxy(tls=authority.server()) as proxy:
         async with asking("https://registry.test", through(proxy), insecure=True) as registry:
-            await outage(registry, "insecure does not go with a proxy of https")
+            await outage(registry, f"the certificate of the proxy {proxy.url} is not valid")
         assert proxy.asked == []
 
 
@@ -229,7 +230,9 @@ async def test_a_proxy_is_no_door_into_its_network(place: str) -> None:
         up.always("blob", roles.redirects(f"http://{place}/layer"))
         up.always("manifest", roles.redirects(f"http://{place}/manifest"))
         async with asking("http://registry.test", through(proxy)) as registry:
-            await outage(registry, "no connection to")
+            for ask in (registry.manifest(NAME, TAG), registry.blob(NAME, Digest.of(BYTES))):
+                with pytest.raises(UpstreamBroken, match="not followed"):
+                    await ask
         assert set(proxy.targets) == {"registry.test:80"}
         assert len(up.ledger) == 2
 
@@ -242,7 +245,7 @@ async def test_a_private_proxy_opens_no_private_host() -> None:
         up.always("blob", roles.redirects(f"{near.url}/layer"))
         ways = through(proxy, no_proxy=("127.0.0.1",))
         async with asking("http://registry.test", ways) as registry:
-            with pytest.raises(UpstreamUnreachable, match="not a public address"):
+            with pytest.raises(UpstreamBroken, match="not a public address"):
                 await registry.blob(NAME, Digest.of(BYTES))
         assert near.connections == 0
 

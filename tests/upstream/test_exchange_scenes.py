@@ -10,6 +10,7 @@ from proxy.core.errors import (
     BlobUnknown,
     ManifestUnknown,
     NameUnknown,
+    Outage,
     RateLimited,
     UpstreamBroken,
     UpstreamFailed,
@@ -116,32 +117,33 @@ async def test_a_location_that_cannot_be_followed_is_a_broken_upstream(location:
 
 
 @pytest.mark.parametrize(
-    ("host", "fault"),
+    "host",
     [
-        ("169.254.169.254", UpstreamUnreachable),
-        ("0.0.0.0", UpstreamUnreachable),
-        ("[::ffff:169.254.169.254]", UpstreamUnreachable),
-        ("[fd00:ec2::254]", UpstreamUnreachable),
-        ("2852039166", UpstreamBroken),
-        ("0xa9fea9fe", UpstreamBroken),
-        ("169.254.43518", UpstreamBroken),
-        ("0251.0376.0251.0376", UpstreamBroken),
+        "169.254.169.254",
+        "0.0.0.0",
+        "[::ffff:169.254.169.254]",
+        "[fd00:ec2::254]",
+        "2852039166",
+        "0xa9fea9fe",
+        "169.254.43518",
+        "0251.0376.0251.0376",
     ],
 )
-async def test_no_redirect_leads_to_instance_metadata(host: str, fault: type[Exception]) -> None:
+async def test_no_redirect_leads_to_instance_metadata(host: str) -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         digest = up.blob(NAME, BYTES)
         up.always("blob", roles.redirects(f"http://{host}/latest/meta-data/"))
         up.always("manifest", roles.redirects(f"http://{host}/latest/meta-data/"))
         for ask in (registry.blob(NAME, digest), registry.manifest(NAME, TAG)):
-            with pytest.raises(fault):
+            with pytest.raises(UpstreamBroken):
                 await ask
+        assert len(up.ledger) == 2  # asking again would lead nowhere else
 
 
 async def test_a_private_address_is_out_of_reach_for_a_registry_on_loopback() -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         up.always("blob", roles.redirects("http://10.255.255.1/x"))
-        with pytest.raises(UpstreamUnreachable, match="not a public address"):
+        with pytest.raises(UpstreamBroken, match="not a public address, and neither 'redirects' nor 'realms' list its"):
             await registry.blob(NAME, up.blob(NAME, BYTES))
 
 
@@ -219,20 +221,65 @@ async def test_retries_stop_where_the_budget_ends() -> None:
         assert len(up.ledger) <= 100 + 100 + 10
 
 
-async def test_after_five_outages_in_a_row_callers_hear_so_at_once_until_a_probe_succeeds() -> None:
+async def test_a_thing_that_fails_again_and_again_is_not_asked_for_until_a_probe_succeeds() -> None:
     clock = ManualClock()
     async with FaultUpstream() as up, client_of(up, clock) as registry:
         up.manifest(NAME, "1", RAW)
         up.always("manifest", roles.answers(501))
-        for number in range(9):
-            with pytest.raises(UpstreamFailed):
-                await registry.manifest(NAME, Tag(f"{number}"))
+        for _ in range(9):
+            with pytest.raises(UpstreamFailed, match="501"):
+                await registry.manifest(NAME, TAG)
             clock.advance(0.5)
-        assert len(up.ledger) == 5
+        assert 2 < len(up.ledger) < 9
         clock.advance(5)
         up.always("manifest", roles.steady)
         assert (await registry.manifest(NAME, TAG)).raw == RAW
         assert (await registry.manifest(NAME, TAG)).raw == RAW
+
+
+async def test_one_callers_bad_path_is_nobody_elses_however_often_it_fails() -> None:
+    clock = ManualClock()
+    async with FaultUpstream() as up, client_of(up, clock, HASTY) as registry:
+        up.manifest(NAME, "1", RAW)
+        for bad in (roles.fails(500), roles.answers(501), roles.closes_unanswered, roles.silent):
+            for number in range(3):
+                up.plays("manifest", *[bad] * 5)
+                with pytest.raises(Outage):
+                    await registry.manifest("team/secret", Tag(f"{number}"))
+                up.forget_plays()
+                clock.advance(1)
+            assert (await registry.manifest(NAME, TAG)).raw == RAW
+
+
+async def test_three_repositories_without_an_answer_are_a_host_that_gives_none() -> None:
+    clock = ManualClock()
+    async with FaultUpstream() as up, client_of(up, clock, HASTY) as registry:
+        up.always("manifest", roles.silent)
+        for team in "abc":
+            with pytest.raises(UpstreamTimeout):
+                await registry.manifest(f"team-{team}/app", TAG)
+            clock.advance(1)
+        with pytest.raises(UpstreamTimeout) as told:
+            await registry.manifest(NAME, TAG)
+        assert len(up.ledger) == 3
+        assert "team" not in str(told.value)
+
+
+async def test_a_storage_host_that_limits_us_closes_off_nothing_but_itself() -> None:
+    clock = ManualClock()
+    async with FaultUpstream() as up, FaultUpstream() as storage, client_of(up, clock) as registry:
+        up.manifest(NAME, "1", RAW)
+        digest = up.blob(NAME, BYTES)
+        up.always("blob", roles.redirects(f"{storage.url}/v2/{NAME}/blobs/{digest}"))
+        storage.blob(NAME, BYTES)
+        storage.plays("blob", roles.limits("30"))
+        for _ in range(3):
+            with pytest.raises(RateLimited):
+                await registry.blob(NAME, digest)
+        assert len(storage.ledger) == 1
+        assert (await registry.manifest(NAME, TAG)).raw == RAW
+        clock.advance(30)
+        assert await pulled(registry, digest) == BYTES
 
 
 @pytest.mark.parametrize(

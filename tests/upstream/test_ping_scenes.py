@@ -3,8 +3,9 @@
 import pytest
 
 from proxy.core.credentials import Credentials
-from proxy.core.errors import UpstreamUnreachable
+from proxy.core.errors import CredentialsFailed, UpstreamUnreachable
 from proxy.upstream.authorization import CredentialSource
+from proxy.upstream.contract import PingResult
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.upstream.rig import SECRET, client_of, secret
 
@@ -28,7 +29,7 @@ def takes_basic(header: str) -> Act:
 async def test_an_open_registry_asks_for_nothing() -> None:
     async with FaultUpstream() as up, client_of(up, credentials=secret) as registry:
         up.always("ping", roles.answers(200, b"{}", {"Date": "Wed, 21 Oct 2015 07:28:20 GMT"}))
-        assert await registry.ping() == (200, (), "Wed, 21 Oct 2015 07:28:20 GMT", None, "")
+        assert await registry.ping() == PingResult(200, (), "Wed, 21 Oct 2015 07:28:20 GMT", None)
 
 
 async def test_a_token_is_really_fetched_with_the_credentials_and_without_a_scope() -> None:
@@ -48,6 +49,17 @@ async def test_without_credentials_an_anonymous_token_opens_it_and_nothing_is_ac
         ping = await registry.ping()
         assert (ping.status, ping.accepted) == (200, None)
         assert "authorization" not in up.requests("token")[0].headers
+
+
+async def test_credentials_that_cannot_be_had_are_told_from_refused_ones() -> None:
+    async def gone(name: str) -> Credentials:
+        raise CredentialsFailed("up", "no such file")
+
+    async with FaultUpstream() as up, client_of(up, credentials=gone) as registry:
+        up.guard()
+        ping = await registry.ping()
+        assert (ping.accepted, ping.unread) == (False, True)
+        assert up.requests("token") == []
 
 
 async def test_a_password_that_the_token_server_refuses_is_seen_and_named() -> None:

@@ -6,13 +6,15 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from proxy.core.names import Tag
+from proxy.core.tables import Tables
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.ecr_aws import Aws, Issued
 from proxy.upstream.ecr_identity import AwsIdentity
 from proxy.upstream.ecr_repositories import EcrRepositories
 from proxy.upstream.ecr_tokens import EcrTokenBook
-from proxy.upstream.settings import Timing
+from proxy.upstream.network import Network
+from proxy.upstream.settings import RegistrySettings, Timing
 from proxy.upstream.tokens import Token, TokenBook, TokenKey
 from tests.cast import ManualClock
 from tests.cast.planted import FAILURES, Planted
@@ -48,7 +50,8 @@ async def test_a_token_serves_on_while_its_renewal_has_a_bug() -> None:
         return Token(f"token {next(given)}", HOUR)
 
     async with jobs_with(bug) as jobs:
-        book, key = TokenBook(fetch, timing(clock), jobs), TokenKey("https://auth.test/token", None, "pull", None)
+        book = TokenBook("up", fetch, timing(clock), jobs, Tables(clock))
+        key = TokenKey("https://auth.test/token", None, "pull", None)
         assert await book.token(key) == "token 0"
         clock.advance(HOUR / 2 + 1)
         for _ in range(FAILURES):
@@ -86,7 +89,7 @@ async def test_a_tag_is_revalidated_until_its_mutability_is_known() -> None:
         return {"imageTagMutability": "IMMUTABLE"}
 
     async with jobs_with(bug) as jobs:
-        repositories = EcrRepositories(describe, jobs, clock)
+        repositories = EcrRepositories(describe, jobs, Tables(clock))
 
         def ask() -> bool | None:
             return repositories.immutable("123456789012", "team/app", Tag("v1"))
@@ -96,3 +99,14 @@ async def test_a_tag_is_revalidated_until_its_mutability_is_known() -> None:
         await asyncio.sleep(0.01)
         assert jobs.states["tag mutability"].failures == bug.fired == FAILURES
         assert ask() is True
+
+
+async def test_a_forgotten_registry_that_cannot_be_closed_ends_nothing_else() -> None:
+    bug = Planted("registry close")
+    async with jobs_with(bug) as jobs:
+        registries = [Network(RegistrySettings("up", "http://127.0.0.1:9"), jobs) for _ in range(FAILURES + 1)]
+        for network in registries:
+            network.retire()
+        async with asyncio.timeout(20):
+            await bug.came_back.wait()
+        assert jobs.states["registry close"].failures == bug.fired == FAILURES

@@ -1,5 +1,6 @@
 """The book of registries: what stands in the configuration is there from the start, and nothing is done for it yet."""
 
+import asyncio
 import socket
 import threading
 from pathlib import Path
@@ -10,10 +11,18 @@ import yaml
 
 from proxy.config import Settings, load
 from proxy.core.errors import UpstreamUnknown, UpstreamUnreachable
+from proxy.core.names import Digest, Tag
 from proxy.registries import Registries
 from proxy.tasks.jobs import Jobs
+from proxy.upstream.message import Kind
+from proxy.upstream.network import Network
+from proxy.upstream.registry import HttpRegistry
+from proxy.upstream.schemes import ChallengeAuthorizer
+from proxy.upstream.settings import RegistrySettings
+from tests.cast import FaultUpstream, roles
 from tests.cast.authority import Authority
 
+RAW = b'{"schemaVersion":2,"config":{},"layers":[]}'
 PLAIN: dict[str, Any] = {"a.test": {}, "b.test": {}, "*.c.test": {}}
 
 
@@ -51,16 +60,58 @@ async def test_all_who_trust_alike_share_one_tls_context(jobs: Jobs, tmp_path: P
     assert registries.trust("e.test") is not registries.trust("a.test")
 
 
-async def test_hosts_of_a_pattern_never_keep_out_what_is_configured(
-    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_hosts_that_strangers_make_up_keep_out_neither_each_other_nor_what_is_configured(
+    jobs: Jobs, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("proxy.registries._HOSTS", 2)
+    registries = Registries(settings_of(tmp_path, {**PLAIN, "*.d.test": {}}), jobs)
+    real, named = registries.get("real.d.test"), registries.get("a.test")
+    for number in range(2000):
+        assert registries.get(f"h{number}.c.test").name == f"h{number}.c.test"
+    assert len(registries.status()) < 400
+    assert registries.get("real.d.test") is real
+    assert registries.get("a.test") is named
+    assert registries.get("h0.c.test").name == "h0.c.test", "it is made again"
+    await registries.close()
+
+
+async def test_what_a_forgotten_registry_was_asked_still_counts(jobs: Jobs, tmp_path: Path) -> None:
     registries = Registries(settings_of(tmp_path, PLAIN), jobs)
-    for host in ("x.c.test", "y.c.test"):
-        registries.get(host)
-    with pytest.raises(UpstreamUnknown):
-        registries.get("z.c.test")
-    assert registries.get("a.test").name == "a.test"
+    registries.get("x.c.test").stats.answered(Kind.BLOB, 200, None)
+    registries.get("x.c.test").stats.received(7)
+    for number in range(1000):
+        registries.get(f"h{number}.c.test")
+    assert "x.c.test" not in registries.status()
+    assert registries.requests() == {("*.c.test", "blob", "2xx"): 1}
+    assert registries.received()["*.c.test",] == 7
+    await registries.close()
+
+
+async def test_a_host_that_is_not_there_costs_one_look_up_and_no_connection(jobs: Jobs, tmp_path: Path) -> None:
+    registries = Registries(settings_of(tmp_path, {"*.invalid": {}}), jobs)
+    with pytest.raises(UpstreamUnreachable, match="made-up"):
+        await registries.get("made-up.invalid").manifest("app", Tag("1"))
+    assert registries.requests() == {}, "nothing was sent, and nothing was tried again"
+    assert "hosts not found" in registries.tables.made
+    assert len(registries.tables.made["hosts not found"]) == 1
+    await registries.close()
+
+
+async def test_a_registry_that_is_forgotten_ends_when_what_it_does_is_done(jobs: Jobs) -> None:
+    async with FaultUpstream() as up:
+        gate = asyncio.Event()
+        up.manifest("app", "1", RAW)
+        up.plays("manifest", roles.holds(1, gate))
+        network = Network(RegistrySettings("up", up.url), jobs)
+        registry = HttpRegistry(network, ChallengeAuthorizer(network))
+        asking = asyncio.create_task(registry.manifest("app", Tag("1")))
+        while not up.ledger:
+            await asyncio.sleep(0.001)
+        registry.retire()
+        gate.set()
+        assert (await asking).raw == RAW
+        await asyncio.sleep(0)
+        with pytest.raises(UpstreamUnreachable, match="closing"):
+            await registry.blob("app", Digest.of(b""))
 
 
 async def test_an_upstream_whose_ca_file_vanished_keeps_nobody_from_the_others(jobs: Jobs, tmp_path: Path) -> None:

@@ -13,12 +13,15 @@ from proxy.core.manifests import OCI_INDEX as INDEX
 from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.manifests import ManifestInvalid, read_manifest
 from proxy.core.steps import at_once
+from proxy.core.tables import Tables
 from proxy.upstream.fault_table import Rejection, error_code, fault_of, first_error
 from proxy.upstream.headers import ContentRange, decoded, next_query, parse_content_range, retry_after
-from proxy.upstream.health import Breaker, RetryBudget
+from proxy.upstream.health import Breaker, Outages, RetryBudget
 from proxy.upstream.message import Kind
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
 from proxy.upstream.transfer import Throughput
+
+UP = "https://up.test"
 
 
 @pytest.mark.parametrize(
@@ -112,47 +115,65 @@ def test_a_fault_raised_afresh_is_the_same_but_not_the_same_object() -> None:
     assert again is not first
 
 
-def test_the_breaker_opens_after_five_outages_and_lets_one_probe_through_every_five_seconds() -> None:
-    health, outage = Breaker(), errors.UpstreamFailed("up", "it answered 500")
+def test_a_breaker_opens_after_a_row_of_outages_and_lets_one_probe_through_every_five_seconds() -> None:
+    health, outage = Breaker(5, 5), errors.UpstreamFailed("up", "it answered 500")
     for number in range(4):
-        health.failed(outage, f"app:{number}", 97.5)
+        health.failed(outage, f"app{number}", 97.5)
         assert health.closed_off(97.5) is None
-    health.failed(outage, "app:4", 100.0)
+    health.failed(outage, "app4", 100.0)
     assert str(health.closed_off(104.9)) == str(outage)
     assert health.closed_off(105.0) is None
     assert health.closed_off(105.0) is not None
-    health.failed(outage, "app:5", 106.0)
+    health.failed(outage, "app5", 106.0)
     assert health.closed_off(110.9) is not None
     assert health.closed_off(111.0) is None
-    health.answered()
-    assert health.closed_off(111.0) is None
 
 
-def test_an_answer_between_outages_keeps_the_breaker_shut() -> None:
-    health = Breaker()
-    for _ in range(20):
-        health.failed(errors.UpstreamTimeout("up", "late"), None, 0.0)
-        health.answered()
-    assert health.closed_off(0.0) is None
-
-
-def test_what_fails_of_one_thing_says_nothing_about_the_others() -> None:
-    health = Breaker()
+def test_what_fails_of_one_thing_closes_off_that_thing_alone() -> None:
+    health = Outages("up", Tables(lambda: 0.0))
     for second in range(100):
-        health.failed(errors.UpstreamFailed("up", "it answered 500"), "app@sha256:bad", float(second))
-        assert health.closed_off(float(second)) is None
+        health.thing_failed(errors.UpstreamFailed("up", "it answered 500"), "app@sha256:bad", float(second))
+        assert health.thing_closed_off("other:1", float(second)) is None
+        assert health.host_closed_off(UP, float(second)) is None
+    assert health.thing_closed_off("app@sha256:bad", 100.0) is not None
+    health.thing_answered("app@sha256:bad")
+    assert health.thing_closed_off("app@sha256:bad", 100.0) is None
+
+
+def test_one_repository_without_answers_closes_off_no_host_and_three_do_and_none_is_named() -> None:
+    health = Outages("up", Tables(lambda: 0.0))
+    for second in range(100):
+        health.silent(UP, "team-a/hangs", float(second))
+        assert health.host_closed_off(UP, float(second)) is None
+    health.silent(UP, "team-b/app", 100.0)
+    health.host_answered(UP)
+    for repository in ("team-a/hangs", "team-b/app", "team-c/app"):
+        assert health.host_closed_off(UP, 200.0) is None
+        health.silent(UP, repository, 200.0)
+    closed = health.host_closed_off(UP, 202.0)
+    assert isinstance(closed, errors.UpstreamTimeout)
+    assert "team" not in str(closed)
+    assert health.host_closed_off("https://storage.test", 202.0) is None
 
 
 def test_connections_that_cannot_be_made_count_one_by_one_and_not_within_two_seconds() -> None:
-    health, outage = Breaker(), errors.UpstreamUnreachable("up", "refused", "http://up")
+    health, outage = Outages("up", Tables(lambda: 0.0)), errors.UpstreamUnreachable("up", "refused", UP)
     for _ in range(50):
-        health.failed(outage, None, 100.0)
-    assert health.closed_off(101.9) is None
-    assert health.closed_off(102.0) is not None
+        health.unconnected(outage, UP, 100.0)
+    assert health.host_closed_off(UP, 101.9) is None
+    assert health.host_closed_off(UP, 102.0) is not None
+
+
+def test_what_is_known_of_one_upstream_says_nothing_about_another_on_the_same_host() -> None:
+    tables = Tables(lambda: 0.0)
+    health, other = Outages("up", tables), Outages("other", tables)
+    health.limited(UP, 30.0, 0.0)
+    assert health.host_closed_off(UP, 1.0) is not None
+    assert other.host_closed_off(UP, 1.0) is None
 
 
 def test_429_closes_off_until_its_time_and_says_how_long() -> None:
-    health = Breaker()
+    health = Breaker(5, 5)
     health.limited("up", 30.0, 100.0)
     closed = health.closed_off(110.0)
     assert isinstance(closed, errors.RateLimited)
@@ -161,14 +182,12 @@ def test_429_closes_off_until_its_time_and_says_how_long() -> None:
 
 
 def test_429_without_advice_doubles_to_a_minute() -> None:
-    health, now, spells = Breaker(), 0.0, []
+    health, now, spells = Breaker(5, 5), 0.0, []
     for _ in range(9):
         spell = health.limited("up", None, now).retry_after
         spells.append(spell)
         now += spell
     assert spells == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    health.answered()
-    assert health.limited("up", None, now).retry_after == 1
 
 
 def test_retries_are_a_tenth_of_the_requests_after_the_burst() -> None:

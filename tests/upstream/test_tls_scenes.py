@@ -65,6 +65,16 @@ async def test_insecure_trusts_the_registry_but_not_where_it_leads(authority: Au
             await registry.manifest(NAME, TAG)
 
 
+async def test_insecure_trusts_no_other_port_of_the_registry(authority: Authority) -> None:
+    async with FaultUpstream(tls=authority.server()) as up, FaultUpstream(tls=authority.server()) as beside:
+        up.always("manifest", roles.redirects(f"{beside.url}/x"))
+        up.always("blob", roles.redirects(f"{beside.url}/x"))
+        async with client_of(up, insecure=True) as registry:
+            await refused(registry, beside)
+        assert up.requests("manifest")
+        assert up.requests("blob")
+
+
 async def test_no_redirect_leads_from_https_to_http(authority: Authority) -> None:
     async with FaultUpstream(tls=authority.server()) as up, FaultUpstream() as plain:
         plain.page("/x", RAW)

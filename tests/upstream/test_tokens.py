@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from proxy.core.errors import RateLimited, UpstreamFailed, UpstreamFault
+from proxy.core.tables import Tables
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.settings import Timing
@@ -38,7 +39,7 @@ class Server:
 
 
 def book_of(server: Server, clock: ManualClock, jobs: Jobs) -> TokenBook:
-    return TokenBook(server.fetch, Timing(now=clock), jobs)
+    return TokenBook("up", server.fetch, Timing(now=clock), jobs, Tables(clock))
 
 
 async def settle() -> None:

@@ -12,44 +12,70 @@ data "aws_iam_policy_document" "trust" {
   }
 }
 
-data "aws_iam_policy_document" "pull" {
-  statement {
-    sid       = "EcrToken"
-    actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"]
-  }
+# What the upstreams of the configuration call, and no more.
+locals {
+  private    = anytrue([for name, each in var.upstreams : try(each.auth.type == "ecr", can(regex("\\.dkr[.-]ecr(-fips)?\\.", name)))])
+  signed     = anytrue([for each in values(var.upstreams) : try(each.auth.type == "ecr-public", false)])
+  push_times = anytrue([for each in values(var.upstreams) : try(each.push_times, false)])
+  roles      = distinct(compact([for each in values(var.upstreams) : try(each.auth.role_arn, "")]))
 
-  statement {
-    sid       = "EcrPull"
-    actions   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImages"]
-    resources = var.repository_arns
-  }
-
-  dynamic "statement" {
-    for_each = var.tag_immutability ? [1] : []
-    content {
+  statements = [
+    {
+      wanted    = local.private
+      sid       = "EcrToken"
+      actions   = ["ecr:GetAuthorizationToken"]
+      resources = ["*"]
+    },
+    {
+      wanted    = local.private
+      sid       = "EcrPull"
+      actions   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+      resources = var.repository_arns
+    },
+    {
+      wanted    = local.private && var.tags_list
+      sid       = "EcrTagsList"
+      actions   = ["ecr:ListImages"]
+      resources = var.repository_arns
+    },
+    {
+      wanted    = local.private && var.tag_immutability
       sid       = "EcrTagImmutability"
       actions   = ["ecr:DescribeRepositories"]
       resources = var.repository_arns
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.ecr_public ? [1] : []
-    content {
+    },
+    {
+      wanted    = local.push_times
+      sid       = "EcrPushTimes"
+      actions   = ["ecr:DescribeImages"]
+      resources = var.repository_arns
+    },
+    {
+      wanted    = local.private && var.pull_through_rules
+      sid       = "EcrPullThroughCacheRules"
+      actions   = ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"]
+      resources = var.repository_arns
+    },
+    {
+      wanted    = local.signed
       sid       = "EcrPublicToken"
       actions   = ["ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"]
       resources = ["*"]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = length(var.assumable_role_arns) > 0 ? [1] : []
-    content {
+    },
+    {
+      wanted    = length(local.roles) > 0
       sid       = "AssumePullRole"
       actions   = ["sts:AssumeRole"]
-      resources = var.assumable_role_arns
-    }
+      resources = local.roles
+    },
+  ]
+
+  policy = {
+    Version = "2012-10-17"
+    Statement = [
+      for each in local.statements : { Sid = each.sid, Effect = "Allow", Action = each.actions, Resource = each.resources }
+      if each.wanted
+    ]
   }
 }
 
@@ -59,9 +85,17 @@ resource "aws_iam_role" "this" {
 }
 
 resource "aws_iam_role_policy" "pull" {
+  count  = length(local.policy.Statement) > 0 ? 1 : 0
   name   = "pull"
   role   = aws_iam_role.this.id
-  policy = data.aws_iam_policy_document.pull.json
+  policy = jsonencode(local.policy)
+
+  lifecycle {
+    precondition {
+      condition     = !local.private || length(var.repository_arns) > 0
+      error_message = "repository_arns must list what may be pulled from the ECR registries among the upstreams."
+    }
+  }
 }
 
 resource "aws_iam_instance_profile" "this" {

@@ -8,11 +8,22 @@ data "aws_ec2_instance_type" "this" {
 
 locals {
   architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "amd64"
+}
 
+# Where the cache is the unit says. Who may pull say the security group and client_cidr_blocks.
+locals {
   settings = yamlencode({
     listen    = "0.0.0.0:${var.port}"
-    cache     = { path = "/var/lib/entrepot", max_size = "${floor(var.cache_size_gib * 0.9)}GiB" }
+    anonymous = true
+    cache     = { max_size = "${floor(var.cache_size_gib * 0.9)}GiB" }
     upstreams = var.upstreams
+  })
+
+  user_data = templatefile("${path.module}/user-data.sh", {
+    bundle_url    = var.bundle_url
+    bundle_sha256 = var.bundle_sha256
+    settings      = base64encode(local.settings)
+    unit          = base64encode(file("${path.module}/../../entrepot.service"))
   })
 }
 
@@ -23,10 +34,7 @@ resource "aws_instance" "this" {
   vpc_security_group_ids      = [aws_security_group.cache.id]
   iam_instance_profile        = aws_iam_instance_profile.this.name
   user_data_replace_on_change = true
-  user_data = templatefile("${path.module}/user-data.sh", {
-    package  = var.package
-    settings = local.settings
-  })
+  user_data                   = local.user_data
 
   metadata_options {
     http_tokens                 = "required"

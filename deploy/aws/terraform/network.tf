@@ -1,7 +1,7 @@
 locals {
   interface_services = var.create_endpoints ? toset(concat(
     ["ecr.api", "ecr.dkr"],
-    length(var.assumable_role_arns) > 0 ? ["sts"] : [],
+    length(local.roles) > 0 ? ["sts"] : [],
   )) : toset([])
 }
 

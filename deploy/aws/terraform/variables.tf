@@ -44,24 +44,25 @@ variable "egress_cidr_blocks" {
 variable "repository_arns" {
   description = "ECR repositories that the cache may pull, such as arn:aws:ecr:us-east-1:123456789012:repository/team/*."
   type        = list(string)
-}
-
-variable "assumable_role_arns" {
-  description = "Roles of other accounts that upstreams name in auth.role_arn."
-  type        = list(string)
   default     = []
 }
 
-variable "ecr_public" {
-  description = "Whether the cache signs in to ECR Public for its higher limits."
+variable "tag_immutability" {
+  description = "Whether the cache may ask ECR which tags cannot move, which saves revalidation."
   type        = bool
   default     = true
 }
 
-variable "tag_immutability" {
-  description = "Whether the cache may ask which tags cannot move, which saves revalidation."
+variable "tags_list" {
+  description = "Whether clients may list the tags of ECR repositories."
   type        = bool
   default     = true
+}
+
+variable "pull_through_rules" {
+  description = "Whether the cache may make first pulls through ECR's own pull through cache rules."
+  type        = bool
+  default     = false
 }
 
 variable "instance_type" {
@@ -77,19 +78,38 @@ variable "cache_size_gib" {
 }
 
 variable "port" {
-  description = "Port of the pull listener."
+  description = "Port of the pull listener; the unit has no right to those below 1024."
   type        = number
   default     = 5000
+
+  validation {
+    condition     = var.port >= 1024 && var.port <= 65535
+    error_message = "port must be from 1024 to 65535."
+  }
 }
 
-variable "package" {
-  description = "What pip installs: a name and version, a wheel's URL, or a path on the image."
+variable "bundle_url" {
+  description = "Where the instance downloads what deploy/aws/bundle made: Entrepot and all that it needs, as wheels."
   type        = string
-  default     = "entrepot"
+
+  validation {
+    condition     = can(regex("^https://[A-Za-z0-9._~:/?#@!$&*+,;=%-]+$", var.bundle_url))
+    error_message = "bundle_url must be a URL that begins with https://."
+  }
+}
+
+variable "bundle_sha256" {
+  description = "The SHA-256 that deploy/aws/bundle printed. Nothing else is installed."
+  type        = string
+
+  validation {
+    condition     = length(var.bundle_sha256) == 64 && can(regex("^[0-9a-f]+$", var.bundle_sha256))
+    error_message = "bundle_sha256 must be 64 hexadecimal digits."
+  }
 }
 
 variable "upstreams" {
-  description = "The 'upstreams' section of the configuration; an ECR name needs no settings."
+  description = "The 'upstreams' section of the configuration; an ECR name needs no settings. The rights of the role follow from it."
   type        = any
   default = {
     "public.ecr.aws" = {}

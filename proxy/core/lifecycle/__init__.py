@@ -8,7 +8,7 @@ Rules: Amazon ECR user guide, "Lifecycle policy properties in Amazon ECR" and "E
 from proxy.core.lifecycle.evaluate import Decision, by_repository, evaluate, evaluate_all
 from proxy.core.lifecycle.faults import ImagesInvalid, PolicyFault, PolicyInvalid
 from proxy.core.lifecycle.images import Image, images_from_json
-from proxy.core.lifecycle.parse import parse_extended_policy, parse_policy
+from proxy.core.lifecycle.parse import parse_extended_policy, parse_policy, policy_parser
 from proxy.core.lifecycle.policy import Action, CountType, CountUnit, Policy, Rule, Selection, StorageClass, TagStatus
 from proxy.core.lifecycle.preview import preview_json
 
@@ -32,5 +32,6 @@ __all__ = [
     "images_from_json",
     "parse_extended_policy",
     "parse_policy",
+    "policy_parser",
     "preview_json",
 ]

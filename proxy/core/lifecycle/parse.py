@@ -4,7 +4,7 @@ Grammar and rules: Amazon ECR user guide, "Lifecycle policy properties"; lengths
 LifecyclePolicyText. Nothing is corrected or ignored: a policy that AWS would refuse is refused here.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from proxy.core.lifecycle.dialects import EXTENDED, LONGEST_TEXT, MOST_RULES, STRICT, Dialect
 from proxy.core.lifecycle.documents import read_json
@@ -24,6 +24,11 @@ def parse_extended_policy(text: str) -> Policy:
     ``hours``, and totalSizeMoreThan (bytes). Raises PolicyInvalid with every fault.
     """
     return _parse(text, EXTENDED)
+
+
+def policy_parser(*, extended: bool) -> Callable[[str], Policy]:
+    """The one for policies that are said to be extended, or not."""
+    return parse_extended_policy if extended else parse_policy
 
 
 def _parse(text: str, dialect: Dialect) -> Policy:

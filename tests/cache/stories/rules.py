@@ -171,7 +171,7 @@ class Story(RuleBasedStateMachine):
             return
         digest = files[choice % len(files)]
         damage(world.folder / "blobs" / digest.algorithm / digest.encoded[:2] / digest.encoded, kind)
-        world.holdings._bytes.clear()  # so much else was read since that none of it is in memory
+        world.holdings._bytes.pop(digest)  # so much else was read since that it is not in memory
         world.run(self._scrubbed() if scrub else self._healed(digest))
 
     async def _scrubbed(self) -> None:

@@ -26,6 +26,7 @@ from proxy.upstream.settings import Timing
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.cast.aws import REGION, AwsDoor, basic, password_of
 from tests.scenarios.client import Client, Reply
+from tests.scenarios.said import marked
 from tests.scenarios.shelf import put_image
 
 HOST = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
@@ -74,8 +75,11 @@ class App(NamedTuple):
         return [json.loads(line) for line in reply.body.splitlines()]
 
     async def everything_said(self) -> str:
-        """Log, metrics and status."""
-        await asyncio.sleep(0.1)  # lines are written in batches
+        """Log, metrics and status, of all that was asked until now."""
+        async with asyncio.timeout(30):
+            while (await self.status())["requests_active"]:
+                await asyncio.sleep(0.01)
+        await marked(self.log, self.get)
         return self.log.read_text() + await self.metrics() + json.dumps(await self.status())
 
 

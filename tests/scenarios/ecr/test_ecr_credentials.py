@@ -165,13 +165,14 @@ async def test_by_a_role_that_the_credentials_may_assume(
     assert aws.calls == {"AssumeRole": 1, "GetAuthorizationToken": 1}
 
 
-async def test_without_any_the_client_hears_what_to_do_and_credentials_that_come_later_are_found(
+async def test_without_any_the_client_hears_so_and_credentials_that_come_later_are_found(
     bare: AwsDoor, upstream: FaultUpstream, tmp_path: Path, ahead: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path / "app", one_upstream(upstream, bare), ahead) as app:
         reply = await app.manifest("team/app:v1")
         assert reply.status == 502
-        assert b"no AWS credentials found; attach a role" in reply.body
+        assert b"found no AWS credentials" in reply.body
+        assert "no AWS credentials found; attach a role" in await app.everything_said()
         assert upstream.connections == 0
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
