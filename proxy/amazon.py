@@ -93,6 +93,10 @@ class Amazon:
             raise ValueError(f"{registry}/{name} is no repository of a private ECR registry that is an upstream")
         return await aws.lifecycle_policy(host.account, name)
 
+    def rest(self) -> None:
+        """Tokens are asked for when they are wanted, and not before."""
+        self._tokens.rest()
+
     def tokens(self) -> dict[str, Any]:
         """AWS tokens by identity: how long they last, and what went wrong last."""
         return {name: stats._asdict() for name, stats in self._tokens.stats().items()}

@@ -132,7 +132,7 @@ async def _start(
     service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
-    reload = Reload(loaded, service.cache.maintenance, files, now)
+    reload = Reload(loaded, service.cache.maintenance, registries.take_offline, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -176,11 +176,11 @@ async def _compose(
     make_jobs: MakeJobs,
 ) -> Service:
     upstreams = Upstreams(
-        registries.get,
+        registries.registry,
         registries.immutable,
         registries.touch_period,
         registries.share,
-        registries.amazon.push_times,
+        registries.push_times,
         label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,

@@ -5,7 +5,7 @@ import logging
 import os
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from operator import itemgetter
@@ -39,10 +39,12 @@ from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import Ourselves
 from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.authorization import Authorizer, CredentialSource
+from proxy.upstream.contract import Registry
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.health import Stats
 from proxy.upstream.lookups import Lookups
 from proxy.upstream.network import Network
+from proxy.upstream.offline import OfflineRegistry
 from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -76,8 +78,9 @@ class Registries:
         self._lookups = Lookups(jobs, self.tables)
         self._threads = AskThreads()
         self.amazon = Amazon(self._configured, self.ways, jobs, self._timing, self.tables)
+        self._offline = settings.offline_upstreams()  # keys of the configuration
         for name in settings.upstreams:
-            if not name.startswith("*."):
+            if not name.startswith("*.") and name not in self._offline:
                 self._make_early(name)
 
     def get(self, name: str) -> HttpRegistry:
@@ -85,6 +88,30 @@ class Registries:
         good."""
         registry = self._named.get(name) or self._of_patterns.get(name)
         return registry if registry is not None else self._make(name)
+
+    def registry(self, name: str) -> Registry:
+        """As ``get``; of one that is offline, one that asks nobody."""
+        if self._offline and self.label(name) in self._offline:
+            return OfflineRegistry(name)
+        return self.get(name)
+
+    def offline(self) -> frozenset[str]:
+        """Keys of the configuration, of upstreams that are not to be asked."""
+        return self._offline
+
+    def take_offline(self, keys: frozenset[str]) -> None:
+        """Those and no others are offline from now on. What is under way ends, and is the last that is asked."""
+        self._offline = keys & frozenset(self._settings.upstreams)
+        for name in [name for name in self._named if name in self._offline]:
+            self._retire(self._named.pop(name))
+        if self._offline:
+            self.amazon.rest()
+
+    async def push_times(self, repository: Repository) -> Mapping[str, float]:
+        """As Amazon tells them; nothing of what is offline."""
+        if self.label(repository.upstream) in self._offline:
+            return {}
+        return await self.amazon.push_times(repository)
 
     def settings_of(self, name: str) -> UpstreamSettings:
         """Raises UpstreamUnknown."""
@@ -110,7 +137,8 @@ class Registries:
         """By the configuration's patterns, or because its ECR repository does not let the tag be overwritten."""
         written = f"{repository}:{tag}"
         by_pattern = any(fits(pattern, written) for pattern in self._settings.tags.immutable)
-        return by_pattern or self.amazon.immutable(repository, tag)
+        offline = self.label(repository.upstream) in self._offline
+        return by_pattern or (not offline and self.amazon.immutable(repository, tag))
 
     def touch_period(self, upstream: str) -> float | None:
         """Seconds, None where upstream is not to be touched."""
@@ -149,7 +177,8 @@ class Registries:
 
     def status(self) -> dict[str, Any]:
         """By upstream, of what it was asked and sent since the start; a host of a pattern, since it was last made."""
-        return {
+        silent = {name: {"requests": 0, "bytes": 0, "offline": True} for name in sorted(self._offline)}
+        return silent | {
             name: {
                 "requests": sum(registry.stats.requests.values()),
                 "bytes": registry.stats.bytes_in,

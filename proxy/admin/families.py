@@ -31,6 +31,8 @@ def _pulls(telemetry: Telemetry) -> Sequence[Family]:
                telemetry.registries.requests),
         Family("upstream_bytes", "counter", "Bytes of bodies received from upstreams.", ("upstream",),
                telemetry.registries.received),
+        Family("upstream_offline", "gauge", "1 where an upstream is not asked, by configuration.", ("upstream",),
+               lambda: {(name,): 1.0 for name in telemetry.registries.offline()}),
         Family("upstream_touches", "counter", "Manifests fetched to keep upstream's pull times honest.", (),
                lambda: {(): cache.touches.done}),
         Family("connections", "gauge", "Open client connections.", (), lambda: {(): len(front.connections)}),

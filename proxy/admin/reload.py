@@ -18,7 +18,7 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.reload")
 
-_TAKEN = frozenset({"lifecycle", "lifecycle_interval", "pins"})
+_TAKEN = frozenset({"lifecycle", "lifecycle_interval", "offline", "pins"})
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -34,6 +34,7 @@ class _Read(NamedTuple):
     written: dict[str, Any]
     rules: LifecycleRules
     pins: tuple[str, ...]
+    offline: frozenset[str]
     warnings: tuple[str, ...]
 
 
@@ -42,12 +43,18 @@ class Reload:
     ``started_with`` is what the process was."""
 
     def __init__(
-        self, started_with: Loaded, maintenance: Maintenance, pool: Executor, now: Callable[[], float]
+        self,
+        started_with: Loaded,
+        maintenance: Maintenance,
+        take_offline: Callable[[frozenset[str]], None],
+        pool: Executor,
+        now: Callable[[], float],
     ) -> None:
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         self.last: ReloadResult | None = None
         self._source = started_with.source
         self._maintenance = maintenance
+        self._take_offline = take_offline
         self._pool = pool
         self._now = now
         self._turn = asyncio.Lock()
@@ -81,6 +88,7 @@ class Reload:
             changed.add("lifecycle")  # a policy file has other contents under the same name
         lifecycle.configure(read.rules)
         pins.configure(read.pins)
+        self._take_offline(read.offline)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -94,7 +102,9 @@ class Reload:
 
     def _read(self) -> _Read:
         settings, _, warnings = load(self._source, os.environ)
-        return _Read(flat(effective(settings)), lifecycle_rules(settings), settings.pins, warnings)
+        return _Read(
+            flat(effective(settings)), lifecycle_rules(settings), settings.pins, settings.offline_upstreams(), warnings
+        )
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -118,7 +128,7 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _holds_at_once(key: str) -> bool:
-    return key.partition(".")[0] in _TAKEN
+    return key.partition(".")[0] in _TAKEN or (key.startswith("upstreams.") and key.endswith(".offline"))
 
 
 def _is_policy(key: str) -> bool:

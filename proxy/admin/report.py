@@ -60,6 +60,7 @@ class UpstreamReport(Part):
     requests: int
     bytes: int
     rate_limit_remaining: int | None = None
+    offline: bool = False  # it is not asked, by configuration
 
 
 class TokenReport(Part):

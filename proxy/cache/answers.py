@@ -12,6 +12,7 @@ class Outcome(Enum):
 
     HIT = "hit"  # held, nobody asked
     STALE = "stale"  # held, upstream did not answer
+    OFFLINE = "offline"  # held, and upstream is not to be asked
     REVALIDATED = "revalidated"  # held, upstream confirmed it
     MISS = "miss"  # fetched for this request, and kept
     COLLAPSED = "collapsed"  # fetched for another request meanwhile

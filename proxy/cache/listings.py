@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode
 from proxy.cache.answers import Outcome
 from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
-from proxy.core.errors import Outage, ReferrersUnsupported
+from proxy.core.errors import Outage, ReferrersUnsupported, UpstreamOffline
 from proxy.core.freshness import Standing, TagRules, age, standing
 from proxy.core.names import Digest, Repository
 from proxy.core.paging import AFTER, LARGEST_PAGE, Page, cut, first_page, place_of, without
@@ -85,6 +85,8 @@ class Listings:
             held = await readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
             if held is None or await self._standings.is_suspended(repository):
                 raise
+            if isinstance(cause, UpstreamOffline):
+                return TagsAnswer(held, Outcome.OFFLINE)
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
             return TagsAnswer(held, Outcome.STALE, _FROM_HELD)
         part = await self._holdings.turns.run(cut(page.tags, limit, query, page.next_query))
@@ -99,7 +101,7 @@ class Listings:
             return _answer(kept, Outcome.HIT)
         try:
             return _answer(await self._asking.join(key, lambda: self._ask(key)), Outcome.MISS)
-        except Outage:
+        except Outage as cause:
             if await self._standings.is_suspended(repository):
                 raise
             if kept is not None and standing(self._rules, kept.checked_at, self._now()) is not Standing.DEAD:
@@ -107,6 +109,8 @@ class Listings:
             held = await readable(self._held_referrers(repository, digest, query))
             if held is None:
                 raise
+            if isinstance(cause, UpstreamOffline):
+                return ReferrersAnswer(held, Outcome.OFFLINE)
             return ReferrersAnswer(held, Outcome.STALE, None, _FROM_HELD)
 
     async def catalog(self, limit: int | None, last: str | None) -> Page:

@@ -22,6 +22,7 @@ from proxy.core.errors import (
     StoreFailed,
     UpstreamBroken,
     UpstreamFault,
+    UpstreamOffline,
     UpstreamRefused,
     WrongBytes,
     afresh,
@@ -129,14 +130,14 @@ class Manifests:
         held = await self._held(repository, record.digest, Outcome.STALE)
         if held is None:
             return await self._join((repository, tag), partial(self._check, repository, tag, record))
-        pinned, ordered = (
-            self.tags.is_pinned(repository, tag, record.digest),
-            await self._is_ordered(repository, record),
-        )
+        pinned = self.tags.is_pinned(repository, tag, record.digest)
+        ordered = await self._is_ordered(repository, record)
         kept = standing is Standing.STALE or pinned or ordered
         try:
             async with asyncio.timeout(self.tags.rules.revalidate_timeout if kept else None):
                 return await self._join((repository, tag), partial(self._check, repository, tag, record))
+        except UpstreamOffline:
+            return held._replace(outcome=Outcome.OFFLINE)
         except (Outage, UpstreamBroken, WrongBytes, TimeoutError) as cause:
             if isinstance(cause, UpstreamFault) and not kept:
                 hint = f"{record.digest} is held, and is not served any more: tags.stale_if_error decides for how long"

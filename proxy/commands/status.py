@@ -89,4 +89,5 @@ def _lifecycle(found: Status) -> str:
 def _upstreams(found: Status) -> Iterator[tuple[str, str, str, str]]:
     for name, upstream in found.upstreams.items():
         left = "-" if upstream.rate_limit_remaining is None else str(upstream.rate_limit_remaining)
+        left = "offline" if upstream.offline else left
         yield name, f"{upstream.requests:,}", shown.size(upstream.bytes), left

@@ -173,6 +173,8 @@ class Settings(Section):
     """How long registries may take; an upstream may say otherwise, key by key."""
     egress: EgressSettings = Field(default_factory=EgressSettings)
     """The way out to registries; an upstream may have one of its own."""
+    offline: bool = False
+    """Never ask any registry: serve what is held, however old, and nothing else. Holds at once after a reload."""
     upstreams: Upstreams = Field(default_factory=public_upstreams, validate_default=True)
     """Registries that can be reached, by the name clients use. Without it: the well-known public ones."""
     default_upstream: SingleRegistryName | None = "docker.io"
@@ -196,6 +198,11 @@ class Settings(Section):
     """How content that is held is proven again."""
     imports: ImportSettings = Field(default_factory=ImportSettings, alias="import")
     """Whose bundles `entrepot import` may bring."""
+
+    def offline_upstreams(self) -> frozenset[str]:
+        """Keys of those that are not to be asked."""
+        said = ((key, upstream.offline) for key, upstream in self.upstreams.items())
+        return frozenset(key for key, offline in said if (self.offline if offline is None else offline))
 
     @model_validator(mode="before")
     @classmethod

@@ -75,6 +75,8 @@ class UpstreamSettings(Section):
     trust: TrustGroup | None = None
     """Name of a group of registries that are believed when they say to have what another of the group brought. Without
     it: public for the well-known public registries, otherwise each registry believes only itself."""
+    offline: bool | None = None
+    """Never ask this registry: serve what is held, however old, and nothing else. Left out: as all registries."""
     max_size: PositiveSize | None = None
     """Most bytes of the cache that content of this registry may take; no bound of its own when left out."""
     realms: Realms = ()

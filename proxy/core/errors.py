@@ -9,7 +9,7 @@ Fault
 │   └── UpstreamUnknown, NameUnknown, ManifestUnknown, BlobUnknown, ReferrersUnsupported, RouteUnknown
 ├── UpstreamFault     the registry behind us
 │   ├── Outage        it did not answer as a working registry: a known tag may be served stale
-│   │   └── UpstreamUnreachable, UpstreamTimeout, UpstreamFailed, RateLimited, CredentialsFailed
+│   │   └── UpstreamUnreachable, UpstreamOffline, UpstreamTimeout, UpstreamFailed, RateLimited, CredentialsFailed
 │   ├── UpstreamRefused       it answered, and the answer is no
 │   ├── UpstreamBroken        it broke the protocol: status, headers, size or form
 │   └── WrongBytes            it sent bytes that are not those of the digest
@@ -176,6 +176,13 @@ class UpstreamUnreachable(Outage):
     def __init__(self, upstream: str, why: str, origin: str | None = None, hint: Hint | None = None) -> None:
         self.origin = origin
         super().__init__(upstream, why, hint)
+
+
+class UpstreamOffline(Outage):
+    """The configuration says that it is not to be asked. What is not held does not exist here."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream, "is offline by configuration, and nothing is fetched from it")
 
 
 class UpstreamTimeout(Outage):

@@ -33,6 +33,7 @@ _BLOB_HEADERS = (
 CACHE_STATUS = {
     Outcome.HIT: "entrepot; hit",
     Outcome.STALE: "entrepot; hit; detail=stale",
+    Outcome.OFFLINE: "entrepot; hit; detail=offline",
     Outcome.REVALIDATED: "entrepot; fwd=stale",
     Outcome.MISS: "entrepot; fwd=miss; stored",
     Outcome.COLLAPSED: "entrepot; fwd=miss; collapsed",

@@ -83,6 +83,12 @@ class TokenKeeper:
         if self._failures == 0:
             self._next_call = now
 
+    def rest(self) -> None:
+        """Asks AWS for nothing until somebody wants the token again; a call in the air ends."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            self._upkeep = None
+
     @property
     def stats(self) -> KeeperStats:
         """Of this keeper since the start."""
@@ -175,6 +181,11 @@ class EcrTokenBook:
             issue = partial(_public_token, self.aws(identity))
             self._public[identity] = TokenKeeper(f"ECR Public, {identity}", issue, self._timing, self._jobs)
         return self._public[identity]
+
+    def rest(self) -> None:
+        """All keepers do."""
+        for keeper in (*self._private.values(), *self._public.values()):
+            keeper.rest()
 
     def stats(self) -> dict[str, KeeperStats]:
         """By the keeper's name, of all that were ever used."""

@@ -51,8 +51,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site
     folder = tmp_path_factory.mktemp("sites")
     hub = "docker.io"
     with (
-        proxying(folder / "near", UPSTREAMS, default_upstream=hub) as near,
-        proxying(folder / "far", UPSTREAMS, default_upstream=hub) as far,
+        proxying(folder / "near", UPSTREAMS, default_upstream=hub, offline=True) as near,
+        proxying(folder / "far", UPSTREAMS, default_upstream=hub, offline=True) as far,
     ):
         yield Site(near), Site(far)
 

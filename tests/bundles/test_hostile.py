@@ -43,7 +43,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
         if isinstance(made, bytes):
             path.write_bytes(made)
         paths.append(str(path))
-    with proxying(folder / "site", {"docker.io": {"url": "http://127.0.0.1:9"}}) as entrepot:
+    with proxying(folder / "site", {"docker.io": {"url": "http://127.0.0.1:9"}}, offline=True) as entrepot:
         before = seen(folder)
         command = [*PROXY, "import", *paths, "--json", "--admin", f"127.0.0.1:{entrepot.admin}"]
         began = time.monotonic()

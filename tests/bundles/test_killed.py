@@ -96,7 +96,7 @@ def test_a_proxy_that_was_killed_while_it_took_images_in_has_none_that_is_half_t
     parcel: Parcel, mine: str, tmp_path: Path
 ) -> None:
     made = parcel.folder(tmp_path / "made")
-    entrepot = Entrepot(tmp_path / "site", {"upstreams": UPSTREAMS})
+    entrepot = Entrepot(tmp_path / "site", {"upstreams": UPSTREAMS, "offline": True})
     try:
         for point in points(2):
             entrepot.start()

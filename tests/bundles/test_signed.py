@@ -31,7 +31,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path
 def strict(keys: dict[str, tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Takes nothing that we have not signed."""
     wanted = {"keys": [str(keys["ours"][1])], "require_signature": True}
-    with proxying(tmp_path_factory.mktemp("strict"), UPSTREAMS, **{"import": wanted}) as entrepot:
+    with proxying(tmp_path_factory.mktemp("strict"), UPSTREAMS, offline=True, **{"import": wanted}) as entrepot:
         yield Site(entrepot)
 
 

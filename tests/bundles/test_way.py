@@ -176,7 +176,7 @@ def test_images_that_are_not_held_whole_are_named_and_left_out(
 
 
 def test_without_a_running_proxy_it_goes_into_the_folder(parcel: Parcel, tmp_path: Path) -> None:
-    entrepot = Entrepot(tmp_path / "site", {"upstreams": UPSTREAMS})
+    entrepot = Entrepot(tmp_path / "site", {"upstreams": UPSTREAMS, "offline": True})
     said = entrepot.command("import", str(tmp_path / "made"))
     assert (said.returncode, said.stderr) == (0, "")
     assert "2 images imported" in said.stdout

@@ -35,7 +35,7 @@ def layout(clients_installed: None, tmp_path: Path) -> Layout:
 def offline(tmp_path: Path) -> Iterator[Entrepot]:
     """Has nothing but what is imported: its registry is nowhere."""
     nowhere = {IMAGE.registry: {"url": "http://127.0.0.1:9"}}
-    with proxying(tmp_path / "entrepot", nowhere, default_upstream=IMAGE.registry) as entrepot:
+    with proxying(tmp_path / "entrepot", nowhere, default_upstream=IMAGE.registry, offline=True) as entrepot:
         yield entrepot
 
 
