@@ -5,6 +5,7 @@ another origin only after asking first, which nothing here answers.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -12,9 +13,11 @@ from aiohttp import web
 
 from proxy.cache.body import HeldBody
 from proxy.cache.engine import Cache
-from proxy.core.errors import Absent, Fault, NoSpace, RequestFault
+from proxy.core.errors import Absent, Fault, NoSpace, RequestFault, StoreFailed
 from proxy.core.names import Digest
 from proxy.tasks.off_loop import off_loop
+
+log = logging.getLogger("entrepot.bundles")
 
 _PIECE = 1 << 20  # bytes
 _PATIENCE = 60.0  # seconds between two pieces
@@ -59,13 +62,21 @@ class ContentDoor:
         answer = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)})
         await answer.prepare(request)
         position = 0
-        while position < size:
-            piece = await off_loop(self._pool, partial(body.reader.read, position, min(_PIECE, size - position)))
-            if not piece:
-                raise ConnectionResetError("the file ended early")
-            await answer.write(piece)
-            position += len(piece)
-        await answer.write_eof()
+        try:
+            while position < size:
+                piece = await off_loop(self._pool, partial(body.reader.read, position, min(_PIECE, size - position)))
+                if not piece:
+                    raise StoreFailed(f"the file ended at byte {position}")
+                await answer.write(piece)
+                position += len(piece)
+            await answer.write_eof()
+        except ConnectionError:
+            log.info("whoever asked for content has gone at byte %d of %d", position, size)
+        except Fault as fault:
+            log.error("content cannot be read to its end: %s", fault)
+            await body.discard()
+            if request.transport is not None:
+                request.transport.abort()
         return answer
 
 

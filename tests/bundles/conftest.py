@@ -12,7 +12,7 @@ from proxy.core.names import Digest
 from tests.process import Answer, Entrepot, proxying
 
 NOWHERE = {"url": "http://127.0.0.1:9"}
-UPSTREAMS = {"docker.io": NOWHERE, "quay.io": NOWHERE}
+UPSTREAMS = {"docker.io": NOWHERE, "quay.io": NOWHERE, "private.test": NOWHERE}
 
 
 class Said(NamedTuple):

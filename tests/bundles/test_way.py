@@ -153,14 +153,26 @@ def test_what_is_about_an_image_travels_with_it(near: Site, far: Site, mine: str
     assert [each["digest"] for each in json.loads(listed.body)["manifests"]] == [signature["digest"]]
 
 
-def test_a_bundle_makes_no_right_of_another_registrys_content(near: Site, tmp_path: Path) -> None:
+def test_a_bundle_makes_no_right_of_another_registrys_content_that_it_does_not_bring(
+    near: Site, mine: str, tmp_path: Path
+) -> None:
     secret, evil = Parcel(), Parcel()
     layer = b"a layer of a private registry" * 100
-    secret.tag("quay.io/team/secret:v1", secret.image(layer))
+    secret.tag("private.test/team/secret:v1", secret.image(layer))
     near.does("import", secret.folder(tmp_path / "secret"))
-    evil.tag("private.example.com/evil/app:v1", evil.image(layer))
-    said = near("import", evil.folder(tmp_path / "unknown"))
-    assert "not a configured upstream" in said.out
+    evil.tag(f"docker.io/{mine}/evil:v1", evil.image(layer, b"another"))
+    del evil.blobs[Digest.of(layer)]
+    said = near("import", evil.folder(tmp_path / "evil"))
+    assert (said.status, "is held for another registry" in said.out) == (1, True), said.out
+    assert near.manifest(f"{mine}/evil", "v1").status == 404
+    assert near.blob(f"{mine}/evil", Digest.of(layer)).status == 404
+
+
+def test_an_image_of_a_registry_that_is_no_upstream_is_refused(near: Site, tmp_path: Path) -> None:
+    parcel = Parcel()
+    parcel.tag("elsewhere.example.com/team/app:v1", parcel.image(b"layer"))
+    said = near("import", parcel.folder(tmp_path / "made"))
+    assert (said.status, "not a configured upstream" in said.out) == (1, True)
 
 
 def test_images_that_are_not_held_whole_are_named_and_left_out(
