@@ -84,5 +84,5 @@ def _descriptor(found: Survey, name: object, media_type: str) -> dict[str, Any]:
 
 
 def _in_layout(found: Survey, name: str) -> Digest | None:
-    digest = name.removeprefix("blobs/").replace("/", ":", 1)
-    return next((each for each in found.contents if each == digest), None) if name.startswith("blobs/") else None
+    written = name.removeprefix("blobs/").replace("/", ":", 1)
+    return Digest(written) if name.startswith("blobs/") and written in found.contents else None

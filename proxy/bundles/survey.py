@@ -47,6 +47,7 @@ class Survey:
     documents: dict[str, bytes] = field(default_factory=dict)
     contents: dict[Digest, ProvenContent] = field(default_factory=dict)
     manifests: dict[Digest, bytes] = field(default_factory=dict)
+    kept: int = 0  # bytes of them
     members: dict[str, Digest] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
@@ -130,6 +131,7 @@ def _known(found: Survey, digest: Digest, content: ProvenContent, kept: bytes) -
     found.contents.setdefault(digest, content)
     if kept:
         found.manifests[digest] = kept
+        found.kept += len(kept)
 
 
 def _hashed(
@@ -146,7 +148,7 @@ def _hashed(
             magic = (magic + piece)[:4]
         if magic.startswith(b"{") and size <= _SMALL:
             kept += piece
-    small = size <= _SMALL and sum(map(len, found.manifests.values())) + size <= _KEPT
+    small = size <= _SMALL and found.kept + size <= _KEPT
     keep = small and any(word in kept for word in (b'"manifests"', b'"layers"'))
     return Digest.parse(f"{algorithm}:{state.hexdigest()}"), size, magic, bytes(kept) if keep else b""
 

@@ -39,7 +39,7 @@ def killed_when(site: Entrepot, reached: Callable[[], bool], *words: object) -> 
             if reached():
                 process.send_signal(signal.SIGKILL)
                 return process.wait() == -signal.SIGKILL
-            time.sleep(0.0005)
+            time.sleep(0.002)
     return False
 
 
@@ -66,7 +66,7 @@ def test_an_export_that_was_killed_is_carried_on(
     out = tmp_path / "out"
     out.mkdir()
     kills = 0
-    for point in points(3):
+    for point in points(2):
         export = "export", f"docker.io/{mine}/*", "--to", out / form
         kills += killed_when(near.entrepot, lambda point=point: size_of(out) > point, *export)  # type: ignore[misc]  # at once
         assert not (out / form).is_file(), "it has its name only when it is whole"
@@ -82,7 +82,7 @@ def test_an_import_that_was_killed_is_carried_on_and_no_image_is_half_there(
 ) -> None:
     made, before = parcel.folder(tmp_path / "made"), size_of(far.entrepot.cache)
     kills = 0
-    for point in points(3):
+    for point in points(2):
         reached = lambda point=point: size_of(far.entrepot.cache) > before + point  # noqa: E731
         kills += killed_when(far.entrepot, reached, "import", made)
         whole(far, parcel, mine)
@@ -104,7 +104,7 @@ def test_a_proxy_that_was_killed_while_it_took_images_in_has_none_that_is_half_t
             argv = [*PROXY, "import", str(made), "--admin", f"127.0.0.1:{entrepot.admin}"]
             with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as command:
                 while command.poll() is None and size_of(entrepot.cache) < point:
-                    time.sleep(0.0005)
+                    time.sleep(0.002)
                 entrepot.process.kill()
                 _, said = command.communicate(timeout=30)
             assert b"Traceback" not in said

@@ -149,7 +149,9 @@ def test_ours_is_read_by_skopeo_podman_and_docker(
     assert json.loads(run(["tar", "--zstd", "-xOf", packed, "oci-layout"]))["imageLayoutVersion"] == "1.0.0"
 
 
-def test_ours_is_read_by_containerd(layout: Layout, offline: Entrepot, new_store: NewStore, tmp_path: Path) -> None:
+def test_ours_is_read_by_containerd_and_what_that_exports_by_us(
+    layout: Layout, offline: Entrepot, new_store: NewStore, tmp_path: Path
+) -> None:
     imported(offline, str(layout.folder))
     archive = exported(offline, tmp_path / "bundle.tar")
     store = new_store()
@@ -157,3 +159,5 @@ def test_ours_is_read_by_containerd(layout: Layout, offline: Entrepot, new_store
         ctr = ["ctr", "--address", str(socket), "images"]
         run([*ctr, "import", "--snapshotter", "native", archive])
         assert str(IMAGE).encode() in run([*ctr, "list", "--quiet"])
+        run([*ctr, "export", str(tmp_path / "theirs.tar"), str(IMAGE)])
+    imported(offline, str(tmp_path / "theirs.tar"))
