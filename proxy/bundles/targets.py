@@ -2,6 +2,7 @@
 early has written, and nothing has its final name before it is whole and on the disk.
 """
 
+import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -42,11 +43,17 @@ class FolderTarget:
         if any(folder.iterdir()) and not (folder / "oci-layout").exists() and not (folder / "blobs").is_dir():
             raise BundleRefused(f"{folder} is neither empty nor an image layout")
         self._folder = folder
-        for algorithm in ("sha256", "sha512"):
-            place = folder / "blobs" / algorithm
-            place.mkdir(parents=True, exist_ok=True)
-            if any(each.is_symlink() for each in (place, place.parent)):
-                raise BundleRefused(f"{place} is a link")
+        self._alone = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            lock(self._alone, folder)
+            for algorithm in ("sha256", "sha512"):
+                place = folder / "blobs" / algorithm
+                place.mkdir(parents=True, exist_ok=True)
+                if any(each.is_symlink() for each in (place, place.parent)):
+                    raise BundleRefused(f"{place} is a link")
+        except BaseException:
+            self.close()
+            raise
 
     def has(self, digest: Digest) -> bool:
         """As ``BundleTarget.has``: a name is given only to what is whole and synced."""
@@ -67,7 +74,10 @@ class FolderTarget:
         return [self._folder]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Others may write to the folder again."""
+        if self._alone >= 0:
+            os.close(self._alone)
+            self._alone = -1
 
     def _place(self, digest: Digest) -> Path:
         return self._folder / "blobs" / digest.algorithm / digest.encoded
@@ -100,6 +110,15 @@ def proven(digest: Digest, size: int, body: EntryBody) -> Iterator[bytes]:
         yield piece
     if hasher.count != size or not hasher.agrees():
         raise BundleRefused(f"the bytes that came are not those of {digest}")
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Until it is closed. Raises BundleRefused where another export writes there: two would each take the other's half
+    for its own."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BundleRefused(f"{path} is being written by another export") from None
 
 
 def sync_folder(folder: Path) -> None:

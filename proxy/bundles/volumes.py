@@ -16,7 +16,7 @@ import zstandard
 from proxy.bundles.entries import EntryBody
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.tar import BLOCK
-from proxy.bundles.targets import proven, sync_folder
+from proxy.bundles.targets import lock, proven, sync_folder
 from proxy.core.foreign_json import SMALL, JsonRefused, parse_json_object
 from proxy.core.names import Digest
 
@@ -42,15 +42,20 @@ class ArchiveTarget:
     """``split`` bounds the bytes of a volume; None means one."""
 
     def __init__(self, path: Path, split: int | None, documents: int) -> None:
-        """``documents`` are the bytes that these will take, at most. Raises OSError."""
+        """``documents`` are the bytes that these will take, at most. Raises BundleRefused, OSError."""
         self._path = path
         self._split = split
         self._documents = documents
         self._journal = path.with_name(path.name + _JOURNAL)
-        self._done = {done.digest: done for done in _remembered(self._journal)}
-        self._number = max((done.volume for done in self._done.values()), default=1)
-        self._volume = self._opened(self._number)
         self._log = self._journal.open("a")
+        try:
+            lock(self._log.fileno(), path)
+            self._done = {done.digest: done for done in _remembered(self._journal)}
+            self._number = max((done.volume for done in self._done.values()), default=1)
+            self._volume = self._opened(self._number)
+        except BaseException:
+            self._log.close()
+            raise
 
     def has(self, digest: Digest) -> bool:
         """As ``BundleTarget.has``."""

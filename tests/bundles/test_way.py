@@ -2,10 +2,13 @@
 
 import json
 import random
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from proxy.bundles.targets import FolderTarget
+from proxy.bundles.volumes import ArchiveTarget
 from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest
 from tests.bundles.cast import Parcel
@@ -197,6 +200,15 @@ def test_without_a_running_proxy_it_goes_into_the_folder(parcel: Parcel, tmp_pat
         serves(Site(entrepot), parcel)
     finally:
         entrepot.dispose()
+
+
+@pytest.mark.parametrize("form", ["b", "b.tar"])
+def test_two_exports_never_write_one_bundle(form: str, near: Site, parcel: Parcel, mine: str, tmp_path: Path) -> None:
+    path = tmp_path / form
+    with closing(FolderTarget(path) if form == "b" else ArchiveTarget(path, None, 0)):
+        said = near("export", f"docker.io/{mine}/*", "--to", path)
+        assert (said.status, "by another export" in said.out) == (1, True)
+    near.does("export", f"docker.io/{mine}/*", "--to", path)
 
 
 def test_wrong_words_are_told(near: Site, mine: str, tmp_path: Path) -> None:
