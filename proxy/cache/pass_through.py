@@ -6,7 +6,7 @@ for what is kept: the tail is held back until the digest agrees.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -99,8 +99,8 @@ class PassThrough:
         self._position = transfer.offset  # of the transfer's next byte
         self._base = hasher.count  # of the first byte of the window
         self._window = bytearray()
-        self._proven = False
-        self.wrong = False  # it was proven not to be the digest's
+        self._marks: dict[int, bytes] = {}  # the hash of all bytes before each multiple of ``_CHUNK``
+        self.proven = False
         self._over = False
         self._reading = False
         self._moved = asyncio.Event()
@@ -114,7 +114,7 @@ class PassThrough:
     def releasable(self) -> int:
         """The end of what may be sent."""
         received = self._base + len(self._window)
-        return received if self._proven else received - HELD_BACK
+        return received if self.proven else received - HELD_BACK
 
     async def read(self, reader: "PassThroughBody", position: int, end: int | None) -> bytes | None:
         """What may be sent from ``position``; none of it at the end. None where it is gone from the window. Raises
@@ -125,10 +125,19 @@ class PassThrough:
             if position < self.releasable:
                 stop = self.releasable if end is None else min(self.releasable, end)
                 return bytes(memoryview(self._window)[position - self._base : stop - self._base])
-            if self._proven:
+            if self.proven:
                 return b""
             await self._reads.join(None, self._read)
         return None
+
+    def mark_behind(self, position: int) -> tuple[int, bytes]:
+        """Of all bytes before one place at or behind a position that is gone from the window, the hash."""
+        place = -(-position // _CHUNK) * _CHUNK
+        return place, self._marks[place]
+
+    def began_as(self, marks: Mapping[int, bytes]) -> bool:
+        """Whether these are hashes of its own bytes."""
+        return marks.items() <= self._marks.items()
 
     async def released(self, position: int) -> int:
         """The end of what may be sent from ``position``, which lies before the window: waits until there is some."""
@@ -163,10 +172,10 @@ class PassThrough:
         self._window += chunk
         if not chunk:
             if not self._hasher.agrees():
-                self._over = self.wrong = True
+                self._over = True
                 self._sources.blame([self._transfer.origin], self.digest)
                 raise WrongBytes(self._transfer.origin, f"it sent wrong bytes for {self.digest}")
-            self._proven = True
+            self.proven = True
 
     async def _make_room(self) -> None:
         if len(self._window) < _WINDOW:
@@ -199,9 +208,17 @@ class PassThrough:
             self._position += count
             fresh = min(count, self._position - self._hasher.count)
             if fresh > 0:
-                self._hasher.update(buffer[count - fresh : count])
+                self._hash(buffer[count - fresh : count])
                 return bytes(buffer[count - fresh : count])
         return b""
+
+    def _hash(self, fresh: memoryview) -> None:
+        while fresh:
+            part = fresh[: _CHUNK - self._hasher.count % _CHUNK]
+            self._hasher.update(part)
+            fresh = fresh[len(part) :]
+            if self._hasher.count % _CHUNK == 0:
+                self._marks[self._hasher.count] = self._hasher.so_far()
 
 
 class PassThroughBody:
@@ -211,7 +228,7 @@ class PassThroughBody:
         self.size = found.size
         self._found = found
         self._again = again
-        self._before: list[PassThrough] = []  # what else this client has bytes of
+        self._owed: dict[int, bytes] = {}  # marks of other transfers, from which this client has its first bytes
         found.positions[self] = position
 
     def ready(self, position: int) -> bool:
@@ -219,19 +236,15 @@ class PassThroughBody:
 
     async def piece(self, position: int, end: int | None) -> bytes:
         while (content := await self._found.read(self, position, end)) is None:
-            self._before.append(self._found)
-            self._refuse_mixture()
+            place, mark = self._found.mark_behind(position)
+            self._owed[place] = mark
             successor = await self._again(position)
             self._found.leave(self)
             self._found = successor.hand_over(self, position)
-        self._refuse_mixture()
+        found = self._found
+        if found.proven and not found.began_as(self._owed):  # a good end makes no good blob of what began wrong
+            raise WrongBytes(found.repository.upstream, f"it sent wrong bytes for {found.digest}")
         return content
-
-    def _refuse_mixture(self) -> None:
-        """A good end makes no good blob of what began wrong."""
-        for found in self._before:
-            if found.wrong:
-                raise WrongBytes(self._found.repository.upstream, f"it sent wrong bytes for {found.digest}")
 
     async def released(self, position: int) -> int:
         """As ``PassThrough.released``."""

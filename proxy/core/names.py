@@ -77,6 +77,10 @@ class Hasher:
         self._state.update(content)
         self.count += len(content)
 
+    def so_far(self) -> bytes:
+        """The hash of what has passed."""
+        return self._state.digest()
+
     def agrees(self) -> bool:
         return self._state.hexdigest() == self.digest.encoded
 

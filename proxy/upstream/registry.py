@@ -100,8 +100,10 @@ class HttpRegistry:
         try:
             facts = yield from read_manifest(raw, stated)
         except ManifestInvalid as fault:
-            kind = UpstreamBroken if proven or isinstance(fault, ManifestTooMuch) else UpstreamFailed
-            raise kind(self.name, f"{what} is not a manifest: {fault}", Hint.NOT_A_MANIFEST) from fault
+            too_much = isinstance(fault, ManifestTooMuch)
+            kind = UpstreamBroken if proven or too_much else UpstreamFailed
+            hint = Hint.TOO_LARGE if too_much else Hint.NOT_A_MANIFEST
+            raise kind(self.name, f"{what} is not a manifest: {fault}", hint) from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
         return FetchedManifest(raw, digest, facts, is_signed=digest != whole)
@@ -194,8 +196,9 @@ class HttpRegistry:
         try:
             tags = (yield from read_object(raw, Bounds(self._limits.listing, MOST_TAGS))).get("tags") or []
         except ManifestInvalid as fault:
-            kind = UpstreamBroken if isinstance(fault, ManifestTooMuch) else UpstreamFailed
-            raise kind(self.name, f"{what} cannot be read: {fault}") from fault
+            if isinstance(fault, ManifestTooMuch):
+                raise UpstreamBroken(self.name, f"{what} cannot be read: {fault}", Hint.TOO_LARGE) from fault
+            raise UpstreamFailed(self.name, f"{what} cannot be read: {fault}") from fault
         if not isinstance(tags, list) or not (yield from _are_names(tags)):
             raise UpstreamBroken(self.name, f"{what} are not a list of names")
         return TagsPage(tags, next_query(answer.headers("Link")))

@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 from proxy.tasks.jobs import Jobs, JobState, Work
+from proxy.tasks.turns import Turns
 
 FAILURES = 2
 
@@ -49,6 +50,10 @@ class _Sown:
     @property
     def group(self) -> asyncio.TaskGroup:
         return self._real.group
+
+    @property
+    def turns(self) -> Turns:
+        return self._real.turns
 
     @property
     def states(self) -> dict[str, JobState]:

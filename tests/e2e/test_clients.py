@@ -50,7 +50,7 @@ def test_who_pulls_what_is_not_held_without_the_upstream_reads_why(
     pull: Pull, upstream: Registry, proxy: Entrepot, new_store: NewStore
 ) -> None:
     upstream.stop()
-    with pytest.raises(ProcessFailed, match=f"Connection refused; {APP.tag} is not held here"):
+    with pytest.raises(ProcessFailed, match=f"no connection can be made; {APP.tag} is not held here"):
         pull(new_store(), proxy.address, APP, GREETING)
 
 

@@ -87,9 +87,10 @@ def test_a_token_that_is_refused_for_a_while_is_taken_again_without_a_restart(
     assert clients.skopeo_by_path(new_store(), proxy.address, other, GREETING) == greeting(APP)
 
 
-def test_a_profile_that_does_not_exist_is_named_to_the_client(aws: str, ecr: PrivateRegistry, tmp_path: Path) -> None:
+def test_a_profile_that_does_not_exist_is_named_in_the_log(aws: str, ecr: PrivateRegistry, tmp_path: Path) -> None:
     nobody = {"type": "ecr", "region": REGION, "endpoint_url": aws, "profile": "nobody"}
     with proxying(tmp_path / "entrepot", {NAME: {"url": ecr.url, "auth": nobody}}) as entrepot:
         answer = entrepot.get(f"/v2/{NAME}/{APP.repository}/manifests/{APP.tag}")
     assert answer.status >= 500
-    assert b"nobody" in answer.body
+    assert b"nobody" not in answer.body
+    assert "nobody" in entrepot.log.read_text()

@@ -30,9 +30,10 @@ def entrepot(folder: Path) -> Iterator[Entrepot]:
 def test_more_clients_than_descriptors_get_an_answer_or_503_and_the_process_recovers(tmp_path: Path) -> None:
     with entrepot(tmp_path) as under_test, ExitStack() as clients:
         statuses = []
-        for _ in range(LIMIT):
-            client = clients.enter_context(socket.create_connection(("127.0.0.1", under_test.port), 20))
-            client.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        for number in range(LIMIT):
+            here, there = (f"127.0.0.{number % 250 + 2}", 0), ("127.0.0.1", under_test.port)
+            client = clients.enter_context(socket.create_connection(there, 20, here))
+            client.sendall(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
             statuses.append(client.recv(65536).split(b" ")[1])
         assert statuses == [b"200"] * MOST + [b"503"] * (LIMIT - MOST)
         assert get(under_test.admin, "/readyz").status == 200

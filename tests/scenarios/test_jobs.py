@@ -48,6 +48,7 @@ PROMPTS: Mapping[str, Prompt] = {
     "proofs": nothing,
     "reload": a_person_asks_for_a_reload,
     "scrub": nothing,
+    "silent admin clients": nothing,
     "silent clients": nothing,
     "storage": nothing,
     "tag audit": a_day_passes,

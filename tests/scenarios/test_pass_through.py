@@ -132,6 +132,25 @@ async def test_who_asks_in_the_very_step_in_which_another_repository_gets_it_is_
         assert (await theirs.reply()).body == blob
 
 
+async def test_a_good_end_makes_no_good_blob_of_a_beginning_that_nobody_proved(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pass_through, "_PATIENCE", 0.05)
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.lies(0))
+    async with await house.pull(blob_path(digest), buffer=4096) as slow:
+        head = await slow.head()
+        begun = await slow.received(1000)
+        assert begun != blob[:1000]
+        async with await house.pull(blob_path(digest)) as fast:
+            await fast.head()
+            await fast.received(16 * MiB)  # more than the window: the slow one has fallen behind
+        with pytest.raises(Cut) as cut:
+            await slow.rest(head._replace(headers={**head.headers, "content-length": str(SIZE - 1000)}))
+    assert len(cut.value.body) < SIZE - 1000
+    assert fetches(upstream, digest) == 2
+
+
 async def test_the_last_who_leaves_ends_a_transfer_that_stalls(
     house: House, upstream: FaultUpstream, some_bytes: Bytes
 ) -> None:

@@ -55,6 +55,7 @@ async def test_a_registry_that_leads_back_to_us_is_told_at_once(tmp_path: Path) 
             up.always("blob", roles.redirects(f"http://localhost:{port}{blob_path(digest)}"))
             reply = await site.get(blob_path(digest))
             assert reply.status == 502
+        await site.stop()  # what it has to say is out then
         output = site.output.read_text()
         assert output.count("is Entrepot itself") >= 2
         assert output.count(blob_path(digest)) == 2  # one line for each pull, and none of our own

@@ -114,12 +114,12 @@ async def test_a_reason_that_quotes_the_credential_is_not_passed_on(app: App, ec
     image(ecr.up, "team/app", "v1", b"first")
 
     async def echoes(line: Line) -> None:
-        await denies(f"what is {line.seen.headers['authorization']} to me")(line)
+        await denies(f"whose may {line.seen.headers['authorization']} be")(line)
 
     ecr.up.always("manifest", echoes)
     reply = await app.manifest("team/app:v1")
     assert reply.status == 403
-    assert "what is" not in reply.body.decode() + await app.everything_said()
+    assert "whose may" not in reply.body.decode() + await app.everything_said()
 
 
 @pytest.mark.parametrize(

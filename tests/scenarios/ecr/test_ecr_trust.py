@@ -1,11 +1,11 @@
 """Credentials go to their own registry and nowhere else; a host that only looks like ECR is never connected to."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import abc
 
 from proxy.config import ConfigInvalid, load
 from tests.cast import FaultUpstream, Guard, roles
@@ -23,21 +23,14 @@ class Names:
     def __init__(self, up: FaultUpstream) -> None:
         self.up = up
         self.asked: list[str] = []
+        self._real = socket.getaddrinfo
 
-    def __call__(self, *_: object, **__: object) -> abc.AbstractResolver:
-        return _Resolver(self)
-
-
-class _Resolver(abc.AbstractResolver):
-    def __init__(self, names: Names) -> None:
-        self._names = names
-
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[abc.ResolveResult]:
-        self._names.asked.append(host)
-        here = {"hostname": host, "host": "127.0.0.1", "port": self._names.up.port, "family": 2, "proto": 0, "flags": 0}
-        return [abc.ResolveResult(**here)]  # type: ignore[typeddict-item]
-
-    async def close(self) -> None: ...
+    def __call__(self, host: str, *rest: Any, **more: Any) -> list[Any]:
+        """As ``socket.getaddrinfo``, which is asked for what the scene itself stands on."""
+        if host in ("127.0.0.1", "localhost"):
+            return self._real(host, *rest, **more)
+        self.asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", self.up.port))]
 
 
 @pytest.fixture
@@ -49,7 +42,7 @@ async def secure(nothing_stays: None, tmp_path: Path) -> AsyncIterator[FaultUpst
 @pytest.fixture
 def names(secure: FaultUpstream, monkeypatch: pytest.MonkeyPatch) -> Names:
     names = Names(secure)
-    monkeypatch.setattr("aiohttp.connector.DefaultResolver", names)
+    monkeypatch.setattr(socket, "getaddrinfo", names)
     monkeypatch.setattr("proxy.upstream.lookups.getaddrinfo", lambda host, port: None)  # it is there
     return names
 
