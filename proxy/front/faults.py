@@ -51,7 +51,9 @@ TABLE: dict[type[errors.Fault], Row] = {
     errors.BlobUnknown: Row(404, "BLOB_UNKNOWN", _MISSING),
     errors.ReferrersUnsupported: Row(404, "UNSUPPORTED", "{upstream} has no referrers API"),
     errors.UpstreamUnreachable: Row(502, "UNAVAILABLE", "{upstream} cannot be reached for {thing}", _LATER),
-    errors.UpstreamOffline: Row(404, "NAME_UNKNOWN"),
+    errors.UpstreamOffline: Row(
+        404, "NAME_UNKNOWN", "{upstream} is offline by configuration, so {thing} is not fetched"
+    ),
     errors.UpstreamTimeout: Row(504, "UNAVAILABLE", "{upstream} did not answer {thing} in time", _LATER),
     errors.UpstreamFailed: Row(502, "UNAVAILABLE", "{upstream} fails at {thing}", _LATER),
     errors.RateLimited: Row(
