@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -106,14 +106,14 @@ class Home:
     def _make(self) -> None:
         with ExitStack() as opened:
 
-            def make(name: str, parent: int) -> int:
-                folder = make_folder(name, parent)
-                opened.callback(os.close, folder)
-                return folder
+            def make(parent: int, *names: str) -> list[int]:
+                folders = make_folders(names, parent)
+                for folder in folders:
+                    opened.callback(os.close, folder)
+                return folders
 
-            ingest, quarantine = make("ingest", self._root), make("quarantine", self._root)
-            blobs = make("blobs", self._root)
-            algorithms = {name: make(name, blobs) for name in ALGORITHMS}
+            ingest, quarantine, blobs = make(self._root, "ingest", "quarantine", "blobs")
+            algorithms = dict(zip(ALGORITHMS, make(blobs, *ALGORITHMS), strict=True))
             self._folders = _Folders(self._root, ingest, quarantine, algorithms)
             self._opened.push(opened.pop_all())
 
@@ -139,9 +139,33 @@ class Home:
 
 def make_folder(name: str, parent: int) -> int:
     """A descriptor of the folder, made durable first where it is new. It is for us alone, whatever the umask."""
-    with suppress(FileExistsError):
-        os.mkdir(name, PRIVATE, dir_fd=parent)
+    [folder] = make_folders((name,), parent)
+    return folder
+
+
+def make_folders(names: Sequence[str], parent: int) -> list[int]:
+    """The same for several, which are made durable by one sync: a slow disk takes seconds for each."""
+    if any([_is_made(name, parent) for name in names]):
         sync_names(parent)
+    with ExitStack() as opened:
+        folders = []
+        for name in names:
+            folders.append(_private(name, parent))
+            opened.callback(os.close, folders[-1])
+        opened.pop_all()
+    return folders
+
+
+def _is_made(name: str, parent: int) -> bool:
+    """False where it was there."""
+    try:
+        os.mkdir(name, PRIVATE, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _private(name: str, parent: int) -> int:
     folder = os.open(name, FOLDER, dir_fd=parent)
     found = os.fstat(folder)
     if stat.S_IMODE(found.st_mode) != PRIVATE and found.st_uid == os.geteuid():

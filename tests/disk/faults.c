@@ -15,13 +15,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { WRITE, FSYNC, RENAME, CREATE, MKDIR, TRUNCATE, UNLINK, OPEN };  /* the order of ``Call`` in injector.py */
+enum { WRITE, FSYNC, RENAME, CREATE, MKDIR, TRUNCATE, UNLINK, OPEN, LOCK, MAP, CHMOD, TIMES };  /* the order of ``Call`` in injector.py */
 
 #define LINES 16384
 
@@ -36,6 +38,7 @@ struct control {
     _Atomic uint64_t fired;
     _Atomic uint64_t written; /* lines of the journal */
     _Atomic uint64_t loaded;  /* processes that have this file mapped */
+    _Atomic uint64_t delay;   /* milliseconds that each of the armed calls takes; it fails only where there is an error */
     struct line journal[LINES];
 };
 
@@ -90,12 +93,15 @@ static int below(const char *path) {
 /* 1 where the call is to fail; errno is then set, and otherwise as it was. */
 static int fails(int call, const char *path) {
     int failed = 0;
-    uint64_t armed = control->calls;
+    uint64_t armed = control->calls, delay = control->delay;
     if (armed >> call & 1) {
         uint64_t number = atomic_fetch_add(&control->seen, 1) + 1, first = control->first;
         if (number >= first && number - first < control->times) {
-            failed = 1;
+            failed = control->error != 0;
             control->fired++;
+            struct timespec pause = { delay / 1000, delay % 1000 * 1000000 };
+            if (delay)
+                nanosleep(&pause, NULL);
         }
     }
     struct line *line = &control->journal[atomic_fetch_add(&control->written, 1) % LINES];
@@ -153,6 +159,33 @@ THERE(int, FSYNC, fsync, (int descriptor), (descriptor))
 THERE(int, FSYNC, fdatasync, (int descriptor), (descriptor))
 THERE(int, TRUNCATE, ftruncate, (int descriptor, off_t size), (descriptor, size))
 THERE(int, TRUNCATE, ftruncate64, (int descriptor, off64_t size), (descriptor, size))
+
+THERE(int, LOCK, flock, (int descriptor, int operation), (descriptor, operation))
+THERE(int, CHMOD, fchmod, (int descriptor, mode_t mode), (descriptor, mode))
+THERE(int, TIMES, futimens, (int descriptor, const struct timespec times[2]), (descriptor, times))
+
+/* Of the many things that fcntl does only the setting of locks is one of the file system. */
+#define LOCKED(name) \
+    int name(int descriptor, int command, ...) { \
+        REAL(int, name, int, int, ...); \
+        va_list more; \
+        va_start(more, command); \
+        void *argument = va_arg(more, void *); \
+        va_end(more); \
+        int locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW; \
+        return locks && fails_there(LOCK, descriptor) ? -1 : really(descriptor, command, argument); \
+    }
+LOCKED(fcntl)
+LOCKED(fcntl64)
+
+#define MAPPED(name, offset) \
+    void *name(void *at, size_t size, int protection, int flags, int descriptor, offset from) { \
+        REAL(void *, name, void *, size_t, int, int, int, offset); \
+        int shared = descriptor >= 0 && (flags & MAP_TYPE) != MAP_PRIVATE; \
+        return shared && fails_there(MAP, descriptor) ? MAP_FAILED : really(at, size, protection, flags, descriptor, from); \
+    }
+MAPPED(mmap, off_t)
+MAPPED(mmap64, off64_t)
 
 /* A name that is not there to be removed is not there: somebody else was faster. */
 #define AT(result, call, name, parent, path, taken, given) \
