@@ -41,6 +41,7 @@ _NOT_SHARED = (
     sqlite3.SQLITE_IOERR_SHMSIZE,
     sqlite3.SQLITE_IOERR_SHMLOCK,
     sqlite3.SQLITE_IOERR_LOCK,
+    sqlite3.SQLITE_PROTOCOL,
 )
 _NO_SHARING = "; its volume offers no shared memory or no locks, as some network file systems do: a local disk does"
 
@@ -145,14 +146,27 @@ class Database:
                 try:
                     return job(self._connection)
                 except FAILURES as error:
-                    if not is_damage(error):
+                    if primary_code(error) == sqlite3.SQLITE_PROTOCOL:
+                        self._do_without_locks(error)
+                    elif is_damage(error):
+                        log.error("the catalog is damaged: %s", error)
+                        self._mend()
+                    else:
                         raise
-                    log.error("the catalog is damaged: %s", error)
-                self._mend()
                 return job(self._connection)
         except OwnFault as fault:
             self._health.failed("catalog", fault)
             raise
+
+    def _do_without_locks(self, cause: Exception) -> None:
+        """In memory until the volume gives its locks again: SQLite waits 10 s for them in each call, and every pull
+        behind it."""
+        self._health.failed("catalog", _fault_of(cause))
+        lockless = self._connection
+        self._connection, self.recovered = read_into_memory(self._folder)
+        self._in_memory, self._copied = True, None
+        self.recoveries += 1
+        lockless.close()
 
     def _mend(self) -> None:
         """Where the disk does not take it, in memory for now."""

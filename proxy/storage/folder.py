@@ -78,7 +78,10 @@ class CacheFolder:
             os.close(lock)
 
     def _hold(self) -> None:
-        lock, before = _open_lock(self.path), self._lock
+        lock = _open_lock(self.path)
+        if self._lock >= 0 and _is_stale(self._lock):
+            self.close()
+        before = self._lock
         if before >= 0 and os.path.samestat(os.fstat(lock), os.fstat(before)):
             os.close(lock)  # what is locked by us already, the folder itself perhaps
             return
@@ -148,6 +151,15 @@ def _keep_private(descriptor: int) -> None:
             os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS)
     finally:
         os.close(descriptor)
+
+
+def _is_stale(lock: int) -> bool:
+    """Of NFS: nothing can be said of what was open, nor is it a lock any more."""
+    try:
+        os.fstat(lock)
+    except OSError as error:
+        return error.errno == errno.ESTALE
+    return False
 
 
 def _take(lock: int, path: Path) -> None:

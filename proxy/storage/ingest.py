@@ -18,7 +18,7 @@ from proxy.core.names import Digest
 from proxy.core.spans import Spans
 from proxy.storage.faults import faults, reported
 from proxy.storage.health import StorageHealth
-from proxy.storage.home import Home
+from proxy.storage.home import GONE, Home
 from proxy.storage.shards import DiskReader, Shards, seal
 
 NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,8 +43,8 @@ class Ingests(NamedTuple):
             with reported(self.health, "store", "begin an ingest"):
                 try:
                     return self._new(name)
-                except FileNotFoundError:
-                    if not self.home.renew():
+                except OSError as error:
+                    if error.errno not in GONE or not self.home.renew():
                         raise
                 return self._new(name)
         except BaseException:
@@ -135,8 +135,8 @@ class DiskIngest:
     def _place(self, digest: Digest) -> None:
         try:
             self._ingests.shards.place(self._name, self._folder, digest)
-        except FileNotFoundError:  # the folders under the running process are gone, perhaps with this file
-            if not self._ingests.home.renew():
+        except OSError as error:  # the folders under the running process are gone, perhaps with this file
+            if error.errno not in GONE or not self._ingests.home.renew():
                 raise
             self._ingests.shards.place(self._name, self._folder, digest)
 

@@ -5,6 +5,7 @@
  * (DISK_FOLDER) is written into the journal, failed or not, which is how a test knows that its fault fired and where.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -38,12 +39,14 @@ struct control {
     _Atomic uint64_t fired;
     _Atomic uint64_t written; /* lines of the journal */
     _Atomic uint64_t loaded;  /* processes that have this file mapped */
+    _Atomic uint64_t era;     /* descriptors that were opened in an earlier one are stale, as NFS has them */
     _Atomic uint64_t delay;   /* milliseconds that each of the armed calls takes; it fails only where there is an error */
     struct line journal[LINES];
 };
 
 static struct control *control;
 static char folder[PATH_MAX];
+static uint64_t born[65536];  /* the era of each descriptor */
 static size_t length;
 
 __attribute__((constructor)) static void map_control(void) {
@@ -90,6 +93,25 @@ static int below(const char *path) {
     return !strncmp(path, folder, length) && (!path[length] || path[length] == '/');
 }
 
+static int stale(int descriptor) {
+    char path[PATH_MAX];
+    int before = errno, found = 0;
+    if (control && control->era && descriptor >= 0 && descriptor < 65536 && born[descriptor] < control->era)
+        found = of_descriptor(descriptor, path) && below(path);
+    errno = before;
+    if (!found)
+        return 0;
+    control->fired++;
+    errno = ESTALE;
+    return 1;
+}
+
+static int opened(int descriptor) {
+    if (control && descriptor >= 0 && descriptor < 65536)
+        born[descriptor] = control->era;
+    return descriptor;
+}
+
 /* 1 where the call is to fail; errno is then set, and otherwise as it was. */
 static int fails(int call, const char *path) {
     int failed = 0;
@@ -114,6 +136,8 @@ static int fails(int call, const char *path) {
 }
 
 static int fails_there(int call, int descriptor) {
+    if (stale(descriptor))
+        return 1;
     char path[PATH_MAX];
     int before = errno, found = control && of_descriptor(descriptor, path);
     errno = before;
@@ -122,6 +146,8 @@ static int fails_there(int call, int descriptor) {
 
 /* What the kernel says before it looks at the disk's state stays as it is: there is already, or there is no such name. */
 static int fails_at(int call, int parent, const char *name) {
+    if (name && name[0] != '/' && stale(parent))
+        return 1;
     char path[PATH_MAX];
     struct stat there;
     int before = errno, found = control && name && of_name(parent, name, path) && below(path);
@@ -173,7 +199,12 @@ THERE(int, TIMES, futimens, (int descriptor, const struct timespec times[2]), (d
         void *argument = va_arg(more, void *); \
         va_end(more); \
         int locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW; \
-        return locks && fails_there(LOCK, descriptor) ? -1 : really(descriptor, command, argument); \
+        if (locks && fails_there(LOCK, descriptor)) \
+            return -1; \
+        int result = really(descriptor, command, argument); \
+        if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0 && result < 65536 && descriptor < 65536) \
+            born[result] = born[descriptor]; \
+        return result; \
     }
 LOCKED(fcntl)
 LOCKED(fcntl64)
@@ -224,10 +255,30 @@ AT(int, UNLINK, rmdir, AT_FDCWD, path, (const char *path), (path))
         } \
         if ((flags & O_CREAT || (flags & O_ACCMODE) != O_RDONLY) && fails_at(flags & O_CREAT ? CREATE : OPEN, parent, path)) \
             return -1; \
-        return really given; \
+        if (path[0] != '/' && stale(parent)) \
+            return -1; \
+        return opened(really given); \
     }
 
 OPENED(open, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
 OPENED(open64, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
 OPENED(openat, parent, (int parent, const char *path, int flags, ...), (parent, path, flags, mode))
 OPENED(openat64, parent, (int parent, const char *path, int flags, ...), (parent, path, flags, mode))
+
+/* What reads fails on a stale descriptor only. */
+#define READ(result, none, name, taken, given) \
+    result name taken { \
+        REAL(result, name, PARAMETERS taken); \
+        return stale(descriptor) ? none : really given; \
+    }
+
+READ(ssize_t, -1, read, (int descriptor, void *bytes, size_t size), (descriptor, bytes, size))
+READ(ssize_t, -1, pread, (int descriptor, void *bytes, size_t size, off_t at), (descriptor, bytes, size, at))
+READ(ssize_t, -1, pread64, (int descriptor, void *bytes, size_t size, off64_t at), (descriptor, bytes, size, at))
+READ(int, -1, fstat, (int descriptor, struct stat *found), (descriptor, found))
+READ(int, -1, fstat64, (int descriptor, struct stat64 *found), (descriptor, found))
+READ(int, -1, fstatat, (int descriptor, const char *path, struct stat *found, int flags),
+     (descriptor, path, found, flags))
+READ(int, -1, fstatat64, (int descriptor, const char *path, struct stat64 *found, int flags),
+     (descriptor, path, found, flags))
+READ(DIR *, NULL, fdopendir, (int descriptor), (descriptor))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 _SOURCE = Path(__file__).with_name("faults.c")
-_CALLS, _ERROR, _FIRST, _TIMES, _SEEN, _FIRED, _WRITTEN, _LOADED, _DELAY = range(0, 72, 8)
-_HEAD = 72
+_CALLS, _ERROR, _FIRST, _TIMES, _SEEN, _FIRED, _WRITTEN, _LOADED, _ERA, _DELAY = range(0, 80, 8)
+_HEAD = 80
 _LINE = struct.Struct("II120s")
 _LINES = 16384
 
@@ -120,6 +120,11 @@ class Injector:
     def slow(self, calls: Sequence[Call], seconds: float) -> None:
         """Each of these calls takes so long."""
         self._arm(calls, 0, 1, FOR_GOOD, seconds)
+
+    def age(self) -> None:
+        """What is open is stale from here on: whatever is asked of it fails with ESTALE, until it is opened again."""
+        self._put(_FIRED, 0)
+        self._put(_ERA, self._get(_ERA) + 1)
 
     def _arm(self, calls: Sequence[Call], error: int, first: int, times: int, delay: float) -> None:
         self.disarm()

@@ -102,3 +102,45 @@ async def test_while_a_volume_takes_seconds_for_a_sync_hits_and_pulls_go_on(
         injector.disarm()
         await new.pull_until([HIT, HIT])
         await entrepot.stop()
+
+
+async def test_what_is_open_on_a_volume_may_turn_stale_and_is_opened_again(
+    injector: Injector, cache: Path, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    """NFS, when its server comes back as another one."""
+    async with site(cache.parent, upstream.url) as entrepot:
+        held = Lodger(entrepot, upstream, some_bytes(MiB))
+        await held.pull_until([HIT, HIT])
+        injector.age()
+        new = Lodger(entrepot, upstream, some_bytes(MiB))
+        await new.pull()
+        await held.pull()
+        assert injector.fired
+        await new.pull_until([HIT, HIT])
+        await held.pull_until([HIT, HIT])
+        await new.readiness_until("ready")
+        await entrepot.stop()
+        await entrepot.start()
+        assert await new.pull() == [HIT, HIT]
+        await entrepot.stop()
+
+
+async def test_pulls_go_on_where_a_volume_gives_no_locks_any_more_and_all_heals_when_it_does(
+    injector: Injector, cache: Path, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    """NFS, when its lock service ends."""
+    async with site(cache.parent, upstream.url) as entrepot:
+        held = Lodger(entrepot, upstream, some_bytes(MiB))
+        await held.pull_until([HIT, HIT])
+        injector.arm([Call.LOCK], "ENOLCK")
+        new = Lodger(entrepot, upstream, some_bytes(MiB))
+        await new.pull()
+        await new.pull_until([HIT, HIT])
+        assert injector.fired
+        assert "catalog" in await new.readiness()
+        injector.disarm()
+        await new.readiness_until("ready")
+        await entrepot.stop()
+        await entrepot.start()
+        assert await new.pull() == await held.pull() == [HIT, HIT]
+        await entrepot.stop()
