@@ -125,6 +125,7 @@ async def test_what_is_open_on_a_volume_may_turn_stale_and_is_opened_again(
         await entrepot.stop()
 
 
+@pytest.mark.heavy  # half a minute of waiting, in which it shows little more than the scene before
 async def test_pulls_go_on_where_a_volume_gives_no_locks_any_more_and_all_heals_when_it_does(
     injector: Injector, cache: Path, upstream: FaultUpstream, some_bytes: Bytes
 ) -> None:
