@@ -150,7 +150,10 @@ async def _start(
     )
     storage = lambda: service.storage.trouble  # noqa: E731
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)
-    health = Health([catalog, job_troubles(states), credentials.troubles, storage, service.cache.times.troubles])
+    cache = service.cache
+    health = Health(
+        [catalog, job_troubles(states), credentials.troubles, storage, cache.space.troubles, cache.times.troubles]
+    )
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
     listener, listening = await _listen(settings, service, _admin(settings, telemetry, health, admins), admins, stack)

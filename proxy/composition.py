@@ -82,7 +82,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     quarantine_limit = min(BYTES_LIMIT, rules.cache.limits.soft // _QUARANTINE_SHARE)
     store = DiskStore(held.path, health, around.now, held.reclaim, quarantine_limit)
     stack.callback(store.close)
-    catalog = SqliteCatalog(held.path, health)
+    catalog = SqliteCatalog(held.path, health, held.reclaim)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))

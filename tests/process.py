@@ -164,11 +164,12 @@ class Entrepot:
     """``serve`` in a folder of its own, which outlives the process: it can be ended and started again.
 
     ``settings`` is the configuration file; they replace the few that stand here. Ports are the kernel's choice, and
-    known once it has started.
+    known once it has started. ``under`` are words before its command line, of a command that becomes it.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], under: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._under = under
         self.cache = folder / "cache"
         self.config = folder / "entrepot.yaml"
         self.log = folder / "entrepot.log"
@@ -196,7 +197,7 @@ class Entrepot:
     def launch(self) -> None:
         """Without waiting for anything."""
         self._before = len(self.log.read_text()) if self.log.exists() else 0
-        self._process = Process([*PROXY, "serve", "--config", str(self.config)], self.log)
+        self._process = Process([*self._under, *PROXY, "serve", "--config", str(self.config)], self.log)
 
     def start(self) -> None:
         """Until it is ready. Raises ProcessFailed where it ends first."""

@@ -177,6 +177,7 @@ async def start_cache(
     arriving: dict[Digest, Fill] = {}
     retention = Retention(holdings, pins, arriving.__contains__, group)
     space = Space(holdings, retention, rules.free, upstreams.share, jobs)
+    await forgiving(space.look)()
     sources = Sources(upstreams.homes, registry, tables, now)
     fills = Fills(arriving, space, sources, rules.fills, threads, group, holdings)
     standings = Standings(holdings, registry, pins.concern, group, now)
@@ -204,7 +205,7 @@ async def start_cache(
                 Scrub(holdings, now, pace),
             ),
             Proofs(holdings, pace),
-            Upkeep(holdings, tags.flush),
+            Upkeep(holdings, tags.flush, space.look),
             times,
             Exports(holdings, access, lifecycle),
             imports,

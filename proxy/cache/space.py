@@ -7,7 +7,7 @@ digest, a commit.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
@@ -48,6 +48,23 @@ class Space:
         self._rests_until = 0.0
         self._behind_rests_until = 0.0
         self._lines = Seldom()
+        self._shortage = ""  # of the disk, in words
+
+    def troubles(self) -> Mapping[str, str]:
+        """What the disk has no room for although all that may go has gone."""
+        return {"room": self._shortage} if self._shortage else {}
+
+    async def look(self) -> None:
+        """Has the disk any room again? A disk that can never have any is noticed here. Raises NoSpace, StoreFailed."""
+        free, total = await self._free_space()
+        found = self._free.shortage(free, total)
+        if not found or self._free.floor(total) >= total:
+            self._tell(found)
+
+    def _tell(self, shortage: str) -> None:
+        if shortage and not self._shortage:
+            log.warning("%s", shortage)
+        self._shortage = shortage
 
     def largest(self, upstream: str) -> int:
         """The largest blob of the upstream that is cached, in bytes."""
@@ -99,7 +116,9 @@ class Space:
             await self._evict(lambda: budget.excess(size))
         if not await self._fits(size):
             await self._evict(lambda: size)
-            return await self._fits(size)
+            if not await self._fits(size):
+                self._tell(self._free.shortage(*await self._free_space()))
+                return False
         return True
 
     def _in_share(self, upstream: str, more: int) -> bool:
@@ -153,8 +172,11 @@ class Space:
         return share.excess(self._holdings.budget.used_by(upstream) + more) if share is not None else 0
 
     async def _fits(self, size: int) -> bool:
-        free, total = await off_loop(self._holdings.threads.committing, self._holdings.store.free_space)
+        free, total = await self._free_space()
         return free - size >= self._free.floor(total)
+
+    async def _free_space(self) -> tuple[int, int]:
+        return await off_loop(self._holdings.threads.committing, self._holdings.store.free_space)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

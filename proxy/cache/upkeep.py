@@ -24,15 +24,17 @@ def forgiving(work: Work) -> Work:
 
 
 class Upkeep:
-    """``flush_tags`` writes what is known of tags in memory only."""
+    """``flush_tags`` writes what is known of tags in memory only; ``look_for_room`` whether the disk has any."""
 
-    def __init__(self, holdings: Holdings, flush_tags: Work) -> None:
+    def __init__(self, holdings: Holdings, flush_tags: Work, look_for_room: Work) -> None:
         self._holdings = holdings
         self._flush_tags = flush_tags
+        self._look_for_room = look_for_room
 
     async def tend(self) -> None:
         """One round; a step that fails keeps none from its turn."""
-        for step in (self._recover_store, self._holdings.catalog.recover, self._flush_tags, self._clear, self._measure):
+        store, catalog = self._recover_store, self._holdings.catalog.recover
+        for step in (store, catalog, self._flush_tags, self._clear, self._measure, self._look_for_room):
             await forgiving(step)()
 
     async def _recover_store(self) -> None:

@@ -130,3 +130,16 @@ class FreeSpaceRule(NamedTuple):
     def floor(self, total: int) -> int:
         """The bytes to keep free on a disk of ``total`` bytes; a part of a byte counts as one."""
         return max(self.size, math.ceil(total * self.percent / 100))
+
+    def shortage(self, free: int, total: int) -> str:
+        """What keeps everything out of a disk with so many bytes free of ``total``, in a sentence; empty where nothing
+        does."""
+        floor = self.floor(total)
+        if free >= max(floor, 1):
+            return ""
+        if floor >= total:
+            return (
+                f"cache.min_free keeps {floor} bytes free, and the whole disk has {total}: nothing can be kept; lower "
+                "cache.min_free, or give the cache a larger volume"
+            )
+        return f"{free} of {total} bytes are free on the disk, and cache.min_free keeps {floor}: what comes is not kept"

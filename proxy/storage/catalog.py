@@ -3,6 +3,7 @@
 The copy runs on a second thread with a second connection, which in WAL mode waits for nobody and holds nobody up.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from proxy.storage.contents import SqliteContents
@@ -17,11 +18,14 @@ from proxy.storage.tags import SqliteTags
 
 class SqliteCatalog:
     """The catalog in ``folder``. Opening it blocks, and brings a lost or damaged one back; on a disk that takes no
-    writes it lives in memory until the disk does."""
+    writes it lives in memory until the disk does. ``claim`` makes sure of the folder before a lost catalog is written
+    into it again."""
 
-    def __init__(self, folder: Path, health: StorageHealth | None = None) -> None:
+    def __init__(
+        self, folder: Path, health: StorageHealth | None = None, claim: Callable[[], object] = lambda: None
+    ) -> None:
         self.health = health or StorageHealth()
-        self._database = Database(folder, self.health)
+        self._database = Database(folder, self.health, claim)
         self.contents: CatalogContents = SqliteContents(self._database)
         self.memberships: CatalogMemberships = SqliteMemberships(self._database)
         self.tags: CatalogTags = SqliteTags(self._database)

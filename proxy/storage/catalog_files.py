@@ -34,9 +34,14 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connect_to(f"{path.absolute().as_uri()}?mode={mode}")
 
 
+# Seconds. The folder is ours alone and the copy's reader holds nobody up, so a lock that is not had at once is one that
+# the volume does not give; every pull waits behind who waits for it.
+_BUSY = 0.2
+
+
 def connect_to(uri: str) -> sqlite3.Connection:
     """For use by one thread at a time, whichever it is."""
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri, _BUSY, uri=True, isolation_level=None, check_same_thread=False)
     connection.set_progress_handler(os.sched_yield, _TURN)
     return connection
 

@@ -34,6 +34,17 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.catalog")
 
+# What SQLite's log of writes (WAL) needs beside plain files: https://www.sqlite.org/wal.html
+_NOT_SHARED = (
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMLOCK,
+    sqlite3.SQLITE_IOERR_LOCK,
+    sqlite3.SQLITE_PROTOCOL,
+)
+_NO_SHARING = "; its volume offers no shared memory or no locks, as some network file systems do: a local disk does"
+
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 Row = Any  # a tuple with a cell for each column of its query
@@ -42,11 +53,13 @@ Row = Any  # a tuple with a cell for each column of its query
 class Database:
     """``recovered`` says how it came to be what it is, ``recoveries`` how often since the start it was brought back.
     Every call raises StoreFailed, or NoSpace where the disk is full, and tells ``health``; a write that works takes
-    that back."""
+    that back. ``claim`` is called before a lost file is written again: it makes sure of the cache folder itself, which
+    may be another one by then. Raises OSError."""
 
-    def __init__(self, folder: Path, health: StorageHealth) -> None:
+    def __init__(self, folder: Path, health: StorageHealth, claim: Callable[[], object]) -> None:
         """Blocks. On a disk that takes no writes the catalog is read into memory, and written down later."""
         self._folder = folder
+        self._claim = claim
         self._health = health
         self._in_memory = False
         self.recoveries = 0
@@ -133,14 +146,27 @@ class Database:
                 try:
                     return job(self._connection)
                 except FAILURES as error:
-                    if not is_damage(error):
+                    if primary_code(error) == sqlite3.SQLITE_PROTOCOL:
+                        self._do_without_locks(error)
+                    elif is_damage(error):
+                        log.error("the catalog is damaged: %s", error)
+                        self._mend()
+                    else:
                         raise
-                    log.error("the catalog is damaged: %s", error)
-                self._mend()
                 return job(self._connection)
         except OwnFault as fault:
             self._health.failed("catalog", fault)
             raise
+
+    def _do_without_locks(self, cause: Exception) -> None:
+        """In memory until the volume gives its locks again: SQLite waits 10 s for them in each call, and every pull
+        behind it."""
+        self._health.failed("catalog", _fault_of(cause))
+        lockless = self._connection
+        self._connection, self.recovered = read_into_memory(self._folder)
+        self._in_memory, self._copied = True, None
+        self.recoveries += 1
+        lockless.close()
 
     def _mend(self) -> None:
         """Where the disk does not take it, in memory for now."""
@@ -161,6 +187,7 @@ class Database:
 
     def _recover(self, connection: sqlite3.Connection) -> None:
         if self._in_memory:
+            self._claim()
             self._connection, self._in_memory = write_down(self._folder, connection), False
             self._copied = None
             log.warning("the disk takes the catalog again: what was kept in memory is written down")
@@ -175,6 +202,7 @@ class Database:
         """What is in use but has no name any more would be lost with the process."""
         if not self._in_memory and not (self._folder / NAME).is_file():
             log.error("the catalog's file has vanished: it is written again")
+            self._claim()
             self._mend()
 
     def _size(self) -> int:
@@ -228,13 +256,19 @@ def _within(kind: str, job: Job[T], connection: sqlite3.Connection) -> T:
     return done
 
 
+def _fault_of(error: Exception) -> OwnFault:
+    if primary_code(error) == sqlite3.SQLITE_FULL:
+        return NoSpace("no space for the catalog")
+    advice = _NO_SHARING if getattr(error, "sqlite_errorcode", 0) in _NOT_SHARED else ""
+    return StoreFailed(f"cannot use it: {error}{advice}")
+
+
 @contextmanager
 def _faults() -> Iterator[None]:
     """Turns SQLite's errors into ours."""
     try:
         yield
     except FAILURES as error:
-        full = primary_code(error) == sqlite3.SQLITE_FULL
-        raise NoSpace("no space for the catalog") if full else StoreFailed(f"catalog: {error}") from error
+        raise _fault_of(error) from error
     except OSError as error:
         raise fault_of(error, "use the catalog") from error

@@ -10,7 +10,9 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,10 +24,12 @@ log = logging.getLogger("entrepot.storage")
 FORMAT = "entrepot 1"
 _STAMP = "format"
 _LOCK = "lock"
-_FRESH = {_LOCK, f"{_STAMP}.new", "lost+found"}  # what an unstamped folder may hold
+_FRESH = re.compile(rf"{_LOCK}|{_STAMP}\.new|lost\+found")  # what an unstamped folder may hold
+_OWN = re.compile(rf"{_FRESH.pattern}|blobs|ingest|quarantine|catalog([.-].*)?")  # or one that lost its stamp in use
 _LONGEST_STAMP = 100
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # flock(2); NFS answers the first where no lock server runs
 
 
 class FolderRefused(Exception):
@@ -38,6 +42,7 @@ class CacheFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1
+        self._reclaiming = threading.Lock()
         self.claim()
 
     def claim(self) -> None:
@@ -46,22 +51,25 @@ class CacheFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_rights(self.path)
             self._hold()
-            _check_format(self.path)
+            if not _is_stamped(self.path, _FRESH):
+                _stamp_if_possible(self.path)
             _keep_others_out(self.path)
             _keep_contents_private(self.path)
         except OSError as error:
             raise FolderRefused(f"{self.path} cannot be used as cache folder: {error.strerror or error}") from error
 
     def reclaim(self) -> None:
-        """The same where it was removed or emptied under the running process: what is in it by now is ours. Raises
-        OSError."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self._hold()
-        except FolderRefused as refusal:
-            raise OSError(errno.EBUSY, str(refusal)) from refusal
-        if _read_stamp(self.path) is None:
-            _write_stamp(self.path)
+        """The same where it was removed, emptied or covered by a volume under the running process: what a cache has may
+        be in it by now. From any thread. Raises OSError."""
+        with self._reclaiming:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._hold()
+                stamped = _is_stamped(self.path, _OWN)
+            except FolderRefused as refusal:
+                raise OSError(errno.EBUSY, str(refusal)) from refusal
+            if not stamped:
+                _write_stamp(self.path)
 
     def close(self) -> None:
         """Idempotent."""
@@ -70,7 +78,10 @@ class CacheFolder:
             os.close(lock)
 
     def _hold(self) -> None:
-        lock, before = _open_lock(self.path), self._lock
+        lock = _open_lock(self.path)
+        if self._lock >= 0 and _is_stale(self._lock):
+            self.close()
+        before = self._lock
         if before >= 0 and os.path.samestat(os.fstat(lock), os.fstat(before)):
             os.close(lock)  # what is locked by us already, the folder itself perhaps
             return
@@ -142,6 +153,15 @@ def _keep_private(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def _is_stale(lock: int) -> bool:
+    """Of NFS: nothing can be said of what was open, nor is it a lock any more."""
+    try:
+        os.fstat(lock)
+    except OSError as error:
+        return error.errno == errno.ESTALE
+    return False
+
+
 def _take(lock: int, path: Path) -> None:
     """The open lock of the folder at ``path``, which is closed where another process has it. Its file stays when it is
     given back: removing it would let two in."""
@@ -154,6 +174,14 @@ def _take(lock: int, path: Path) -> None:
         holder = _holder(lock)
         os.close(lock)
         raise FolderRefused(f"{path} is in use by process {holder}; a cache folder serves one process") from error
+    except OSError as error:
+        os.close(lock)
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise FolderRefused(
+            f"{path} is on a file system without locks ({error.strerror}), so nothing would keep a second process out; "
+            "name a folder on a local disk, or mount it with locks (NFS: without nolock, with its lock service running)"
+        ) from error
     except BaseException:
         os.close(lock)
         raise
@@ -179,15 +207,19 @@ def _holder(lock: int) -> str:
     return "unknown"
 
 
-def _check_format(path: Path) -> None:
+def _is_stamped(path: Path, known: re.Pattern[str]) -> bool:
+    """``known`` is what it may hold where it has no stamp. Raises FolderRefused."""
     found = _read_stamp(path)
-    if found is None:
-        _stamp(path)
-    elif found != FORMAT:
+    if found is not None and found != FORMAT:
         raise FolderRefused(
             f"{path} has the format {found[:40]!r}, and this version reads {FORMAT!r}; "
             "use the version that wrote it, or another folder"
         )
+    if found is None and (foreign := sorted(name for name in os.listdir(path) if not known.fullmatch(name))):
+        raise FolderRefused(
+            f"{path} is not empty and not a cache of Entrepot: it holds {foreign[0]!r}; name another folder"
+        )
+    return found is not None
 
 
 def _read_stamp(path: Path) -> str | None:
@@ -203,12 +235,8 @@ def _open_here(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def _stamp(path: Path) -> None:
+def _stamp_if_possible(path: Path) -> None:
     """Where the disk does not take it now, ``reclaim`` brings it when it does."""
-    if foreign := sorted(set(os.listdir(path)) - _FRESH):
-        raise FolderRefused(
-            f"{path} is not empty and not a cache of Entrepot: it holds {foreign[0]!r}; name another folder"
-        )
     try:
         _write_stamp(path)
     except OSError as error:

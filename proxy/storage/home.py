@@ -11,8 +11,8 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ ALGORITHMS = ("sha256", "sha512")
 PRIVATE = 0o700
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # the last of NFS: what is open there is to be opened again
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # a file system that keeps names by itself
 
 
@@ -91,7 +92,7 @@ class Home:
                 return False
             self._claim()
             # A folder at the path that is another one, while ours still has names, is what a mount was lifted from.
-            if not self._is_at_path() and not os.listdir(self._root):
+            if not self._is_at_path() and not self._has_names():
                 self._root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 self._opened.callback(os.close, self._root)
             self._make()
@@ -106,22 +107,26 @@ class Home:
     def _make(self) -> None:
         with ExitStack() as opened:
 
-            def make(name: str, parent: int) -> int:
-                folder = make_folder(name, parent)
-                opened.callback(os.close, folder)
-                return folder
+            def make(parent: int, *names: str) -> list[int]:
+                folders = make_folders(names, parent)
+                for folder in folders:
+                    opened.callback(os.close, folder)
+                return folders
 
-            ingest, quarantine = make("ingest", self._root), make("quarantine", self._root)
-            blobs = make("blobs", self._root)
-            algorithms = {name: make(name, blobs) for name in ALGORITHMS}
+            ingest, quarantine, blobs = make(self._root, "ingest", "quarantine", "blobs")
+            algorithms = dict(zip(ALGORITHMS, make(blobs, *ALGORITHMS), strict=True))
             self._folders = _Folders(self._root, ingest, quarantine, algorithms)
             self._opened.push(opened.pop_all())
 
     def _is_at_path(self) -> bool:
-        try:
+        with _gone_is_no():
             return os.path.samestat(os.stat(self._path), os.fstat(self._root))
-        except FileNotFoundError:
-            return False
+        return False
+
+    def _has_names(self) -> bool:
+        with _gone_is_no():
+            return bool(os.listdir(self._root))
+        return False
 
     def _is_whole(self) -> bool:
         folders = self._folders
@@ -129,19 +134,52 @@ class Home:
             return False
         named = {"ingest": folders.ingest, "quarantine": folders.quarantine}
         named.update({f"blobs/{name}": folder for name, folder in folders.algorithms.items()})
-        try:
+        with _gone_is_no():
             return all(
                 os.path.samestat(os.stat(name, dir_fd=folders.root), os.fstat(folder)) for name, folder in named.items()
             )
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        return False
+
+
+@contextmanager
+def _gone_is_no() -> Iterator[None]:
+    """What is gone answers no question."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
 
 
 def make_folder(name: str, parent: int) -> int:
     """A descriptor of the folder, made durable first where it is new. It is for us alone, whatever the umask."""
-    with suppress(FileExistsError):
-        os.mkdir(name, PRIVATE, dir_fd=parent)
+    [folder] = make_folders((name,), parent)
+    return folder
+
+
+def make_folders(names: Sequence[str], parent: int) -> list[int]:
+    """The same for several, which are made durable by one sync: a slow disk takes seconds for each."""
+    if any([_is_made(name, parent) for name in names]):
         sync_names(parent)
+    with ExitStack() as opened:
+        folders = []
+        for name in names:
+            folders.append(_private(name, parent))
+            opened.callback(os.close, folders[-1])
+        opened.pop_all()
+    return folders
+
+
+def _is_made(name: str, parent: int) -> bool:
+    """False where it was there."""
+    try:
+        os.mkdir(name, PRIVATE, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _private(name: str, parent: int) -> int:
     folder = os.open(name, FOLDER, dir_fd=parent)
     found = os.fstat(folder)
     if stat.S_IMODE(found.st_mode) != PRIVATE and found.st_uid == os.geteuid():

@@ -5,6 +5,7 @@ under ``blobs/`` always stands for whole, durable bytes. A failed sync is final:
 the ingest is thrown away and never synced again.
 """
 
+import errno
 import os
 import secrets
 import threading
@@ -17,11 +18,12 @@ from proxy.core.names import Digest
 from proxy.core.spans import Spans
 from proxy.storage.faults import faults, reported
 from proxy.storage.health import StorageHealth
-from proxy.storage.home import Home
+from proxy.storage.home import GONE, Home
 from proxy.storage.shards import DiskReader, Shards, seal
 
 NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ARRIVING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_OFFERED = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # by a volume that keeps neither rights nor times
 
 
 class Ingests(NamedTuple):
@@ -41,8 +43,8 @@ class Ingests(NamedTuple):
             with reported(self.health, "store", "begin an ingest"):
                 try:
                     return self._new(name)
-                except FileNotFoundError:
-                    if not self.home.renew():
+                except OSError as error:
+                    if error.errno not in GONE or not self.home.renew():
                         raise
                 return self._new(name)
         except BaseException:
@@ -108,8 +110,10 @@ class DiskIngest:
                 there = os.fstat(descriptor).st_size
                 if there != size or gaps:
                     raise StoreFailed(f"{there} bytes with gaps {gaps[:3]} came in where {size} were announced")
-                os.fchmod(descriptor, 0o444)
-                seal(descriptor, self._ingests.now())
+                with _where_offered():
+                    os.fchmod(descriptor, 0o444)
+                with _where_offered():  # without its seal it is proven again whenever it is opened
+                    seal(descriptor, self._ingests.now())
                 os.fsync(descriptor)
                 with self._naming:
                     self._place(digest)
@@ -131,8 +135,8 @@ class DiskIngest:
     def _place(self, digest: Digest) -> None:
         try:
             self._ingests.shards.place(self._name, self._folder, digest)
-        except FileNotFoundError:  # the folders under the running process are gone, perhaps with this file
-            if not self._ingests.home.renew():
+        except OSError as error:  # the folders under the running process are gone, perhaps with this file
+            if error.errno not in GONE or not self._ingests.home.renew():
                 raise
             self._ingests.shards.place(self._name, self._folder, digest)
 
@@ -159,3 +163,12 @@ class DiskIngest:
             if not self._users:
                 os.close(self._descriptor)
             return True
+
+
+@contextmanager
+def _where_offered() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise

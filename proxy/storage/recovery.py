@@ -78,8 +78,10 @@ def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
         log.error("the catalog cannot be read and has no copy: a new one begins, and what is stored is looked for")
     connection = connect(folder / NAME, "rwc")
     try:
+        connection.execute("PRAGMA synchronous = OFF")  # until it is tuned: it is empty, so one sync of it will do
         tune(connection)
         create(connection)
+        sync_file(folder / NAME)
     except BaseException:
         connection.close()
         raise

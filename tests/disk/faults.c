@@ -5,6 +5,7 @@
  * (DISK_FOLDER) is written into the journal, failed or not, which is how a test knows that its fault fired and where.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,13 +16,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { WRITE, FSYNC, RENAME, CREATE, MKDIR, TRUNCATE, UNLINK, OPEN };  /* the order of ``Call`` in injector.py */
+enum { WRITE, FSYNC, RENAME, CREATE, MKDIR, TRUNCATE, UNLINK, OPEN, LOCK, MAP, CHMOD, TIMES };  /* the order of ``Call`` in injector.py */
 
 #define LINES 16384
 
@@ -36,11 +39,14 @@ struct control {
     _Atomic uint64_t fired;
     _Atomic uint64_t written; /* lines of the journal */
     _Atomic uint64_t loaded;  /* processes that have this file mapped */
+    _Atomic uint64_t era;     /* descriptors that were opened in an earlier one are stale, as NFS has them */
+    _Atomic uint64_t delay;   /* milliseconds that each of the armed calls takes; it fails only where there is an error */
     struct line journal[LINES];
 };
 
 static struct control *control;
 static char folder[PATH_MAX];
+static uint64_t born[65536];  /* the era of each descriptor */
 static size_t length;
 
 __attribute__((constructor)) static void map_control(void) {
@@ -87,15 +93,37 @@ static int below(const char *path) {
     return !strncmp(path, folder, length) && (!path[length] || path[length] == '/');
 }
 
+static int stale(int descriptor) {
+    char path[PATH_MAX];
+    int before = errno, found = 0;
+    if (control && control->era && descriptor >= 0 && descriptor < 65536 && born[descriptor] < control->era)
+        found = of_descriptor(descriptor, path) && below(path);
+    errno = before;
+    if (!found)
+        return 0;
+    control->fired++;
+    errno = ESTALE;
+    return 1;
+}
+
+static int opened(int descriptor) {
+    if (control && descriptor >= 0 && descriptor < 65536)
+        born[descriptor] = control->era;
+    return descriptor;
+}
+
 /* 1 where the call is to fail; errno is then set, and otherwise as it was. */
 static int fails(int call, const char *path) {
     int failed = 0;
-    uint64_t armed = control->calls;
+    uint64_t armed = control->calls, delay = control->delay;
     if (armed >> call & 1) {
         uint64_t number = atomic_fetch_add(&control->seen, 1) + 1, first = control->first;
         if (number >= first && number - first < control->times) {
-            failed = 1;
+            failed = control->error != 0;
             control->fired++;
+            struct timespec pause = { delay / 1000, delay % 1000 * 1000000 };
+            if (delay)
+                nanosleep(&pause, NULL);
         }
     }
     struct line *line = &control->journal[atomic_fetch_add(&control->written, 1) % LINES];
@@ -108,6 +136,8 @@ static int fails(int call, const char *path) {
 }
 
 static int fails_there(int call, int descriptor) {
+    if (stale(descriptor))
+        return 1;
     char path[PATH_MAX];
     int before = errno, found = control && of_descriptor(descriptor, path);
     errno = before;
@@ -116,6 +146,8 @@ static int fails_there(int call, int descriptor) {
 
 /* What the kernel says before it looks at the disk's state stays as it is: there is already, or there is no such name. */
 static int fails_at(int call, int parent, const char *name) {
+    if (name && name[0] != '/' && stale(parent))
+        return 1;
     char path[PATH_MAX];
     struct stat there;
     int before = errno, found = control && name && of_name(parent, name, path) && below(path);
@@ -154,6 +186,38 @@ THERE(int, FSYNC, fdatasync, (int descriptor), (descriptor))
 THERE(int, TRUNCATE, ftruncate, (int descriptor, off_t size), (descriptor, size))
 THERE(int, TRUNCATE, ftruncate64, (int descriptor, off64_t size), (descriptor, size))
 
+THERE(int, LOCK, flock, (int descriptor, int operation), (descriptor, operation))
+THERE(int, CHMOD, fchmod, (int descriptor, mode_t mode), (descriptor, mode))
+THERE(int, TIMES, futimens, (int descriptor, const struct timespec times[2]), (descriptor, times))
+
+/* Of the many things that fcntl does only the setting of locks is one of the file system. */
+#define LOCKED(name) \
+    int name(int descriptor, int command, ...) { \
+        REAL(int, name, int, int, ...); \
+        va_list more; \
+        va_start(more, command); \
+        void *argument = va_arg(more, void *); \
+        va_end(more); \
+        int locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW; \
+        if (locks && fails_there(LOCK, descriptor)) \
+            return -1; \
+        int result = really(descriptor, command, argument); \
+        if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0 && result < 65536 && descriptor < 65536) \
+            born[result] = born[descriptor]; \
+        return result; \
+    }
+LOCKED(fcntl)
+LOCKED(fcntl64)
+
+#define MAPPED(name, offset) \
+    void *name(void *at, size_t size, int protection, int flags, int descriptor, offset from) { \
+        REAL(void *, name, void *, size_t, int, int, int, offset); \
+        int shared = descriptor >= 0 && (flags & MAP_TYPE) != MAP_PRIVATE; \
+        return shared && fails_there(MAP, descriptor) ? MAP_FAILED : really(at, size, protection, flags, descriptor, from); \
+    }
+MAPPED(mmap, off_t)
+MAPPED(mmap64, off64_t)
+
 /* A name that is not there to be removed is not there: somebody else was faster. */
 #define AT(result, call, name, parent, path, taken, given) \
     result name taken { \
@@ -191,10 +255,30 @@ AT(int, UNLINK, rmdir, AT_FDCWD, path, (const char *path), (path))
         } \
         if ((flags & O_CREAT || (flags & O_ACCMODE) != O_RDONLY) && fails_at(flags & O_CREAT ? CREATE : OPEN, parent, path)) \
             return -1; \
-        return really given; \
+        if (path[0] != '/' && stale(parent)) \
+            return -1; \
+        return opened(really given); \
     }
 
 OPENED(open, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
 OPENED(open64, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
 OPENED(openat, parent, (int parent, const char *path, int flags, ...), (parent, path, flags, mode))
 OPENED(openat64, parent, (int parent, const char *path, int flags, ...), (parent, path, flags, mode))
+
+/* What reads fails on a stale descriptor only. */
+#define READ(result, none, name, taken, given) \
+    result name taken { \
+        REAL(result, name, PARAMETERS taken); \
+        return stale(descriptor) ? none : really given; \
+    }
+
+READ(ssize_t, -1, read, (int descriptor, void *bytes, size_t size), (descriptor, bytes, size))
+READ(ssize_t, -1, pread, (int descriptor, void *bytes, size_t size, off_t at), (descriptor, bytes, size, at))
+READ(ssize_t, -1, pread64, (int descriptor, void *bytes, size_t size, off64_t at), (descriptor, bytes, size, at))
+READ(int, -1, fstat, (int descriptor, struct stat *found), (descriptor, found))
+READ(int, -1, fstat64, (int descriptor, struct stat64 *found), (descriptor, found))
+READ(int, -1, fstatat, (int descriptor, const char *path, struct stat *found, int flags),
+     (descriptor, path, found, flags))
+READ(int, -1, fstatat64, (int descriptor, const char *path, struct stat64 *found, int flags),
+     (descriptor, path, found, flags))
+READ(DIR *, NULL, fdopendir, (int descriptor), (descriptor))

@@ -3,23 +3,23 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tests.disk.injector import Call, Seen
+from tests.disk.injector import FOR_GOOD, Call, Seen
 
 START, STOP, RESTART = "start", "stop", "restart"
 """Steps beside those of the day: on an empty folder, at its end, and on one with content."""
 
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EDQUOT", "ENOENT")
 
+_ALL = tuple(call for call in Call if call not in (Call.LOCK, Call.MAP))  # locks and maps ask no disk
+
 SICK: dict[str, tuple[tuple[Call, ...], str]] = {
     "full": ((Call.WRITE, Call.CREATE, Call.MKDIR), "ENOSPC"),
     "over quota": ((Call.WRITE, Call.CREATE, Call.MKDIR), "EDQUOT"),
-    "read-only": (tuple(Call), "EROFS"),
-    "broken": (tuple(Call), "EIO"),
+    "read-only": (_ALL, "EROFS"),
+    "broken": (_ALL, "EIO"),
     "gone": ((Call.CREATE, Call.MKDIR, Call.RENAME, Call.OPEN), "ENOENT"),
 }
 """What a disk refuses while it is sick."""
-
-_FOR_GOOD = 1 << 40
 
 
 class Fault(NamedTuple):
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
     @classmethod
     def sick(cls, step: str, how: str) -> "Fault":
         """A disk that is sick from that step on, until the day is over."""
-        return cls(step, *SICK[how], 1, _FOR_GOOD)
+        return cls(step, *SICK[how], 1, FOR_GOOD)
 
     @property
     def lasts(self) -> bool:

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 _SOURCE = Path(__file__).with_name("faults.c")
-_CALLS, _ERROR, _FIRST, _TIMES, _SEEN, _FIRED, _WRITTEN, _LOADED = range(0, 64, 8)
-_HEAD = 64
+_CALLS, _ERROR, _FIRST, _TIMES, _SEEN, _FIRED, _WRITTEN, _LOADED, _ERA, _DELAY = range(0, 80, 8)
+_HEAD = 80
 _LINE = struct.Struct("II120s")
 _LINES = 16384
+
+FOR_GOOD = 1 << 40
+"""So often that it never ends."""
 
 
 class Call(Enum):
@@ -34,6 +37,10 @@ class Call(Enum):
     TRUNCATE = "ftruncate"
     UNLINK = "unlink"  # rmdir too
     OPEN = "open"  # for writing, of what is there
+    LOCK = "lock"  # flock, and fcntl's
+    MAP = "mmap"  # shared
+    CHMOD = "fchmod"
+    TIMES = "futimens"
 
 
 _ORDER = list(Call)
@@ -106,10 +113,23 @@ class Injector:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
-    def arm(self, calls: Sequence[Call], error: str, first: int, times: int) -> None:
+    def arm(self, calls: Sequence[Call], error: str, first: int = 1, times: int = FOR_GOOD) -> None:
         """From the ``first`` of these calls on so many fail with ``error``, by its name."""
+        self._arm(calls, getattr(errno, error), first, times, 0.0)
+
+    def slow(self, calls: Sequence[Call], seconds: float) -> None:
+        """Each of these calls takes so long."""
+        self._arm(calls, 0, 1, FOR_GOOD, seconds)
+
+    def age(self) -> None:
+        """What is open is stale from here on: whatever is asked of it fails with ESTALE, until it is opened again."""
+        self._put(_FIRED, 0)
+        self._put(_ERA, self._get(_ERA) + 1)
+
+    def _arm(self, calls: Sequence[Call], error: int, first: int, times: int, delay: float) -> None:
         self.disarm()
-        for at, value in ((_ERROR, getattr(errno, error)), (_FIRST, first), (_TIMES, times), (_SEEN, 0), (_FIRED, 0)):
+        values = {_ERROR: error, _FIRST: first, _TIMES: times, _DELAY: round(delay * 1000), _SEEN: 0, _FIRED: 0}
+        for at, value in values.items():
             self._put(at, value)
         self._put(_CALLS, sum(1 << _ORDER.index(call) for call in calls))
 
@@ -118,7 +138,7 @@ class Injector:
 
     @property
     def fired(self) -> int:
-        """Calls that failed since it was armed."""
+        """Calls that failed, or were slow, since it was armed."""
         return self._get(_FIRED)
 
     @property

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.e2e.images import unpacked
+from tests.e2e.images import MACHINE, unpacked
 from tests.process import listens_on, run, running
 
 
@@ -131,6 +131,8 @@ def containerd_running(store: Path) -> Iterator[Path]:
         'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
         f'[grpc]\naddress = "{socket}"\n[ttrpc]\naddress = "{socket}.ttrpc"\n'
         f'[plugins."io.containerd.internal.v1.opt"]\npath = "{store}/opt"\n'
+        '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\n'  # which containerd 2 pulls by
+        f'platform = "linux/{MACHINE}"\nsnapshotter = "native"\n'
     )
     argv = ["containerd", "--config", str(config)]
     with running(argv, store / "containerd.log", lambda: listens_on(socket)):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ from tests.scenarios.house import NAME
 
 
 class Site:
-    """``settings`` is the configuration file; ports are the kernel's choice. ``output`` gathers all that it prints."""
+    """``settings`` is the configuration file; ports are the kernel's choice. ``output`` gathers all that it prints.
+    ``under`` is as for ``Entrepot``."""
 
-    def __init__(self, folder: Path, url: str, settings: Mapping[str, Any] | None = None) -> None:
-        self._entrepot = Entrepot(folder, {"upstreams": {NAME: {"url": url}}, **(settings or {})})
+    def __init__(
+        self, folder: Path, url: str, settings: Mapping[str, Any] | None = None, under: Sequence[str] = ()
+    ) -> None:
+        self._entrepot = Entrepot(folder, {"upstreams": {NAME: {"url": url}}, **(settings or {})}, under)
         self.folder = self._entrepot.cache
         self.output = self._entrepot.log
         self.config = self._entrepot.config
@@ -81,9 +84,11 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, url: str, settings: Mapping[str, Any] | None = None) -> AsyncIterator[Site]:
+async def site(
+    folder: Path, url: str, settings: Mapping[str, Any] | None = None, under: Sequence[str] = ()
+) -> AsyncIterator[Site]:
     """A running one."""
-    found = Site(folder, url, settings)
+    found = Site(folder, url, settings, under)
     try:
         await found.start()
         yield found
