@@ -26,7 +26,7 @@
 
 enum { WRITE, FSYNC, RENAME, CREATE, MKDIR, TRUNCATE, UNLINK, OPEN, LOCK, MAP, CHMOD, TIMES };  /* the order of ``Call`` in injector.py */
 
-#define LINES 16384
+#define LINES 131072
 
 struct line { uint32_t call, failed; char path[120]; };
 

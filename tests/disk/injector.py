@@ -20,7 +20,7 @@ _SOURCE = Path(__file__).with_name("faults.c")
 _CALLS, _ERROR, _FIRST, _TIMES, _SEEN, _FIRED, _WRITTEN, _LOADED, _ERA, _DELAY = range(0, 80, 8)
 _HEAD = 80
 _LINE = struct.Struct("II120s")
-_LINES = 16384
+_LINES = 131072  # as in faults.c; SQLite locks its file at each look
 
 FOR_GOOD = 1 << 40
 """So often that it never ends."""
