@@ -69,13 +69,13 @@ class HttpClient:
         """What ``work`` returns by ``until``, on the loop's clock. Nobody waits longer for a thread: resolving a name
         cannot be interrupted, so what comes late is given back. Raises UpstreamUnreachable, UpstreamTimeout."""
         if self._closed:
-            raise UpstreamUnreachable(self._settings.name, "its client is closing")
+            raise UpstreamUnreachable(self.upstream, "its client is closing")
         self._aloft.add(interrupt)
         try:
             async with asyncio.timeout_at(until):
                 return await self._threads.run(self.upstream, work, interrupt, give_back)
         except TimeoutError as late:
-            raise UpstreamTimeout(self._settings.name, f"{target} did not answer in time") from late
+            raise UpstreamTimeout(self.upstream, f"{target} did not answer in time") from late
         finally:
             self._aloft.discard(interrupt)
 
@@ -185,8 +185,8 @@ class _Opening:
 
 
 class HttpAnswer:
-    """``message.Answer``: the right to use a connection until ``release`` or ``discard``. The whole of a small exchange
-    is over by ``until``, on the loop's clock."""
+    """The head is in, the body is not yet: the right to use a connection until ``release`` or ``discard``. The whole of
+    a small exchange is over by ``until``, on the loop's clock."""
 
     def __init__(self, client: HttpClient, pool: ConnectionPool, target: Target, opened: _Opened, until: float) -> None:
         self.connection, self._head, self._framed, self.body = opened
@@ -199,13 +199,16 @@ class HttpAnswer:
         self._over = False
 
     def header(self, name: str) -> str | None:
+        """The first of that name."""
         return next(iter(self._head.values(name)), None)
 
     def headers(self, name: str) -> list[str]:
+        """All of that name."""
         return self._head.values(name)
 
     async def read(self, limit: int) -> bytes:
-        """Without a thread where all of it came with the head."""
+        """The body; of a longer one the first ``limit`` + 1 bytes, which tell that it is longer. Without a thread where
+        all of it came with the head. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         if self._over or self.body.finished:
             return b""
         work = partial(self._content, limit)
@@ -247,6 +250,7 @@ class HttpAnswer:
         self.connection.close()
 
     async def close(self) -> None:
+        """Gives the connection back where the body was read to its end. Idempotent."""
         if self._over:
             return
         if self.body.finished:

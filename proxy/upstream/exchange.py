@@ -28,6 +28,7 @@ from proxy.core.errors import (
 from proxy.core.steps import Steps
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
+from proxy.upstream.client import HttpAnswer
 from proxy.upstream.fault_table import (
     RETRIED,
     Rejection,
@@ -39,14 +40,13 @@ from proxy.upstream.fault_table import (
 )
 from proxy.upstream.headers import decoded, retry_after
 from proxy.upstream.health import Outages, RetryBudget
-from proxy.upstream.message import Answer, Kind, Request
+from proxy.upstream.message import Kind, Request
 from proxy.upstream.network import Network
 from proxy.upstream.target import Target, TargetRefused, parse_location
 
-A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
-Send = Callable[[Request], Awaitable[A]]
-Understand = Callable[[Answer, bytes], Steps[T]]
+Send = Callable[[Request], Awaitable[HttpAnswer]]
+Understand = Callable[[HttpAnswer, bytes], Steps[T]]
 """What an answer and its whole body mean. Raises faults; an Outage where something else has answered."""
 
 MOST_HOPS = 5
@@ -105,12 +105,12 @@ class Exchange:
         self._health = Outages(self._upstream, network.tables)
         self._budget = RetryBudget()
 
-    async def ask(self, ask: Ask, send: Send[A]) -> A:
+    async def ask(self, ask: Ask, send: Send) -> HttpAnswer:
         """An answer below 400, which the caller closes. Raises what ``contract.Registry`` names, and the absence that
         belongs to the kind of the question."""
         return await self._persist(ask, partial(self.converse, ask, send))
 
-    async def read(self, ask: Ask, send: Send[A], limit: int, understand: Understand[T]) -> T:
+    async def read(self, ask: Ask, send: Send, limit: int, understand: Understand[T]) -> T:
         """What a small answer means, of at most ``limit`` bytes; it is asked for again where it breaks off, or where
         something else has answered. Raises as ``ask`` does."""
         return await self._persist(ask, partial(self._understood, ask, send, limit, understand))
@@ -172,7 +172,7 @@ class Exchange:
         now = self._network.timing.now()
         return self._health.thing_closed_off(ask.what, now) or self._health.host_closed_off(self._home, now)
 
-    async def _understood(self, ask: Ask, send: Send[A], limit: int, understand: Understand[T]) -> T | Rejection:
+    async def _understood(self, ask: Ask, send: Send, limit: int, understand: Understand[T]) -> T | Rejection:
         answer = await self.converse(ask, send)
         if isinstance(answer, Rejection):
             return answer
@@ -185,7 +185,7 @@ class Exchange:
             raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes", Hint.TOO_LARGE)
         return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))
 
-    def _meaning(self, ask: Ask, answer: Answer, raw: bytes, limit: int, understand: Understand[T]) -> Steps[T]:
+    def _meaning(self, ask: Ask, answer: HttpAnswer, raw: bytes, limit: int, understand: Understand[T]) -> Steps[T]:
         encoding = answer.header("Content-Encoding")
         try:
             content = (yield from decoded(raw, encoding, limit)) if encoding is not None else raw
@@ -193,7 +193,7 @@ class Exchange:
             raise UpstreamBroken(self._upstream, f"{ask.what} cannot be read: {fault}") from fault
         return (yield from understand(answer, content))
 
-    async def converse(self, ask: Ask, send: Send[A]) -> A | Rejection:
+    async def converse(self, ask: Ask, send: Send) -> HttpAnswer | Rejection:
         """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, one
         return to the registry for a fresh URL after its storage refused the old one, and one question without Range
         where that may be what is refused. Raises UpstreamFault kinds."""
@@ -222,7 +222,7 @@ class Exchange:
                 return rejection
             target, hops = start, 0
 
-    async def _sent(self, ask: Ask, target: Target, authorization: str | None, send: Send[A]) -> A:
+    async def _sent(self, ask: Ask, target: Target, authorization: str | None, send: Send) -> HttpAnswer:
         """One hop; what it tells of the host is remembered. Raises _ClosedOff, and what ``send`` raises."""
         origin, now = str(target.origin), self._network.timing.now
         if origin != self._home and (closed := self._health.host_closed_off(origin, now())) is not None:
@@ -240,7 +240,7 @@ class Exchange:
             self._health.host_answered(origin)
         return answer
 
-    async def bare(self, ask: Ask, send: Send[A]) -> Rejection:
+    async def bare(self, ask: Ask, send: Send) -> Rejection:
         """What the registry answers to one request without authorization, whatever the status. Raises
         UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         start = Target(self._network.home.origin, self._network.home.path + ask.path)
@@ -251,7 +251,7 @@ class Exchange:
         host_class = self._network.settings.host_class(target.origin)
         return Request(ask.kind, ask.method, target, headers, host_class, self._network.settings.limits.total)
 
-    async def _onward(self, ask: Ask, here: Target, answer: Answer) -> Target | None:
+    async def _onward(self, ask: Ask, here: Target, answer: HttpAnswer) -> Target | None:
         """Where the answer sends us; None where it is the one to return."""
         if 200 <= answer.status < 300:
             return None
@@ -272,7 +272,7 @@ class Exchange:
         await self.finish(answer)
         return onward
 
-    async def finish(self, answer: Answer) -> bytes:
+    async def finish(self, answer: HttpAnswer) -> bytes:
         """The little there is of the body, so that the connection can be used again."""
         try:
             return await answer.read(self._network.settings.limits.error)
@@ -281,7 +281,7 @@ class Exchange:
         finally:
             await answer.close()
 
-    async def _rejection(self, answer: Answer, used: str | None, *, at_home: bool) -> Rejection:
+    async def _rejection(self, answer: HttpAnswer, used: str | None, *, at_home: bool) -> Rejection:
         body = await self.finish(answer)
         wait = retry_after(answer.header("Retry-After"), self._network.timing.wall())
         challenges = parse_challenges(answer.headers("WWW-Authenticate"))

@@ -1,8 +1,8 @@
-"""One request to one host and its answer, whoever moves the bytes."""
+"""One request to one host."""
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from proxy import __version__
 from proxy.upstream.target import Target
@@ -30,7 +30,7 @@ class HostClass(Enum):
 
 
 class Request(NamedTuple):
-    """What one host is asked, over whichever client."""
+    """What one host is asked."""
 
     kind: Kind
     method: str
@@ -39,22 +39,3 @@ class Request(NamedTuple):
     host_class: HostClass
     total: float  # seconds that the whole exchange may take; for a blob, up to the headers
     body: bytes = b""  # only to a token server
-
-
-class Answer(Protocol):
-    """Headers are in, the body is not yet."""
-
-    status: int
-
-    def header(self, name: str) -> str | None:
-        """The first of that name."""
-
-    def headers(self, name: str) -> list[str]:
-        """All of that name."""
-
-    async def read(self, limit: int) -> bytes:
-        """The body; of a longer one the first ``limit`` + 1 bytes, which tell that it is longer.
-        Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
-
-    async def close(self) -> None:
-        """Gives the connection back where the body was read to its end. Idempotent."""

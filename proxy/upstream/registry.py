@@ -36,7 +36,7 @@ from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, 
 from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
 from proxy.upstream.fault_table import Rejection
 from proxy.upstream.headers import next_query, parse_content_range, parse_length
-from proxy.upstream.message import Answer, Kind
+from proxy.upstream.message import Kind
 from proxy.upstream.network import Network
 from proxy.upstream.transfer import BytesTransfer, HttpTransfer
 
@@ -85,7 +85,7 @@ class HttpRegistry:
         understand = partial(self._fetched, reference, ask.what)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.manifest, understand)
 
-    def _fetched(self, reference: Reference, what: str, answer: Answer, raw: bytes) -> Steps[FetchedManifest]:
+    def _fetched(self, reference: Reference, what: str, answer: HttpAnswer, raw: bytes) -> Steps[FetchedManifest]:
         """What is no manifest at all was sent by something else in the registry's place; one that is too much is the
         registry's own, and is no better when it is asked for again."""
         algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
@@ -140,7 +140,6 @@ class HttpRegistry:
             )
         return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
 
-    @_in_use
     async def check_blob(self, name: str, digest: Digest, size: int | None) -> None:
         total = await self.blob_size(name, digest)
         if total is None or (size is not None and total != size):
@@ -166,7 +165,7 @@ class HttpRegistry:
             raise UpstreamBroken(self.name, f"it answered {answer.status} to {ask.what}")
         return parse_length(answer.header("Content-Length"))
 
-    async def _no_page(self, answer: Answer, digest: Digest, what: str) -> bytes:
+    async def _no_page(self, answer: HttpAnswer, digest: Digest, what: str) -> bytes:
         """The whole of a blob that is a page for people by its Content-Type, as artifacts may be. Raises UpstreamFailed
         where it is a page of somebody else's."""
         try:
@@ -192,7 +191,7 @@ class HttpRegistry:
         understand = partial(self._listed, ask.what)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.listing, understand)
 
-    def _listed(self, what: str, answer: Answer, raw: bytes) -> Steps[TagsPage]:
+    def _listed(self, what: str, answer: HttpAnswer, raw: bytes) -> Steps[TagsPage]:
         try:
             tags = (yield from read_object(raw, Bounds(self._limits.listing, MOST_TAGS))).get("tags") or []
         except ManifestInvalid as fault:
@@ -210,7 +209,7 @@ class HttpRegistry:
         ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": OCI_INDEX}, follow=Follow.AT_HOME)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.referrers, self._referring)
 
-    def _referring(self, answer: Answer, raw: bytes) -> Steps[ReferrersPage]:
+    def _referring(self, answer: HttpAnswer, raw: bytes) -> Steps[ReferrersPage]:
         try:
             index = yield from read_object(raw)
         except ManifestInvalid as fault:
