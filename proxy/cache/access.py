@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
 from proxy.core.access import Right, Word
 from proxy.core.errors import (
@@ -17,9 +17,7 @@ from proxy.core.errors import (
     BlobUnknown,
     Fault,
     ManifestUnknown,
-    NoSpace,
     Outage,
-    StoreFailed,
     UpstreamRefused,
 )
 from proxy.core.names import Digest, Repository
@@ -124,11 +122,8 @@ class Access:
         domain = self._rules.trust(upstream)
         if not source or self._rules.trust(source) == domain:
             return True
-        try:
-            brought = await self._holdings.catalog.memberships.upstreams(digest)
-        except (NoSpace, StoreFailed):
-            return False
-        return any(self._rules.trust(each) == domain for each in brought)
+        brought = await readable(self._holdings.catalog.memberships.upstreams(digest))
+        return any(self._rules.trust(each) == domain for each in brought or ())
 
     async def grant(self, repository: Repository, digest: Digest) -> None:
         """Upstream gave it to this repository."""

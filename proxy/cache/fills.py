@@ -14,9 +14,9 @@ from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.intake import InOrderVerifier, Intake, IntakeRules, Segment
 from proxy.cache.pass_through import PassThrough, PassThroughBody, PassThroughs
 from proxy.cache.ranged import Extras, Ranged
-from proxy.cache.room import Room, first_step
+from proxy.cache.room import Room, begin_room
 from proxy.cache.sources import Sources
-from proxy.cache.space import Arrival, Space
+from proxy.cache.space import Space
 from proxy.cache.threads import Threads
 from proxy.core.desertion import DesertionRules
 from proxy.core.errors import ContentMissing, Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
@@ -62,8 +62,7 @@ class _Run:
     """What one fill owns until it ends."""
 
     fill: Fill
-    arrival: Arrival
-    room: Room
+    room: Room  # and what arrives in it
     transfer: Transfer = field(repr=False)
 
 
@@ -179,20 +178,19 @@ class Fills:
     async def _prepare(self, repository: Repository, digest: Digest, transfer: Transfer, largest: int) -> _Run | None:
         """None where there is no room, or no file."""
         what, largest = f"{digest} of {repository}", largest if transfer.size is None else transfer.size
-        granted = first_step(largest)
-        arrival = await self._space.begin(granted, repository.upstream, what)
-        if arrival is None:
+        room = await begin_room(self._space, repository.upstream, largest, what)
+        if room is None:
             return None
         try:
-            fill = Fill(repository, digest, transfer.size, arrival.ingest, self.deserted.add)
+            fill = Fill(repository, digest, transfer.size, room.arrival.ingest, self.deserted.add)
         except (ContentMissing, NoSpace, StoreFailed) as cause:  # what was begun cannot be read
             log.error("%s passes through: %s", what, cause)
-            arrival.abort()
+            room.arrival.abort()
             return None
         except BaseException:
-            arrival.abort()
+            room.arrival.abort()
             raise
-        return _Run(fill, arrival, Room(arrival, granted, largest), transfer)
+        return _Run(fill, room, transfer)
 
     async def _run(self, run: _Run) -> None:
         """Never raises but when cancelled: a failed fill must not take its siblings down."""
@@ -214,7 +212,7 @@ class Fills:
             run.fill.fail(Overloaded("the fill was stopped"))
         run.fill.end()
         run.transfer.close()
-        run.arrival.abort()
+        run.room.arrival.abort()
         self._places.give_back(run.fill.repository.upstream)
         self.deserted.ended(run.fill)
 
@@ -231,7 +229,7 @@ class Fills:
         fill.prove(hasher.count)
         now = self.now()
         content = Content(fill.digest, hasher.count, "", now, now, fill.repository.upstream)
-        await run.arrival.commit(content, Provenance(fill.repository))
+        await run.room.arrival.commit(content, Provenance(fill.repository))
         self.stats.completed += 1
 
     async def _brought(self, run: _Run) -> Hasher | None:
@@ -264,15 +262,14 @@ class Fills:
         except Fault:
             raise wrong from None
         run.transfer = transfer  # which is closed with the run
-        run.arrival.abort()
-        granted = first_step(run.room.largest)
-        arrival = await self._space.begin(granted, fill.repository.upstream, what)
-        if arrival is None:
+        run.room.arrival.abort()
+        room = await begin_room(self._space, fill.repository.upstream, run.room.largest, what)
+        if room is None:
             raise wrong
-        run.arrival, run.room = arrival, Room(arrival, granted, run.room.largest)
+        run.room = room
         if transfer.size != fill.size:
             raise wrong
-        fill.begin_again(arrival.ingest)
+        fill.begin_again(room.arrival.ingest)
 
     async def _receive(self, run: _Run, verifier: InOrderVerifier) -> None:
         fill, rules = run.fill, self._rules.intake
@@ -280,7 +277,7 @@ class Fills:
         async def reopen(offset: int, end: int | None) -> Transfer:
             return await self._sources.open(fill.repository, fill.digest, offset, end)
 
-        intake = Intake(fill, run.arrival.ingest, verifier, reopen, run.room, rules)
+        intake = Intake(fill, run.room.arrival.ingest, verifier, reopen, run.room, rules)
         if fill.size is not None and fill.size >= rules.transfers.smallest:
             ranged = Ranged(fill, intake, reopen, self._extras, rules.transfers)
             await ranged.run(run.transfer, self._threads.movers)

@@ -3,26 +3,21 @@
 import asyncio
 from threading import Lock
 
-from proxy.cache.space import Arrival
+from proxy.cache.space import Arrival, Space
 from proxy.core.errors import NoSpace
 
 FIRST_STEP = 256 << 10  # bytes: also what a blob is given that turns out never to come
 _LARGEST_STEP = 64 << 20
 
 
-def first_step(largest: int) -> int:
-    """Bytes to begin an arrival with that may become so large."""
-    return min(FIRST_STEP, largest)
-
-
 class Room:
-    """What may still be written of one arrival before more is set aside: each time as much again as has come. Shared
+    """What may still be written of ``arrival`` before more is set aside: each time as much again as has come. Shared
     between its movers (``take`` and ``give_back``) and the loop (``grow``)."""
 
     def __init__(self, arrival: Arrival, granted: int, largest: int) -> None:
         """``granted`` bytes of at most ``largest`` are set aside by now."""
+        self.arrival = arrival
         self.largest = largest
-        self._arrival = arrival
         self._granted = granted
         self._left = granted
         self._lock = Lock()
@@ -46,7 +41,14 @@ class Room:
             if self._left:
                 return  # another mover's asking brought it
             step = min(self._granted, _LARGEST_STEP, self.largest - self._granted)
-            if step <= 0 or not await self._arrival.extend(step):
+            if step <= 0 or not await self.arrival.extend(step):
                 raise NoSpace(f"no room for more than {self._granted} bytes")
             self._granted += step
             self.give_back(step)
+
+
+async def begin_room(space: Space, upstream: str, largest: int, what: str) -> Room | None:
+    """For an arrival through ``upstream`` that may become so large; None as for ``Space.begin``."""
+    granted = min(FIRST_STEP, largest)
+    arrival = await space.begin(granted, upstream, what)
+    return Room(arrival, granted, largest) if arrival is not None else None

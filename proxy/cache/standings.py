@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, readable
 from proxy.core.errors import (
     Absent,
     CredentialsFailed,
@@ -69,12 +69,10 @@ class Standings:
 
     async def find(self, repository: Repository) -> RepositoryRecord | None:
         """None where nothing is known of the repository; a catalog that cannot be read knows of nothing."""
-        known = self._known.get(repository)
+        known = self.peek(repository)
         if known is not None:
-            return known.record
-        record: RepositoryRecord | None = None
-        with suppress(NoSpace, StoreFailed):
-            record = await self._memberships.repository(repository)
+            return known
+        record = await readable(self._memberships.repository(repository))
         if record is not None and repository not in self._known:
             self._known.put(repository, _Known(record, record.confirmed_at or 0.0))
         return record

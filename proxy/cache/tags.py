@@ -7,7 +7,7 @@ if it has moved there it keeps its digest here, and that is reported.
 import logging
 from collections.abc import Callable
 
-from proxy.cache.holdings import Holdings
+from proxy.cache.holdings import Holdings, readable
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import Standing, TagRules, standing
 from proxy.core.names import Digest, Repository, Tag
@@ -52,10 +52,7 @@ class Tags:
         if record is not None or (repository, tag) in self._unwritten:
             return record
         generation = self._holdings.generations.of((repository, tag))
-        try:
-            record = await self._holdings.catalog.tags.get(repository, tag)
-        except (NoSpace, StoreFailed):  # upstream is asked instead
-            return None
+        record = await readable(self._holdings.catalog.tags.get(repository, tag))
         if record is not None:
             self._records.put((repository, tag), (generation, record))
         return record
