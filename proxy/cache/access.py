@@ -186,7 +186,7 @@ class Access:
             else:
                 await registry.check_blob(repository.name, content.digest, content.size)
         except (Absent, UpstreamRefused) as refusal:
-            raise await self._refused(repository, content.digest, refusal) from refusal
+            raise await self.refused(repository, content.digest, refusal) from refusal
 
     async def _check(self, repository: Repository, digest: Digest, size: int | None) -> None:
         try:
@@ -194,12 +194,13 @@ class Access:
         except (Absent, UpstreamRefused) as refusal:
             if isinstance(refusal, Absent):
                 self.deny(repository, digest)
-            verdict = await self._refused(repository, digest, refusal)
+            verdict = await self.refused(repository, digest, refusal)
             raise (_absence(repository, digest) if isinstance(verdict, Absent) else verdict) from refusal
         await self.grant(repository, digest)
 
-    async def _refused(self, repository: Repository, digest: Digest, refusal: Absent | UpstreamRefused) -> Fault:
-        """What was deleted upstream ends by its name; a pin outlives that."""
+    async def refused(self, repository: Repository, digest: Digest, refusal: Absent | UpstreamRefused) -> Fault:
+        """What to tell where upstream says no to a digest of a repository, which ends what was granted before: of what
+        was deleted by its name, which a pin outlives; otherwise as ``Standings.judged``."""
         if isinstance(refusal, BlobUnknown | ManifestUnknown) and not self.standings.outlives(repository):
             await self._holdings.disallow(repository, digest)
         return await self.standings.judged(repository, refusal)

@@ -182,4 +182,4 @@ class Blobs:
         """What to tell."""
         if isinstance(refusal, BlobUnknown):
             self._access.deny(repository, digest)
-        return await self._access.standings.judged(repository, refusal)
+        return await self._access.refused(repository, digest, refusal)

@@ -223,8 +223,10 @@ class Manifests:
         a deletion there, but no withdrawal of the right to it."""
         if isinstance(refusal, Absent):
             self._absent.put((repository, reference), refusal)
+        if isinstance(reference, Digest):
+            return await self._access.refused(repository, reference, refusal)
         verdict = await self._access.standings.judged(repository, refusal)
-        if isinstance(verdict, Absent | UpstreamRefused) and not isinstance(reference, Digest):
+        if isinstance(verdict, Absent | UpstreamRefused):
             await self._given_up(repository, reference, refusal)
         return verdict
 

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Callable
 from itertools import product
 
+import pytest
+
 from proxy.core.freshness import TagRules
+from proxy.core.names import Digest
 from tests.cast import FaultUpstream, Line, Seen, roles
 from tests.scenarios.conftest import under
-from tests.scenarios.house import APP, House, MiB, blob_path, manifest_path
+from tests.scenarios.house import APP, NAME, House, MiB, blob_path, manifest_path
 from tests.scenarios.invariants import fetches
 
 Bytes = Callable[[int], bytes]
@@ -104,6 +107,34 @@ async def test_a_repository_that_may_have_it_joins_the_fill_of_another(
         gate.set()
         assert await first.rest(heads[0]) == await second.rest(heads[1]) == blob
     assert sum(seen.sent for seen in _asked(upstream, OTHER)) <= 1
+
+
+@pytest.mark.parametrize("kind", ["blobs", "manifests"])
+async def test_what_upstream_has_no_more_for_a_repository_is_not_given_to_it_when_another_brings_it(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, kind: str
+) -> None:
+    content = some_bytes(MiB) if kind == "blobs" else b'{"schemaVersion":2,"config":{},"layers":[]}'
+
+    def brought_by(repository: str) -> Digest:
+        if kind == "blobs":
+            return upstream.blob(repository, content)
+        return upstream.manifest(repository, None, content)
+
+    def path(repository: str) -> str:
+        return f"/v2/{NAME}/{repository}/{kind}/{digest}"
+
+    digest = brought_by(APP)
+    assert (await house.get(path(APP))).body == content
+    await house.quiet()
+    await house.restart()
+    (house.folder / "blobs" / "sha256" / digest.encoded[:2] / digest.encoded).unlink()  # a disk may lose it
+    upstream.remove(f"/v2/{APP}/{kind}/{digest}")
+    assert (await house.get(path(APP))).status == 404
+    brought_by(OTHER)
+    assert (await house.get(path(OTHER))).body == content
+    await house.quiet()
+    house.clock.advance(11)  # by then nobody remembers that it was not there
+    assert (await house.get(path(APP))).status == 404
 
 
 async def test_membership_survives_a_restart(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> None:
