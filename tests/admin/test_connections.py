@@ -20,7 +20,7 @@ from proxy.admin.serving import AdminPlace, serve_admin
 from tests.admin.doors import HERE
 from tests.admin.test_answering import Long, Number, no_status
 from tests.cast import ManualClock
-from tests.scenarios.client import Client, Cut, Reply, request
+from tests.scenarios.client import Client, Cut, Reply
 
 MOST = 4
 RULES = AdminConnectionRules(MOST, header_timeout=15.0, idle_timeout=75.0)
@@ -67,9 +67,7 @@ async def ended(client: Client) -> bool:
 
 
 async def asked(client: Client, path: str, **headers: str) -> Reply:
-    await client.send(
-        request(path, headers).replace(b"Host: localhost\r\n", b"") if "Host" in headers else request(path)
-    )
+    await client.ask(path, headers)
     return await client.reply()
 
 

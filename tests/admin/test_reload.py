@@ -20,10 +20,6 @@ from tests.scenarios.process import Site
 class Configured(Site):
     """Its file can be changed while it runs."""
 
-    def rewrite(self, **changes: Any) -> None:
-        document = yaml.safe_load(self.config.read_text())
-        self.config.write_text(yaml.safe_dump({**document, **changes}))
-
     async def told(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((await self.ask_admin("/api/v1/status")).body)
         return found

@@ -3,7 +3,6 @@
 import json
 import resource
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,13 +45,12 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
     with proxying(folder / "site", {"docker.io": {"url": "http://127.0.0.1:9"}}, offline=True) as entrepot:
         before = seen(folder)
         command = [*PROXY, "import", *paths, "--json", "--admin", f"127.0.0.1:{entrepot.admin}"]
-        began = time.monotonic()
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=False, preexec_fn=bounded
         )
         assert (done.returncode, done.stderr) == (1, "")
-        assert "Traceback" not in done.stderr
-        assert time.monotonic() - began < PATIENCE
+        assert "\x1b" not in done.stdout
+        assert "\\u001b" not in done.stdout
         assert seen(folder) == before, "nothing is written where the bundles are"
         assert not Path("/tmp/evil").exists()
         yield Imported(entrepot, folder, json.loads(done.stdout), manifests)
@@ -74,8 +72,6 @@ def test_it_is_refused_and_what_is_honest_beside_it_is_taken(imported: Imported,
     assert (good == 200) is CASES[key].good
     if not CASES[key].good:
         assert pulled(imported, f"good/app{key}", imported.manifests[key]) != 200
-    told = json.dumps(imported.said)
-    assert "\x1b" not in told
 
 
 def pulled(imported: Imported, repository: str, reference: str) -> int:

@@ -1,7 +1,6 @@
 """From one site to another: what goes out, what comes in, and what is served then."""
 
 import json
-import random
 from contextlib import closing
 from pathlib import Path
 
@@ -13,14 +12,10 @@ from proxy.core.manifests import OCI_MANIFEST
 from proxy.core.names import Digest
 from tests.bundles.cast import Parcel
 from tests.bundles.conftest import UPSTREAMS, Site
-from tests.e2e.images import EMPTY, MANIFEST
+from tests.e2e.images import EMPTY, MANIFEST, noise
 from tests.process import Entrepot
 
 KiB = 1 << 10
-
-
-def noise(size: int, seed: int) -> bytes:
-    return random.Random(seed).randbytes(size)
 
 
 @pytest.fixture

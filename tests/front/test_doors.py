@@ -20,7 +20,7 @@ REQUEST = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 async def asked_as(client: Client, path: str, host: str) -> Reply:
-    await client.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    await client.ask(path, {"Host": host})
     return await client.reply()
 
 
@@ -85,8 +85,7 @@ async def test_the_client_is_whom_a_trusted_proxy_names(house: House) -> None:
             assert (await client.reply()).status == 200
             await client.still_framed()
     assert {line.client for line in house.lines} == {"198.51.100.9"}
-    while house.front.connections:
-        await asyncio.sleep(0.005)
+    await house.connected(0)
 
 
 @under(trusted_proxies=TRUSTED, connections=ConnectionRules(PlaceRules(4096, 2)))
@@ -102,8 +101,7 @@ async def test_places_are_the_named_clients(house: House) -> None:
         assert (await client.reply()).status == 503
     for client in clients:
         client.leave()
-    while house.front.connections:
-        await asyncio.sleep(0.005)
+    await house.connected(0)
 
 
 @under(trusted_proxies=TRUSTED)
@@ -117,8 +115,7 @@ async def test_a_trusted_proxy_that_names_nobody_is_refused(house: House, octets
         await client.send(octets)
         assert await ended(client)
     assert not house.lines
-    while house.front.connections:
-        await asyncio.sleep(0.005)
+    await house.connected(0)
 
 
 @under(trusted_proxies=TRUSTED)
@@ -133,8 +130,7 @@ async def test_a_health_check_of_the_proxy_is_its_own(house: House) -> None:
 async def test_a_header_that_does_not_come_is_not_waited_for_for_long(house: House) -> None:
     async with await house.connect() as client:
         await client.send(b"PROXY TCP4 ")
-        while not house.front.connections:
-            await asyncio.sleep(0.005)
+        await house.connected(1)
         house.clock.advance(1)
         assert await ended(client)
     assert not house.front.connections

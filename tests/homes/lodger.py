@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +21,13 @@ def settings(cache: Path, **changes: Any) -> dict[str, Any]:
     return {"cache": {"path": str(cache), "max_size": "2GiB", "min_free": 0, **changes}}
 
 
-@contextmanager
-def other_user(*groups: int) -> Iterator[tuple[str, ...]]:
+def other_user(*groups: int) -> tuple[str, ...]:
     """The words by which a command becomes one of a user with no rights, but to read: so that it finds its code and its
     configuration wherever they are."""
     supplementary = ",".join(map(str, groups))
     given = ("--groups", supplementary) if groups else ("--clear-groups",)
     rights = ("--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search")
-    yield (
+    return (
         "setpriv",
         "--reuid",
         "65534",
@@ -60,20 +57,19 @@ class Lodger:
         assert layer.body == self.layer
         return [manifest.headers["cache-status"], layer.headers["cache-status"]]
 
-    async def pull_until(self, how: list[str]) -> None:
+    async def pull_until_held(self) -> None:
         """What goes on behind an answer may not be over when the answer is."""
         async with asyncio.timeout(_PATIENCE):
-            while await self.pull() != how:
+            while await self.pull() != [HIT, HIT]:
                 await asyncio.sleep(0.05)
 
     async def lives_well(self) -> None:
         """The first pull, a hit without upstream, the same behind a restart."""
         assert await self.pull() == [STORED, STORED]
-        await self.pull_until([HIT, HIT])
+        await self.pull_until_held()
         await self._upstream.vanish()
         assert await self.pull() == [HIT, HIT]
-        await self.site.stop()
-        await self.site.start()
+        await self.site.restart()
         assert await self.pull() == [HIT, HIT]
         assert await self.readiness() == "ready"
         await self.site.stop()

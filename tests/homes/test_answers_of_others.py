@@ -48,12 +48,11 @@ async def test_a_volume_that_shares_no_memory_keeps_content_and_says_what_is_wro
     async with site(cache.parent, upstream.url) as entrepot:
         lodger = Lodger(entrepot, upstream, some_bytes(MiB))
         assert await lodger.pull() == [STORED, STORED]
-        await lodger.pull_until([HIT, HIT])
+        await lodger.pull_until_held()
         assert "offers no shared memory or no locks, as some network file systems do" in await lodger.readiness()
         assert injector.fired
         injector.disarm()
-        await entrepot.stop()
-        await entrepot.start()
+        await entrepot.restart()
         assert await lodger.pull() == [HIT, HIT], "the catalog was written down when it could be"
         await entrepot.stop()
 
@@ -89,7 +88,7 @@ async def test_while_a_volume_takes_seconds_for_a_sync_hits_and_pulls_go_on(
 ) -> None:
     async with site(cache.parent, upstream.url) as entrepot:
         held = Lodger(entrepot, upstream, some_bytes(MiB))
-        await held.pull_until([HIT, HIT])
+        await held.pull_until_held()
         injector.slow([Call.FSYNC], 3.0)
         new = Lodger(entrepot, upstream, some_bytes(MiB))
         assert await new.pull() == [HIT, STORED]
@@ -100,7 +99,7 @@ async def test_while_a_volume_takes_seconds_for_a_sync_hits_and_pulls_go_on(
         assert (await held.healthz()).status == 200
         assert (await new.pull())[1] != HIT, "all of that was answered while the sync was under way"
         injector.disarm()
-        await new.pull_until([HIT, HIT])
+        await new.pull_until_held()
         await entrepot.stop()
 
 
@@ -110,17 +109,16 @@ async def test_what_is_open_on_a_volume_may_turn_stale_and_is_opened_again(
     """NFS, when its server comes back as another one."""
     async with site(cache.parent, upstream.url) as entrepot:
         held = Lodger(entrepot, upstream, some_bytes(MiB))
-        await held.pull_until([HIT, HIT])
+        await held.pull_until_held()
         injector.age()
         new = Lodger(entrepot, upstream, some_bytes(MiB))
         await new.pull()
         await held.pull()
         assert injector.fired
-        await new.pull_until([HIT, HIT])
-        await held.pull_until([HIT, HIT])
+        await new.pull_until_held()
+        await held.pull_until_held()
         await new.readiness_until("ready")
-        await entrepot.stop()
-        await entrepot.start()
+        await entrepot.restart()
         assert await new.pull() == [HIT, HIT]
         await entrepot.stop()
 
@@ -132,16 +130,15 @@ async def test_pulls_go_on_where_a_volume_gives_no_locks_any_more_and_all_heals_
     """NFS, when its lock service ends."""
     async with site(cache.parent, upstream.url) as entrepot:
         held = Lodger(entrepot, upstream, some_bytes(MiB))
-        await held.pull_until([HIT, HIT])
+        await held.pull_until_held()
         injector.arm([Call.LOCK], "ENOLCK")
         new = Lodger(entrepot, upstream, some_bytes(MiB))
         await new.pull()
-        await new.pull_until([HIT, HIT])
+        await new.pull_until_held()
         assert injector.fired
         assert "catalog" in await new.readiness()
         injector.disarm()
         await new.readiness_until("ready")
-        await entrepot.stop()
-        await entrepot.start()
+        await entrepot.restart()
         assert await new.pull() == await held.pull() == [HIT, HIT]
         await entrepot.stop()

@@ -8,7 +8,8 @@ import pytest
 
 from tests.cast import FaultUpstream
 from tests.homes.lodger import BYPASS, HIT, STORED, Lodger, other_user, settings
-from tests.homes.volumes import NEEDS_ROOT, Volume, image, mounted, needs, overlay, overlay_on, run, tmpfs
+from tests.homes.volumes import NEEDS_ROOT, Volume, image, mounted, needs, overlay, overlay_on, tmpfs
+from tests.process import run
 from tests.scenarios.house import MiB
 from tests.scenarios.invariants import stored
 from tests.scenarios.process import Site, site
@@ -38,10 +39,10 @@ async def test_a_folder_of_root_whose_group_may_write_is_a_home_of_a_user_in_tha
     cache: Path, upstream: FaultUpstream, some_bytes: Bytes
 ) -> None:
     """Kubernetes: ``fsGroup`` and ``runAsUser``."""
-    with tmpfs("16m")(cache), other_user(2000) as under:
+    with tmpfs("16m")(cache):
         os.chown(cache, 0, 2000)
         cache.chmod(0o2770)
-        async with site(cache.parent, upstream.url, under=under) as entrepot:
+        async with site(cache.parent, upstream.url, under=other_user(2000)) as entrepot:
             await Lodger(entrepot, upstream, some_bytes(MiB)).lives_well()
         assert "belongs to user 0, and this process runs as user 65534: it is used" in entrepot.output.read_text()
         assert (cache / "format").stat().st_uid == 65534, "it really ran as that user"
@@ -51,8 +52,8 @@ async def test_a_volume_of_root_is_refused_to_another_user_with_what_helps(
     cache: Path, upstream: FaultUpstream
 ) -> None:
     """Docker: a new volume of an image that has no such folder."""
-    with tmpfs("16m", "mode=755")(cache), other_user() as under:
-        entrepot = Site(cache.parent, upstream.url, under=under)
+    with tmpfs("16m", "mode=755")(cache):
+        entrepot = Site(cache.parent, upstream.url, under=other_user())
         await entrepot.launch()
         assert await entrepot.ended() == 2
         assert f"give it away with: chown -R 65534 {cache} (in Kubernetes: set fsGroup)" in entrepot.output.read_text()
@@ -63,9 +64,9 @@ async def test_a_cache_that_an_image_brings_is_used_and_changed_above_it(
 ) -> None:
     old, new = some_bytes(MiB), some_bytes(MiB)
     async with site(cache.parent, upstream.url) as entrepot:
-        await Lodger(entrepot, upstream, old).pull_until([HIT, HIT])
+        await Lodger(entrepot, upstream, old).pull_until_held()
         await entrepot.stop()
-    with overlay_on(lambda below: run("cp", "-a", f"{cache}/.", str(below)))(cache):
+    with overlay_on(lambda below: run(["cp", "-a", f"{cache}/.", str(below)]))(cache):
         async with site(cache.parent, upstream.url) as entrepot:
             held = Lodger(entrepot, upstream, old)
             assert await held.pull() == [HIT, HIT]
@@ -74,7 +75,7 @@ async def test_a_cache_that_an_image_brings_is_used_and_changed_above_it(
             path.chmod(0o644)
             path.write_bytes(new)
             assert await held.pull() == [HIT, STORED], "changed bytes are put aside and fetched anew"
-            await held.pull_until([HIT, HIT])
+            await held.pull_until_held()
             await entrepot.stop()
         assert held.digest in stored(cache)
 
@@ -85,16 +86,15 @@ async def test_a_volume_that_fills_up_goes_on_and_takes_more_when_it_has_grown(
     with tmpfs("4m")(cache):
         async with site(cache.parent, upstream.url) as entrepot:
             first = Lodger(entrepot, upstream, some_bytes(MiB))
-            await first.pull_until([HIT, HIT])
+            await first.pull_until_held()
             (cache / "ballast").write_bytes(bytes(4 * MiB - _used(cache) - 65_536))
             large = Lodger(entrepot, upstream, some_bytes(MiB + 200_000))
             assert HIT not in [(await large.pull())[1] for _ in range(2)]
-            await entrepot.stop()
-            await entrepot.start()
+            await entrepot.restart()
             assert HIT not in [(await large.pull())[1] for _ in range(2)]
-            run("mount", "-o", "remount,size=32m", str(cache))
-            await large.pull_until([HIT, HIT])
-            await first.pull_until([HIT, HIT])
+            run(["mount", "-o", "remount,size=32m", str(cache)])
+            await large.pull_until_held()
+            await first.pull_until_held()
             await entrepot.stop()
         assert {first.digest, large.digest} <= set(stored(cache))
 
@@ -105,16 +105,16 @@ async def test_a_volume_that_turns_read_only_serves_what_it_holds_and_heals(
     with tmpfs("16m")(cache):
         async with site(cache.parent, upstream.url) as entrepot:
             held = Lodger(entrepot, upstream, some_bytes(MiB))
-            await held.pull_until([HIT, HIT])
+            await held.pull_until_held()
             await entrepot.kill()  # what is open for writing keeps a volume from turning read-only
-            run("mount", "-o", "remount,ro", str(cache))
+            run(["mount", "-o", "remount,ro", str(cache)])
             await entrepot.start()
             new = Lodger(entrepot, upstream, some_bytes(MiB))
             assert (await held.pull())[1] == HIT
             assert (await new.pull())[1] == BYPASS
             assert "Read-only file system" in await new.readiness()
-            run("mount", "-o", "remount,rw", str(cache))
-            await new.pull_until([HIT, HIT])
+            run(["mount", "-o", "remount,rw", str(cache)])
+            await new.pull_until_held()
             await new.readiness_until("ready")
             await entrepot.stop()
         assert {held.digest, new.digest} <= set(stored(cache))
@@ -138,12 +138,11 @@ async def test_a_volume_that_comes_too_late_is_a_folder_of_its_own(
     was answered."""
     async with site(cache.parent, upstream.url) as entrepot:
         lodger = Lodger(entrepot, upstream, some_bytes(MiB))
-        await lodger.pull_until([HIT, HIT])
+        await lodger.pull_until_held()
         with mounted(cache, "-t", "tmpfs", "-o", "size=16m", "tmpfs"):
             assert await lodger.pull() == [HIT, HIT]
-            await entrepot.stop()
-            await entrepot.start()
-            await lodger.pull_until([HIT, HIT])
+            await entrepot.restart()
+            await lodger.pull_until_held()
             await entrepot.stop()
             assert lodger.digest in stored(cache)
 

@@ -2,12 +2,13 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.process import run
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts volumes")
 
@@ -18,15 +19,11 @@ Volume = Callable[[Path], AbstractContextManager[None]]
 @contextmanager
 def mounted(at: Path, *words: str) -> Iterator[None]:
     """What ``mount`` is told by these words, at the folder."""
-    run("mount", *words, str(at))
+    run(["mount", *words, str(at)])
     try:
         yield
     finally:
-        run("umount", "--lazy", str(at))
-
-
-def run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True)
+        run(["umount", "--lazy", str(at)])
 
 
 def tmpfs(size: str, *options: str) -> Volume:
@@ -59,14 +56,14 @@ def overlay_on(fill: Callable[[Path], object]) -> Volume:
     return at
 
 
-def image(kind: str, size: str, *mkfs: str) -> Volume:
+def image(kind: str, size: str) -> Volume:
     """A file system of its own, in a file."""
 
     @contextmanager
     def at(path: Path) -> Iterator[None]:
         file = path.with_name(f"{path.name}.{kind}")
-        run("truncate", "-s", size, str(file))
-        run(f"mkfs.{kind}", "-q", *mkfs, str(file))
+        run(["truncate", "-s", size, str(file)])
+        run([f"mkfs.{kind}", "-q", str(file)])
         with mounted(path, "-o", "loop", str(file)):
             yield
         file.unlink()

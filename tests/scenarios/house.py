@@ -88,10 +88,9 @@ class House:
         upstream: FaultUpstream,
         rules: HouseRules,
         clock: ManualClock,
-        others: Mapping[str, FaultUpstream] | None = None,
     ) -> None:
         self.folder = folder
-        self.upstreams = {NAME: upstream, **(others or {})}
+        self.upstreams = {NAME: upstream}
         self.rules = rules
         self.clock = clock
         self.shares: dict[str, ByteLimits] = {}  # budgets of upstreams
@@ -163,6 +162,12 @@ class House:
         ingest = self.folder / "ingest"
         async with asyncio.timeout(20):
             while self.handler.active or len(self.cache.fills) or budget.reserved or any(ingest.iterdir()):
+                await asyncio.sleep(0.005)
+
+    async def connected(self, count: int) -> None:
+        """Until so many connections are open."""
+        async with asyncio.timeout(20):
+            while len(self.front.connections) != count:
                 await asyncio.sleep(0.005)
 
     # ------------------------------------------------------------ composition

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tests.process import Entrepot
 from tests.scenarios.client import Client, Reply
@@ -57,6 +60,19 @@ class Site:
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._entrepot.stop)
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    def rewrite(self, **changes: Any) -> None:
+        """Its file says so from now on."""
+        document = yaml.safe_load(self.config.read_text())
+        self.config.write_text(yaml.safe_dump({**document, **changes}))
+
+    async def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """As ``Entrepot.command``."""
+        return await asyncio.to_thread(self._entrepot.command, *words)
 
     async def kill(self) -> None:
         self.signal(signal.SIGKILL)

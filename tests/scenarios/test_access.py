@@ -5,15 +5,13 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from tests.cast import Act, FaultUpstream, Line, ManualClock, roles
+from tests.cast import Act, FaultUpstream, Line, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under
-from tests.scenarios.house import APP, NAME, House, HouseRules, MiB, blob_path, manifest_path
-from tests.scenarios.invariants import ends_well
+from tests.scenarios.house import APP, NAME, House, MiB, blob_path, manifest_path
 
 Bytes = Callable[[int], bytes]
 RAW = json.dumps({"schemaVersion": 2, "config": {}, "layers": []}).encode()
@@ -148,84 +146,76 @@ async def test_a_grant_of_an_older_version_is_confirmed_before_it_is_used(
 
 
 @pytest.fixture
-async def elsewhere(nothing_stays: None) -> AsyncIterator[FaultUpstream]:
+async def elsewhere(house: House, nothing_stays: None) -> AsyncIterator[FaultUpstream]:
+    """A second upstream of the house."""
     async with FaultUpstream() as up:
+        house.upstreams[ELSEWHERE] = up
+        await house.restart()
         yield up
-
-
-@pytest.fixture
-async def two(
-    tmp_path: Path, upstream: FaultUpstream, elsewhere: FaultUpstream, rules: HouseRules, clock: ManualClock
-) -> AsyncIterator[House]:
-    """A house with two upstreams."""
-    house = House(tmp_path / "cache", upstream, rules, clock, {ELSEWHERE: elsewhere})
-    await house.start()
-    yield house
-    await ends_well(house)
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "arriving"])
 async def test_a_registry_that_says_to_have_what_another_brought_has_to_send_it(
-    two: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes, held: bool
+    house: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes, held: bool
 ) -> None:
     secret = some_bytes(2 * MiB)
     digest = upstream.blob(APP, secret)
     claim(elsewhere, secret)
     gate = asyncio.Event()
     upstream.plays("blob", roles.holds(MiB, gate))
-    async with await two.pull(blob_path(digest)) as owner:
+    async with await house.pull(blob_path(digest)) as owner:
         head = await owner.head()
         if held:
             gate.set()
             assert await owner.rest(head) == secret
-            await two.quiet()
-        async with await two.connect() as thief:
+            await house.quiet()
+        async with await house.connect() as thief:
             await thief.ask(blob_path(digest, "thief/app", ELSEWHERE))
             assert not any(await what_comes(thief)), "what came are zeros, if anything"
         gate.set()
 
 
 async def test_who_sends_the_same_bytes_is_served_from_then_on(
-    two: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes
+    house: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes
 ) -> None:
     blob = some_bytes(2 * MiB)
     digest = upstream.blob(APP, blob)
     for repository in ("a/a", "b/b"):
         elsewhere.blob(repository, blob)
-    assert (await two.get(blob_path(digest))).body == blob
-    await two.quiet()
+    assert (await house.get(blob_path(digest))).body == blob
+    await house.quiet()
     for _ in range(2):
-        assert (await two.get(blob_path(digest, "a/a", ELSEWHERE))).body == blob
-        await two.quiet()
-    assert (await two.get(blob_path(digest, "b/b", ELSEWHERE))).body == blob
+        assert (await house.get(blob_path(digest, "a/a", ELSEWHERE))).body == blob
+        await house.quiet()
+    assert (await house.get(blob_path(digest, "b/b", ELSEWHERE))).body == blob
     assert [seen.sent for seen in elsewhere.requests("blob")] == [len(blob), 1], "b/b is of the same registry"
-    assert two.cache.holdings.budget.committed == len(blob)
+    assert house.cache.holdings.budget.committed == len(blob)
 
 
 @under(trust=lambda _: "group team")
 async def test_within_a_trust_group_a_yes_is_enough(
-    two: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes
+    house: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes
 ) -> None:
     blob = some_bytes(2 * MiB)
     digest = upstream.blob(APP, blob)
     elsewhere.blob("a/a", blob)
-    assert (await two.get(blob_path(digest))).body == blob
-    await two.quiet()
-    assert (await two.get(blob_path(digest, "a/a", ELSEWHERE))).headers["cache-status"] == "entrepot; hit"
+    assert (await house.get(blob_path(digest))).body == blob
+    await house.quiet()
+    assert (await house.get(blob_path(digest, "a/a", ELSEWHERE))).headers["cache-status"] == "entrepot; hit"
     assert [seen.sent for seen in elsewhere.requests("blob")] == [1]
 
 
 async def test_the_size_that_a_registry_told_grants_nothing(
-    two: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes
+    house: House, upstream: FaultUpstream, elsewhere: FaultUpstream, some_bytes: Bytes
 ) -> None:
     secret = some_bytes(1000)
     digest = upstream.blob(APP, secret)
     claim(elsewhere, secret)
     theirs = blob_path(digest, "thief/app", ELSEWHERE)
-    assert (await two.get(theirs, method="HEAD")).status == 200
-    assert (await two.get(blob_path(digest))).body == secret
-    await two.quiet()
-    async with await two.pull(theirs) as thief:
+    assert (await house.get(theirs, method="HEAD")).status == 200
+    assert (await house.get(blob_path(digest))).body == secret
+    await house.quiet()
+    async with await house.pull(theirs) as thief:
         assert not any(await what_comes(thief))
 
 

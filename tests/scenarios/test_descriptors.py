@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import PROXY, Entrepot, Process, get
+from tests.process import Entrepot, get
 
 LIMIT = 256
 MOST = (LIMIT - 96) // 4
@@ -16,11 +16,10 @@ MOST = (LIMIT - 96) // 4
 
 @contextmanager
 def entrepot(folder: Path) -> Iterator[Entrepot]:
-    under_test = Entrepot(folder, {"upstreams": {"reg.test": {"url": "http://127.0.0.1:9"}}})
-    argv = ["prlimit", f"--nofile={LIMIT}:{LIMIT}", *PROXY, "serve", "--config", str(under_test.config)]
-    under_test._process = Process(argv, under_test.log)
+    under = ("prlimit", f"--nofile={LIMIT}:{LIMIT}")
+    under_test = Entrepot(folder, {"upstreams": {"reg.test": {"url": "http://127.0.0.1:9"}}}, under)
     try:
-        under_test.announced()
+        under_test.start()
         yield under_test
     finally:
         under_test.dispose()

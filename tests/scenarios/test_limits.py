@@ -112,14 +112,12 @@ async def test_more_connections_than_allowed_are_told_503(house: House) -> None:
     refused.leave()
     assert (len(house.front.connections), house.front.refused) == (3, 1)
     clients[0].leave()
-    while len(house.front.connections) == 3:
-        await asyncio.sleep(0.005)
+    await house.connected(2)
     again = await house.connect()
     await again.still_framed()
     for client in (*clients, again):
         client.leave()
-    while house.front.connections:
-        await asyncio.sleep(0.005)
+    await house.connected(0)
 
 
 @under(connections=ConnectionRules(PlaceRules(4096, 2)))
@@ -139,15 +137,13 @@ async def test_half_a_request_is_not_waited_for_for_long(house: House) -> None:
     for octets in (b"", b"GET /v2/ HT", b"GET /v2/ HTTP/1.1\r\nHost: x\r\n", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: "):
         halves.append(await house.connect())
         await halves[-1].send(octets)
-    while len(house.front.connections) < len(halves):
-        await asyncio.sleep(0.005)
+    await house.connected(len(halves))
     house.clock.advance(1)
     for half in halves:
         with contextlib.suppress(Cut):
             assert b" 200 " not in await half.until_closed()
         half.leave()
-    while house.front.connections:
-        await asyncio.sleep(0.005)
+    await house.connected(0)
 
 
 @under(connections=ConnectionRules(header_timeout=0.2, idle_timeout=0.4))

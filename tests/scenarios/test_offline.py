@@ -5,29 +5,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from tests.cast import FaultUpstream
 from tests.scenarios.house import APP, NAME, blob_path, manifest_path
-from tests.scenarios.process import Site, site
+from tests.scenarios.process import site
 from tests.scenarios.shelf import put_image
 
 Bytes = Callable[[int], bytes]
 AGED = {"ttl": "0s", "stale_if_error": "0s"}
-
-
-def written(entrepot: Site, **changes: object) -> None:
-    settings = yaml.safe_load(entrepot.config.read_text())
-    entrepot.config.write_text(yaml.safe_dump({**settings, **changes}))
-
-
-async def reloaded(entrepot: Site) -> str:
-    done = await asyncio.create_subprocess_exec(
-        "curl", "-s", "-H", "Content-Type: application/json", "-d", "{}",
-        f"http://127.0.0.1:{entrepot.admin}/api/v1/reload", stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, _ = await done.communicate()
-    return out.decode()
 
 
 async def test_offline_what_is_held_is_served_however_old_and_nobody_is_asked(
@@ -41,11 +25,10 @@ async def test_offline_what_is_held_is_served_however_old_and_nobody_is_asked(
         async with asyncio.timeout(10):
             while entrepot.half_born():
                 await asyncio.sleep(0.01)
-        written(entrepot, offline=True)
-        result = json.loads(await reloaded(entrepot))
-        assert (result["applied"], result.get("needsRestart", [])) == (["offline"], [])
+        entrepot.rewrite(offline=True)
+        result = json.loads((await entrepot.command("reload", "--json")).stdout)
+        assert (result["applied"], result["needsRestart"]) == (["offline"], [])
         asked = len(upstream.requests())
-        await asyncio.sleep(0)
         by_tag = await entrepot.get(manifest_path("v1"))
         assert (by_tag.status, by_tag.headers["cache-status"]) == (200, "entrepot; hit; detail=offline")
         for part in image.parts:
@@ -63,12 +46,11 @@ async def test_offline_what_is_held_is_served_however_old_and_nobody_is_asked(
         assert status["upstreams"][NAME]["offline"]
         metrics = (await entrepot.ask_admin("/metrics")).body.decode()
         assert f'entrepot_upstream_offline{{upstream="{NAME}"}} 1.0' in metrics
-        await entrepot.stop()
-        await entrepot.start()
+        await entrepot.restart()
         assert (await entrepot.get(manifest_path("v1"))).headers["cache-status"].endswith("detail=offline")
         assert len(upstream.requests()) == asked, "nor at the start"
-        written(entrepot, offline=False)
-        await reloaded(entrepot)
+        entrepot.rewrite(offline=False)
+        await entrepot.command("reload")
         assert (await entrepot.get(blob_path(unheld))).status == 200
         await entrepot.stop()
 

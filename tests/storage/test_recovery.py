@@ -1,7 +1,6 @@
 """Bringing a catalog back where the disk does not help: into memory, from what can still be read, and down again."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,30 +11,26 @@ from proxy.core.errors import NoSpace, StoreFailed
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import FIRST_CURSOR, EvictionClass
 from proxy.storage.recoveries import Recovery
+from tests.homes.volumes import tmpfs
+from tests.process import run
 from tests.storage.kit import NGINX, add, blob, usage
 from tests.storage.test_sqlite_catalog import copy, fill, garbage, overwrite, state
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a tmpfs")
 
 
-@contextmanager
-def mounted(place: Path, options: str = "size=8m") -> Iterator[None]:
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+MOUNTED = tmpfs("8m")
 
 
 def remount(place: Path, option: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{option}", str(place)], check=True)
+    run(["mount", "-o", f"remount,{option}", str(place)])
 
 
 @contextmanager
 def no_new_catalog(folder: Path) -> Iterator[None]:
     """The disk takes no ``catalog.new``: the name is a mount point, and nothing can be removed from under it."""
-    with mounted(folder / "catalog.new"):
+    (folder / "catalog.new").mkdir()
+    with MOUNTED(folder / "catalog.new"):
         yield
     (folder / "catalog.new").rmdir()
 
@@ -43,7 +38,7 @@ def no_new_catalog(folder: Path) -> Iterator[None]:
 async def test_a_damaged_catalog_on_a_read_only_disk_is_read_from_its_copy_which_no_empty_one_replaces(
     tmp_path: Path,
 ) -> None:
-    with mounted(tmp_path):
+    with MOUNTED(tmp_path):
         await fill(tmp_path, 0, 300)
         await copy(tmp_path)
         garbage(tmp_path / "catalog")
@@ -60,7 +55,7 @@ async def test_a_damaged_catalog_on_a_read_only_disk_is_read_from_its_copy_which
 
 
 async def test_a_catalog_of_unsound_pages_on_a_read_only_disk_is_no_intact_one(tmp_path: Path) -> None:
-    with mounted(tmp_path):
+    with MOUNTED(tmp_path):
         await fill(tmp_path, 0, 2000)
         await copy(tmp_path)
         await fill(tmp_path, 2000, 2010)
@@ -73,7 +68,7 @@ async def test_a_catalog_of_unsound_pages_on_a_read_only_disk_is_no_intact_one(t
 
 @pytest.mark.parametrize("held", [False, True])
 async def test_with_nothing_to_read_it_is_new_only_where_nothing_is_held(tmp_path: Path, held: bool) -> None:
-    with mounted(tmp_path):
+    with MOUNTED(tmp_path):
         if held:
             (tmp_path / "blobs" / "sha256" / "ab").mkdir(parents=True)
             (tmp_path / "blobs" / "sha256" / "ab" / "abc").touch()
@@ -120,7 +115,7 @@ async def test_tries_that_fail_leave_what_was_moved_aside_first(tmp_path: Path) 
     await fill(tmp_path, 0, 50)
     catalog = SqliteCatalog(tmp_path)
     await add(catalog, blob("new"), NGINX)
-    with mounted(tmp_path / "catalog.new"):
+    with no_new_catalog(tmp_path):
         for path in tmp_path.glob("catalog*"):
             if path.is_file() and "corrupt" not in path.name:
                 path.unlink()
@@ -129,7 +124,6 @@ async def test_tries_that_fail_leave_what_was_moved_aside_first(tmp_path: Path) 
         for _ in range(5):
             with pytest.raises(StoreFailed):
                 await catalog.recover()
-    (tmp_path / "catalog.new").rmdir()
     await catalog.recover()
     await catalog.close()
     assert await state(tmp_path) == (Recovery.INTACT, 51)
@@ -153,7 +147,7 @@ async def test_each_time_that_it_is_brought_back_counts(tmp_path: Path) -> None:
 async def test_a_disk_that_is_full_where_the_exchange_would_happen_keeps_the_old_one_in_its_place(
     tmp_path: Path,
 ) -> None:
-    with mounted(tmp_path, "size=3m"):
+    with tmpfs("3m")(tmp_path):
         await fill(tmp_path, 0, 20)
         before = sorted(path.name for path in tmp_path.iterdir())
         remount(tmp_path, "ro")

@@ -9,7 +9,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -19,7 +18,7 @@ import uvloop
 from proxy import app
 from proxy.config import load
 from tests.cast import FaultUpstream
-from tests.scenarios.client import request
+from tests.process import Answer, get
 from tests.trace.recorder import Function, Recorder
 
 _IDLE = 3.0  # seconds
@@ -78,27 +77,17 @@ class Scene:
             await asyncio.sleep(_IDLE)
             idle = self._recorder.taken()
             asked = "manifests/v1" if self._name == "cold-tag" else f"blobs/{blob}"
-            head = await asyncio.to_thread(_pulled, self._port, f"/v2/{_NAME}/{_APP}/{asked}")
+            answer = await asyncio.to_thread(_pulled, self._port, f"/v2/{_NAME}/{_APP}/{asked}")
             await asyncio.sleep(_SETTLED)
             self.functions = self._recorder.taken() - idle
-            outcome = b"hit" if self._name == "blob-hit" else b"miss"
-            assert b"Cache-Status: entrepot; " in head and outcome in head, head
+            outcome = "hit" if self._name == "blob-hit" else "miss"
+            told = answer.headers["cache-status"]
+            assert told.startswith("entrepot; ") and outcome in told, told
 
 
-def _pulled(port: int, path: str) -> bytes:
-    """The head of the reply, whose body is read by a thread of its own as fast as it comes: a slow reader's way is
-    another one."""
-    buffer = bytearray(_BLOB)
-    with socket.create_connection(("127.0.0.1", port)) as sock, sock.makefile("rb", 0) as reply:
-        sys.setprofile(None)
-        sock.sendall(request(path))
-        head = b"".join(iter(reply.readline, b"\r\n"))
-        left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        while left:
-            count = sock.recv_into(buffer, left)
-            assert count, f"{left} bytes of the body are missing"
-            left -= count
-    return head
+def _pulled(port: int, path: str) -> Answer:
+    sys.setprofile(None)
+    return get(port, path)
 
 
 def main() -> None:

@@ -12,17 +12,12 @@ import pytest
 from proxy.core.egress import Egress
 from proxy.core.errors import Fault, UpstreamUnreachable
 from proxy.core.names import Digest, Tag
-from proxy.tasks.group import task_group
-from proxy.tasks.jobs import Jobs
 from proxy.upstream.egress import WaysOut
 from proxy.upstream.http1 import LONGEST_HEAD, MOST_FIELDS, MOST_INTERIM
-from proxy.upstream.network import Network
-from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
-from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
-from tests.cast import Act, FaultUpstream, Line, ManualClock
+from tests.cast import Act, FaultUpstream, Line
 from tests.upstream.rig import NAME, client_of, pulled
+from tests.upstream.test_egress_scenes import asking
 
 RAW = b'{"schemaVersion":2,"config":{},"layers":[]}'
 TAG = Tag("1")
@@ -328,16 +323,8 @@ async def behind(proxy: FalseProxy, scheme: str) -> AsyncIterator[HttpRegistry]:
     """A registry that is asked once for each question, through that proxy."""
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     ways = WaysOut(Egress(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ()))
-    clock = ManualClock()
-    async with task_group() as tasks, server:
-        timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        settings = RegistrySettings("up", f"{scheme}://registry.test", limits=ExchangeLimits(tries=1))
-        network = Network(settings, Jobs(tasks), timing, Outward(ways=ways))
-        registry = HttpRegistry(network, ChallengeAuthorizer(network))
-        try:
-            yield registry
-        finally:
-            await registry.close()
+    async with server, asking(f"{scheme}://registry.test", ways) as registry:
+        yield registry
 
 
 @ROADS
