@@ -11,7 +11,7 @@ from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -126,10 +126,7 @@ async def _start(
     # A group of its own: what the registries do ends after those who ask them.
     registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())))
     stack.push_async_callback(registries.close)
-    rules = service_rules(settings)
-    places = rules.connections.places._replace(most=most)
-    rules = replace(rules, connections=replace(rules.connections, places=places))
-    service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
+    service = await _compose(settings, service_rules(settings, most), registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
     reload = Reload(loaded, service.cache.maintenance, registries.take_offline, files, now)

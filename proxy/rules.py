@@ -16,10 +16,10 @@ from proxy.front.connections import ConnectionRules
 from proxy.front.sender import SenderRules
 
 
-def service_rules(settings: Settings) -> ServiceRules:
-    """All of them."""
+def service_rules(settings: Settings, most: int) -> ServiceRules:
+    """All of them. ``most`` connections fit into the process."""
     limits = settings.limits
-    places = PlaceRules(limits.connections, limits.connections_per_address)
+    places = PlaceRules(most, limits.connections_per_address)
     connections = ConnectionRules(places, limits.header_timeout, limits.idle_timeout)
     return ServiceRules(
         _cache_rules(settings),

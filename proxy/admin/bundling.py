@@ -68,12 +68,12 @@ class Bundling:
     async def order(self, request: ImportRequest) -> AsyncGenerator[ImportedImage | ImportEnd, None]:
         """Raises RequestFault where the bundle is not signed as it has to be."""
         allowed = await self._allowed(request)
-        imported = refused = 0
+        imported = 0
         for each in request.images:
             line = await self._ordered(each, allowed, request.preview)
-            imported, refused = imported + (not line.refused), refused + bool(line.refused)
+            imported += not line.refused
             yield line
-        yield ImportEnd(imported=imported, refused=refused)
+        yield ImportEnd(imported=imported, refused=len(request.images) - imported)
 
     async def _allowed(self, request: ImportRequest) -> set[tuple[ImageName, Digest]] | None:
         """What a key has signed; None where no key needs to have."""

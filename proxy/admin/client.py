@@ -65,8 +65,7 @@ class AdminClient:
             path = f"{self._path}/api/v1/{operation.name}"
             connection.request("POST", path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
-            if answer.status != 200:
-                raise (AdminRefused if answer.status == 400 else AdminFailed)(_refusal(answer))
+            _demand(answer, 200)
             said = False
             for line in answer:
                 found = json.loads(line)
@@ -84,8 +83,7 @@ class AdminClient:
         with self._talk(_PATIENCE) as connection:
             connection.request("GET", f"{self._path}{_CONTENTS}{digest}")
             answer = connection.getresponse()
-            if answer.status != 200:
-                raise AdminFailed(_refusal(answer))
+            _demand(answer, 200)
             yield answer
 
     def bring(self, digest: str, size: int, upstream: str, pieces: Iterable[bytes]) -> None:
@@ -97,8 +95,7 @@ class AdminClient:
                 target = f"{self._path}{_CONTENTS}{digest}?upstream={quote(upstream)}"
                 connection.request("PUT", target, pieces, headers)
             answer = connection.getresponse()
-            if answer.status != 201:
-                raise (AdminRefused if answer.status == 400 else AdminFailed)(_refusal(answer))
+            _demand(answer, 201)
             answer.read()
 
     def _read(self, operation: Operation[Q, L], found: dict[str, Any]) -> L:
@@ -119,6 +116,12 @@ class AdminClient:
             raise AdminUnreachable(f"no entrepot answers on {self.url} ({cause}); is it running?") from None
         finally:
             connection.close()
+
+
+def _demand(answer: HTTPResponse, status: int) -> None:
+    """Raises AdminRefused or AdminFailed."""
+    if answer.status != status:
+        raise (AdminRefused if answer.status == 400 else AdminFailed)(_refusal(answer))
 
 
 def _connected(path: str, timeout: float) -> socket.socket:

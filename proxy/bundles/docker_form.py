@@ -10,6 +10,8 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from proxy.bundles.entries import blob_name
+from proxy.bundles.flows import GZIP, ZSTD
 from proxy.bundles.refusal import BundleRefused, shown
 from proxy.bundles.survey import Survey
 from proxy.core.foreign_json import Bounds, JsonRefused, parse_json
@@ -52,14 +54,10 @@ def saved_images(found: Survey, document: bytes) -> Iterator[SavedImage]:
 def docker_entry(names: list[str], manifest: Mapping[str, Any]) -> dict[str, Any]:
     """An image with blobs in the layout's own places, for ``docker load``."""
     return {
-        "Config": _place(manifest["config"]["digest"]),
+        "Config": blob_name(manifest["config"]["digest"]),
         "RepoTags": names,
-        "Layers": [_place(layer["digest"]) for layer in manifest["layers"]],
+        "Layers": [blob_name(layer["digest"]) for layer in manifest["layers"]],
     }
-
-
-def _place(digest: str) -> str:
-    return f"blobs/{digest.replace(':', '/', 1)}"
 
 
 def _manifest(config: dict[str, Any], layers: list[dict[str, Any]]) -> bytes:
@@ -79,7 +77,7 @@ def _descriptor(found: Survey, name: object, media_type: str) -> dict[str, Any]:
     if digest is None:
         raise BundleRefused(f"manifest.json names {shown(name)}, which is not in the archive")
     size, _, magic = found.contents[digest]
-    ending = "+gzip" if magic.startswith(b"\x1f\x8b") else "+zstd" if magic == b"\x28\xb5\x2f\xfd" else ""
+    ending = "+gzip" if magic.startswith(GZIP) else "+zstd" if magic == ZSTD else ""
     return {"mediaType": media_type + ending, "digest": digest, "size": size}
 
 

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,6 +23,11 @@ ALGORITHMS = ("sha256", "sha512")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def blob_name(digest: str) -> str:
+    """Where a blob stands in a layout (image-spec, "Image Layout")."""
+    return f"blobs/{digest.replace(':', '/', 1)}"
 
 
 class EntryBody(Protocol):
@@ -59,8 +65,9 @@ def entries_of(path: Path) -> Iterator[Iterator[Entry]]:
 
 
 class _FileBody:
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
+        self.size = size
 
     def read(self, count: int) -> bytes:
         return os.read(self._descriptor, min(count, 1 << 20))
@@ -71,42 +78,25 @@ class _FileBody:
 
 def _in_folder(path: Path) -> Iterator[Entry]:
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    numbers = count()
     try:
-        for number, (folder, name) in enumerate(_names(root)):
+        for folder in ("", *(f"blobs/{algorithm}" for algorithm in ALGORITHMS)):
             with closing(_OpenFolder(root, folder)) as opened:
-                entry = opened.entry(number, name)
-                if entry is not None:
-                    with closing(entry.body):
-                        yield Entry(*entry)
+                for name in opened.names() if folder else DOCUMENTS:
+                    number = next(numbers)
+                    body = opened.file(name)
+                    if body is not None:
+                        with closing(body):
+                            full = f"{folder}/{name}" if folder else name
+                            yield Entry(number, full, MemberKind.FILE, body.size, "", body)
     finally:
         os.close(root)
-
-
-def _names(root: int) -> Iterator[tuple[str, str]]:
-    """Folder and name, in an order of their own."""
-    yield from (("", name) for name in DOCUMENTS)
-    for algorithm in ALGORITHMS:
-        folder = f"blobs/{algorithm}"
-        with closing(_OpenFolder(root, folder)) as opened:
-            yield from ((folder, name) for name in opened.names())
-
-
-class _OpenEntry(NamedTuple):
-    """An entry of a folder, whose body is to be closed."""
-
-    number: int
-    name: str
-    kind: MemberKind
-    size: int
-    target: str
-    body: _FileBody
 
 
 class _OpenFolder:
     """Below ``root``, each step through an open folder; empty where it is not there or leads elsewhere."""
 
     def __init__(self, root: int, path: str) -> None:
-        self._path = path
         self._descriptor: int | None = os.dup(root)
         for step in filter(None, path.split("/")):
             before, self._descriptor = self._descriptor, None
@@ -124,7 +114,7 @@ class _OpenFolder:
         """In order."""
         return sorted(os.listdir(self._descriptor)) if self._descriptor is not None else []
 
-    def entry(self, number: int, name: str) -> _OpenEntry | None:
+    def file(self, name: str) -> _FileBody | None:
         """None where there is no such regular file."""
         if self._descriptor is None:
             return None
@@ -136,5 +126,4 @@ class _OpenFolder:
         if not stat.S_ISREG(found.st_mode) or is_hollow(found):
             os.close(file)
             return None
-        full = "/".join(filter(None, (self._path, name)))
-        return _OpenEntry(number, full, MemberKind.FILE, found.st_size, "", _FileBody(file))
+        return _FileBody(file, found.st_size)

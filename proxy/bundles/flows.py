@@ -18,7 +18,7 @@ import zstandard
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.tar import Flow
 
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _WINDOW = 128 << 20  # bytes of memory that a zstd frame may ask for: what `zstd --long` needs
 _FREE = 256 << 20  # bytes that may be unpacked from whatever
 _RATIO = 200  # beyond that, so many for each byte that was read
@@ -91,9 +91,9 @@ def flowing(path: Path) -> Iterator[Flow]:
             raise BundleRefused("it consists of holes")
         magic = file.read(4)
         file.seek(0)
-        if magic.startswith(_GZIP):
+        if magic.startswith(GZIP):
             yield UnpackedFlow(gzip.GzipFile(fileobj=file), file)
-        elif magic == _ZSTD:
+        elif magic == ZSTD:
             decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
             yield UnpackedFlow(decompressor.stream_reader(file, read_across_frames=True), file)
         else:

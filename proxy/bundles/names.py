@@ -9,6 +9,7 @@ from typing import NamedTuple
 from proxy.bundles.refusal import BundleRefused, shown
 from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
 from proxy.core.names import ALIASES, DOCKER_HUB, Digest, Repository, Tag, names_a_host, parse_name
+from proxy.core.patterns import ContentPattern
 
 
 class ImageName(NamedTuple):
@@ -23,14 +24,12 @@ class ImageName(NamedTuple):
 
 def image_name(written: str) -> ImageName:
     """Raises BundleRefused."""
-    names, _, digest = written.partition("@")
-    path, slash, last = names.rpartition("/")
-    name, colon, tag = last.partition(":")
+    found = ContentPattern.parse(written)
     try:
-        if digest:
-            Digest.parse(digest)
-        found = Tag.parse(tag) if colon else None
-        return ImageName(_repository(f"{path}{slash}{name}"), found)
+        if found.digest:
+            Digest.parse(found.digest)
+        tag = Tag.parse(found.tag) if found.tag is not None else None
+        return ImageName(_repository(found.repository), tag)
     except (NameInvalid, TagInvalid, DigestInvalid) as wrong:
         raise BundleRefused(f"{shown(written)} is not the name of an image: {wrong}") from None
 

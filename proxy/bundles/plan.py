@@ -17,12 +17,11 @@ from proxy.bundles.survey import Survey
 from proxy.core.foreign_json import Bounds, JsonRefused, parse_json_object
 from proxy.core.manifests import ManifestInvalid
 from proxy.core.names import Digest, Repository
-from proxy.core.parts import ImageParts, parts_of
+from proxy.core.parts import DEEPEST, ImageParts, parts_of
 from proxy.core.steps import at_once
 
 _CONTAINERD = "io.containerd.image.name"
 _OCI = "org.opencontainers.image.ref.name"
-_DEEPEST = 4  # an index of indexes of …
 _MOST = 100_000  # images
 _INDEX_BOUNDS = Bounds(64 << 20, 2_000_000)
 
@@ -151,7 +150,7 @@ def _referrers(named: list[tuple[ImageName, Digest]], library: Library) -> Itera
 
 
 def _closed(name: ImageName, digest: Digest, library: Library) -> Bringing:
-    manifests, blobs, absent = _walked(digest, library, _DEEPEST)
+    manifests, blobs, absent = _walked(digest, library, DEEPEST)
     once = tuple(dict.fromkeys(manifests))
     return Bringing(name, digest, once, tuple(dict.fromkeys(blobs)), tuple(dict.fromkeys(absent)))
 

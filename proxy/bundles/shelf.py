@@ -1,19 +1,16 @@
 """Several bundles, or volumes of one, as one: whatever lies in any of them is there for all images."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from proxy.bundles.entries import LIST, SIGNATURE, EntryBody, entries_of
-from proxy.bundles.listing import BundleList, read_list
 from proxy.bundles.plan import Bringing, Library, brought
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.signatures import PublicKey, demand_signed
 from proxy.bundles.survey import Survey, surveyed
 from proxy.core.names import Digest, Repository
-from proxy.core.steps import at_once
 
 
 class Stated(NamedTuple):
@@ -21,7 +18,6 @@ class Stated(NamedTuple):
 
     raw: bytes
     signature: bytes | None
-    listed: BundleList
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +73,12 @@ class Shelf:
             wanted = {found.number: digest for digest, found in survey.contents.items() if digest in left}
             if not wanted:
                 continue
-            with _entries(survey) as entries:
-                for number, body in entries:
-                    if number in wanted:
-                        digest = wanted.pop(number)
+            with entries_of(survey.path) as entries:
+                for entry in entries:
+                    if entry.number in wanted:
+                        digest = wanted.pop(entry.number)
                         left.discard(digest)
-                        yield digest, survey.contents[digest].size, body
+                        yield digest, survey.contents[digest].size, entry.body
                     if not wanted:
                         break
 
@@ -90,11 +86,5 @@ class Shelf:
         raw, signature = survey.documents.get(LIST), survey.documents.get(SIGNATURE)
         if keys:
             demand_signed(raw, signature, keys)
-        stated = Stated(raw, signature, at_once(read_list(raw))) if raw is not None else None
+        stated = Stated(raw, signature) if raw is not None else None
         return Shelved(tuple(brought(survey, self._library, repository)), stated)
-
-
-@contextmanager
-def _entries(survey: Survey) -> Iterator[Iterator[tuple[int, EntryBody]]]:
-    with entries_of(survey.path) as entries:
-        yield ((entry.number, entry.body) for entry in entries)

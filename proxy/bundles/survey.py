@@ -106,9 +106,10 @@ def _document(found: Survey, entry: Entry) -> None:
 
 
 def _blob(found: Survey, entry: Entry, written: str, heard: Callable[[int], None]) -> None:
-    if len(written.partition(":")[2]) != hashlib.new(written.partition(":")[0]).digest_size * 2:
+    try:
+        digest = Digest.parse(written)
+    except DigestInvalid:
         return found.passed(entry.name, "not the name of a blob")
-    digest = Digest.parse(written)
     if digest in found.contents:
         return None
     if entry.size > LARGEST_BLOB:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from proxy.bundles.entries import EntryBody
+from proxy.bundles.entries import ALGORITHMS, LAYOUT, EntryBody, blob_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.core.names import Digest, Hasher
 
@@ -40,13 +40,13 @@ class FolderTarget:
     def __init__(self, folder: Path) -> None:
         """Raises OSError, and BundleRefused for a folder that is no image layout and not empty."""
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not (folder / "oci-layout").exists() and not (folder / "blobs").is_dir():
+        if any(folder.iterdir()) and not (folder / LAYOUT).exists() and not (folder / "blobs").is_dir():
             raise BundleRefused(f"{folder} is neither empty nor an image layout")
         self._folder = folder
         self._alone = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             lock(self._alone, folder)
-            for algorithm in ("sha256", "sha512"):
+            for algorithm in ALGORITHMS:
                 place = folder / "blobs" / algorithm
                 place.mkdir(parents=True, exist_ok=True)
                 if any(each.is_symlink() for each in (place, place.parent)):
@@ -80,7 +80,7 @@ class FolderTarget:
             self._alone = -1
 
     def _place(self, digest: Digest) -> Path:
-        return self._folder / "blobs" / digest.algorithm / digest.encoded
+        return self._folder / blob_name(digest)
 
     @contextmanager
     def _writing(self, place: Path) -> Iterator[int]:

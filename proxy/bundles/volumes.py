@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import zstandard
 
-from proxy.bundles.entries import EntryBody
+from proxy.bundles.entries import EntryBody, blob_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.tar import BLOCK
 from proxy.bundles.targets import lock, proven, sync_folder
@@ -73,7 +73,7 @@ class ArchiveTarget:
                 self._volume = self._opened(self._number)
         before = self._volume.position
         try:
-            self._volume.add(f"blobs/{digest.algorithm}/{digest.encoded}", size, proven(digest, size, body))
+            self._volume.add(blob_name(digest), size, proven(digest, size, body))
             self._volume.sync()
         except BaseException:
             self._volume.cut(before)

@@ -10,10 +10,8 @@ from proxy.cache.lifecycle import Lifecycle
 from proxy.core.errors import BlobUnknown, Fault
 from proxy.core.manifests import ManifestInvalid
 from proxy.core.names import Digest, Repository, Tag
-from proxy.core.parts import ImageParts, parts_of
+from proxy.core.parts import DEEPEST, ImageParts, parts_of
 from proxy.core.patterns import ContentPattern, fits
-
-_DEEPEST = 4  # an index of indexes of …
 
 
 @dataclass(slots=True)
@@ -54,15 +52,21 @@ class Exports:
             if not mine:
                 continue
             children: set[Digest] = set()
-            async for image in self._lifecycle.images(repository):
-                children.update(image.manifests)
+            meant: dict[Digest, tuple[Tag, ...]] = {}
+            named: set[Digest] = set()
             async for image in self._lifecycle.images(repository):
                 digest, tags = image.content.digest, image.tags
-                meant = [each for each in mine if each.covers(str(repository), tags, digest)]
-                named = tags or digest not in children or any(each.digest is not None for each in meant)
-                if meant and named:
-                    async for found in self._with_referrers(repository, digest, tags):
-                        yield found
+                children.update(image.manifests)
+                covering = [each for each in mine if each.covers(str(repository), tags, digest)]
+                if covering:
+                    meant[digest] = tags
+                if tags or any(each.digest is not None for each in covering):
+                    named.add(digest)
+            images = {digest: tags for digest, tags in meant.items() if digest in named or digest not in children}
+            told = set(images)
+            for digest, tags in images.items():
+                async for found in self._with_referrers(repository, digest, tags, told):
+                    yield found
 
     async def open(self, digest: Digest) -> HeldBody:
         """Raises BlobUnknown where it is not held, StoreFailed."""
@@ -73,7 +77,7 @@ class Exports:
         return body
 
     async def _with_referrers(
-        self, repository: Repository, digest: Digest, tags: tuple[Tag, ...]
+        self, repository: Repository, digest: Digest, tags: tuple[Tag, ...], told: set[Digest]
     ) -> AsyncGenerator[HeldWhole, None]:
         found = await self._whole(repository, digest, set())
         if found is None:
@@ -82,6 +86,9 @@ class Exports:
         yield found
         for manifest in found.manifests:
             for held in await self._holdings.catalog.memberships.referrers(repository, manifest):
+                if held.content.digest in told:
+                    continue
+                told.add(held.content.digest)
                 referrer = await self._whole(repository, held.content.digest, set())
                 if referrer is not None and not referrer.missing:
                     yield referrer
@@ -90,7 +97,7 @@ class Exports:
         """None where it is not held as a manifest of the repository."""
         held = await self._holdings.catalog.memberships.held(repository, digest)
         raw = await self._holdings.read(held.content) if held is not None and held.membership.media_type else None
-        if held is None or raw is None or len(above) == _DEEPEST:
+        if held is None or raw is None or len(above) == DEEPEST:
             return None
         try:
             parts = await self._holdings.turns.run(parts_of(raw, held.membership.media_type))

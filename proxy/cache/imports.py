@@ -16,12 +16,11 @@ from proxy.cache.tags import Tags
 from proxy.core.errors import NoSpace, RequestFault
 from proxy.core.manifests import BOUNDS, ManifestInvalid
 from proxy.core.names import Digest, Hasher, Repository, Tag
-from proxy.core.parts import ImageParts, parts_of
+from proxy.core.parts import DEEPEST, ImageParts, parts_of
 from proxy.storage.contract import Content, Grant, MembershipRecord
 from proxy.tasks.off_loop import off_loop
 from proxy.upstream.contract import Registry
 
-_DEEPEST = 4  # an index of indexes of …
 _NOTE = "imports"
 
 
@@ -102,7 +101,7 @@ class Imports:
         """The repository has the image from now on; returns of how many contents it consists. Raises as ``check``, and
         RequestFault where it is not whole, NoSpace, StoreFailed."""
         await self.check(image)
-        manifests = await self._manifests(image, image.digest, set(), _DEEPEST)
+        manifests = await self._manifests(image, image.digest, set(), DEEPEST)
         blobs = {blob for manifest in manifests for blob in manifest.parts.blobs}
         lacking = await self.missing(sorted(blobs)) + sorted(blobs - image.contents)
         if lacking:
@@ -151,17 +150,13 @@ class Imports:
     async def _keep(self, repository: Repository, manifest: _Ordered) -> None:
         """It was nobody's blob, and becomes this repository's manifest."""
         digest, raw, parts = manifest
-        arrival = await self._space.begin(len(raw), repository.upstream, f"{digest} of {repository}")
-        if arrival is None:
-            raise NoSpace(f"there is no room for {digest} below cache.max_size and min_free")
         content = self._content(digest, len(raw), repository.upstream)
         content = content._replace(media_type=parts.media_type, subject=parts.subject)
         record = MembershipRecord(parts.media_type, None, Grant.OPERATOR)
-        try:
-            await arrival.write(raw)
-            await arrival.commit(content, Provenance(repository, parts.children, record))
-        finally:
-            arrival.abort()
+        if not await self._space.keep(
+            content, raw, Provenance(repository, parts.children, record), f"{digest} of {repository}"
+        ):
+            raise NoSpace(f"there is no room for {digest} below cache.max_size and min_free")
 
     def _content(self, digest: Digest, size: int, upstream: str) -> Content:
         now = self._holdings.now()

@@ -249,18 +249,11 @@ class Manifests:
         if fetched.is_signed:
             return False
         what = f"{fetched.digest} of {repository}"
-        arrival = await self._space.begin(len(fetched.raw), repository.upstream, what)
-        if arrival is None:
-            return False
         now = self._holdings.now()
         size, facts, upstream = len(fetched.raw), fetched.facts, repository.upstream
         content = Content(fetched.digest, size, facts.media_type, now, now, upstream, facts.subject)
         try:
-            await arrival.write(fetched.raw)
-            await arrival.commit(content, Provenance(repository, facts.children))
+            return await self._space.keep(content, fetched.raw, Provenance(repository, facts.children), what)
         except (NoSpace, StoreFailed) as cause:
             log.info("%s is not kept: %s", what, cause)
             return False
-        finally:
-            arrival.abort()
-        return True

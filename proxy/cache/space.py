@@ -92,6 +92,18 @@ class Space:
             return None
         return Arrival(ingest, reservation, self, self._holdings)
 
+    async def keep(self, content: Content, raw: bytes, provenance: Provenance, what: str) -> bool:
+        """Small and proven, it is held from now on; False where ``begin`` gives None. Raises NoSpace, StoreFailed."""
+        arrival = await self.begin(len(raw), content.upstream, what)
+        if arrival is None:
+            return False
+        try:
+            await arrival.write(raw)
+            await arrival.commit(content, provenance)
+        finally:
+            arrival.abort()
+        return True
+
     async def reserve(self, size: int, upstream: str) -> Reservation | None:
         """None where there is no room, even after eviction. Above the soft limit eviction runs behind; only where a
         hard limit or the filesystem leaves no room does the caller wait for it. Raises NoSpace, StoreFailed."""

@@ -12,6 +12,7 @@ import typer
 from proxy.admin.bundle_messages import EXPORT, ExportedImage, ExportRequest
 from proxy.admin.client import AdminClient, AdminFailed, AdminUnreachable
 from proxy.bundles.documents import Sign, documents_of
+from proxy.bundles.entries import LIST
 from proxy.bundles.listing import LIST_LIMIT, BundleList, ListedImage, news, of_images, read_list
 from proxy.bundles.names import ImageName, image_name
 from proxy.bundles.refusal import BundleRefused
@@ -95,11 +96,11 @@ def _found(proxy: AdminClient, patterns: Sequence[str]) -> _Exportable:
         if line.missing:
             incomplete[str(_names(line)[0])] = len(line.missing)
             continue
-        sizes |= {Digest.parse(each.digest): each.size for each in line.contents}
+        held = {Digest.parse(each.digest): each.size for each in line.contents}
+        sizes |= held
         manifests.update(map(Digest.parse, line.manifests))
-        contents = tuple(Digest.parse(each.digest) for each in line.contents)
         absent = tuple(map(Digest.parse, line.absent))
-        images.append(ListedImage(_names(line), Digest.parse(line.image_digest), contents, absent))
+        images.append(ListedImage(_names(line), Digest.parse(line.image_digest), tuple(held), absent))
     return _Exportable(of_images(images, sizes, round(time.time(), 3)), frozenset(manifests), incomplete)
 
 
@@ -143,9 +144,10 @@ class _Export:
     def _finished(self, target: BundleTarget) -> tuple[BundleList, list[Path]]:
         whole = (image for image in self._listed.images if self._gone.isdisjoint(image.contents))
         written = of_images(whole, self._listed.sizes, self._listed.created_at, self._listed.parent)
-        if len(written.encode()) > LIST_LIMIT:
+        documents = documents_of(written, self._raw.get, self._sign)
+        if len(documents[LIST]) > LIST_LIMIT:
             raise BundleRefused(f"its list has more than {LIST_LIMIT} bytes: export in several bundles")
-        return written, target.finish(documents_of(written, self._raw.get, self._sign))
+        return written, target.finish(documents)
 
     def _read_manifests(self) -> None:
         """They are small, and say what the documents have to."""
@@ -166,6 +168,8 @@ class _Export:
     def _target(self, to: Path, volume: int | None) -> BundleTarget:
         if not is_archive(to):
             return FolderTarget(to)
+        if volume is None:
+            return ArchiveTarget(to, None, 0)
         size = sum(map(len, documents_of(self._listed, self._raw.get, self._sign).values()))
         return ArchiveTarget(to, volume, size + _SLACK)
 

@@ -100,7 +100,11 @@ def _shown_types(document: dict[str, Any]) -> list[str]:
 def read_manifest(raw: bytes, stated: str) -> Steps[ManifestFacts]:
     """Raises ManifestInvalid. A document that is an index and an image at once names the children of both: it is kept
     conservatively, never interpreted."""
-    document = yield from read_object(raw)
+    return (yield from facts_of((yield from read_object(raw)), stated))
+
+
+def facts_of(document: dict[str, Any], stated: str) -> Steps[ManifestFacts]:
+    """As ``read_manifest``, of one that is read already."""
     media_type = media_type_of(document, stated)
     children = yield from _children(document)
     subject = document.get("subject")

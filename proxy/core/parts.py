@@ -6,11 +6,15 @@ Layers "not distributable" may lie elsewhere, and a mirror never fetches them fr
 
 from typing import Any, NamedTuple
 
-from proxy.core.manifests import DOCKER_LIST, OCI_INDEX, ManifestInvalid, read_manifest, read_object
+from proxy.core.manifests import DOCKER_LIST, OCI_INDEX, ManifestInvalid, facts_of, read_object
 from proxy.core.names import Digest
 from proxy.core.steps import Steps
 
 _ELSEWHERE = ("nondistributable", "foreign.diff")
+
+
+DEEPEST = 4
+"""An index of indexes of …: levels that are gone down from an image."""
 
 
 class ImageParts(NamedTuple):
@@ -25,8 +29,8 @@ class ImageParts(NamedTuple):
 
 def parts_of(raw: bytes, stated: str = "") -> Steps[ImageParts]:
     """Of a manifest's bytes. Raises ManifestInvalid, also for what is an index and an image at once."""
-    facts = yield from read_manifest(raw, stated)
     document = yield from read_object(raw)
+    facts = yield from facts_of(document, stated)
     listed = isinstance(document.get("manifests"), list)
     if listed and "layers" in document:
         raise ManifestInvalid("an index and an image at once")

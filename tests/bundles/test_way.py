@@ -145,6 +145,9 @@ def test_what_is_about_an_image_travels_with_it(near: Site, far: Site, mine: str
     }
     signature = parcel.put(json.dumps(artifact).encode(), MANIFEST)
     near.does("import", parcel.folder(tmp_path / "made"))
+    for pattern in (f"docker.io/{mine}/app:v1", f"docker.io/{mine}/*"):
+        images = json.loads(near.does("export", pattern, "--list"))["images"]
+        assert sorted(image["digest"] for image in images) == sorted([subject["digest"], signature["digest"]]), "once"
     near.does("export", f"docker.io/{mine}/app:v1", "--to", tmp_path / "b.tar")
     far.does("import", tmp_path / "b.tar")
     listed = far.entrepot.get(f"/v2/docker.io/{mine}/app/referrers/{subject['digest']}")
