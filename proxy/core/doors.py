@@ -68,6 +68,8 @@ class PlaceRules(NamedTuple):
 
 def network_of(address: str) -> str:
     """By what the places of an IPv6 address are counted. Any other stands for itself."""
+    if ":" not in address:
+        return address
     try:
         found = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:

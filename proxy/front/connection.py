@@ -61,7 +61,7 @@ class Front:
 
     def enter(self, occupant: "Occupant", address: str) -> bool:
         """False where there are too many, in all or from this address and its like."""
-        network = network_of(address) if ":" in address else address
+        network = network_of(address)
         if self._by_network[network] >= self.rules.places.share(len(self.connections)):
             self.refused += 1
             return False
@@ -74,7 +74,7 @@ class Front:
         if occupant not in self.connections:
             return
         self.connections.remove(occupant)
-        network = network_of(address) if ":" in address else address
+        network = network_of(address)
         self._by_network[network] -= 1
         if self._by_network[network] <= 0:
             del self._by_network[network]
