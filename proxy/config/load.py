@@ -34,15 +34,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 
     Raises ConfigInvalid. Reads files: blocks.
     """
-    path = _source(path, environ)
-    return _checked(path, _content(path), environ, check_secret)
+    return _checked(_source(path, environ), environ, check_secret)
 
 
 def load_without_secrets(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """As ``load``, where secrets need not be readable: for whoever looks at a configuration, and does not sign in by it
     unless it can."""
-    path = _source(path, environ)
-    return _checked(path, _content(path), environ, lambda source, environ: None)
+    return _checked(_source(path, environ), environ, lambda source, environ: None)
 
 
 def admin_url(path: Path | None, environ: Mapping[str, str]) -> str:
@@ -52,7 +50,7 @@ def admin_url(path: Path | None, environ: Mapping[str, str]) -> str:
     Raises ConfigInvalid. Reads a file: blocks.
     """
     path = _source(path, environ)
-    written = _written(_content(path), environ)
+    written = _written(path, environ)
     faults = written.faults
     tree = {key: value for key, value in written.document.tree.items() if key in _ADMIN_KEYS}
     try:
@@ -69,13 +67,6 @@ def _source(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     return Path(environ[CONFIG_VARIABLE]) if path is None and environ.get(CONFIG_VARIABLE) else path
 
 
-def _content(path: Path | None) -> bytes | None:
-    try:
-        return read_file(path, SIZE_LIMIT) if path is not None else None
-    except FileRefused as refused:
-        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
-
-
 class _Written(NamedTuple):
     """A configuration as it stands in file and environment, not judged yet."""
 
@@ -85,15 +76,22 @@ class _Written(NamedTuple):
     warnings: list[str]
 
 
-def _written(content: bytes | None, environ: Mapping[str, str]) -> _Written:
-    document = parse_document(content) if content is not None else Document({}, {}, [])
+def _written(path: Path | None, environ: Mapping[str, str]) -> _Written:
+    document = _document(path) if path is not None else Document({}, {}, [])
     origins: dict[KeyPath, int | str] = dict(document.lines)
     overridden = override(document.tree, origins, environ)
     return _Written(document, origins, [*document.faults, *overridden.faults], overridden.warnings)
 
 
-def _checked(path: Path | None, content: bytes | None, environ: Mapping[str, str], secret: SecretCheck) -> Loaded:
-    document, origins, faults, warnings = _written(content, environ)
+def _document(path: Path) -> Document:
+    try:
+        return parse_document(read_file(path, SIZE_LIMIT))
+    except FileRefused as refused:
+        raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
+
+
+def _checked(path: Path | None, environ: Mapping[str, str], secret: SecretCheck) -> Loaded:
+    document, origins, faults, warnings = _written(path, environ)
     tree = document.tree
     _place_cache(tree, environ)
     try:
