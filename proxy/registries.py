@@ -91,7 +91,7 @@ class Registries:
 
     def registry(self, name: str) -> Registry:
         """As ``get``; of one that is offline, one that asks nobody."""
-        if self._offline and self.label(name) in self._offline:
+        if self._is_offline(name):
             return OfflineRegistry(name)
         return self.get(name)
 
@@ -109,7 +109,7 @@ class Registries:
 
     async def push_times(self, repository: Repository) -> Mapping[str, float]:
         """As Amazon tells them; nothing of what is offline."""
-        if self.label(repository.upstream) in self._offline:
+        if self._is_offline(repository.upstream):
             return {}
         return await self.amazon.push_times(repository)
 
@@ -137,8 +137,7 @@ class Registries:
         """By the configuration's patterns, or because its ECR repository does not let the tag be overwritten."""
         written = f"{repository}:{tag}"
         by_pattern = any(fits(pattern, written) for pattern in self._settings.tags.immutable)
-        offline = self.label(repository.upstream) in self._offline
-        return by_pattern or (not offline and self.amazon.immutable(repository, tag))
+        return by_pattern or (not self._is_offline(repository.upstream) and self.amazon.immutable(repository, tag))
 
     def touch_period(self, upstream: str) -> float | None:
         """Seconds, None where upstream is not to be touched."""
@@ -207,6 +206,9 @@ class Registries:
     def label(self, name: str) -> str:
         """The key of the configuration that covers an upstream, which is what metrics count by."""
         return self._names.configured(name) or ""
+
+    def _is_offline(self, name: str) -> bool:
+        return bool(self._offline) and self.label(name) in self._offline
 
     def _configured(self, name: str) -> UpstreamSettings | None:
         key = self._names.configured(name)
