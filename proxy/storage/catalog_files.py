@@ -16,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from proxy.storage.folder import sync_folder
+from proxy.storage.home import NEW_FILE
 
 NAME = "catalog"
 BACKUP = f"{NAME}.backup"
 NEW = f"{NAME}.new"
-NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CORRUPT_KEPT = 3
 # Instructions of SQLite's machine, some 20 µs, after which the core is offered to whoever waits for it. A kernel
 # without preemption would let the event loop wait there for a whole query, even where another core is idle.

@@ -16,8 +16,8 @@ from pathlib import Path
 from proxy.core.names import Digest
 from proxy.storage.faults import faults, reported
 from proxy.storage.health import StorageHealth
-from proxy.storage.home import Home
-from proxy.storage.ingest import NEW_FILE, Ingests
+from proxy.storage.home import NEW_FILE, Home
+from proxy.storage.ingest import Ingests
 from proxy.storage.quarantine import BYTES_LIMIT, Quarantine, erase
 from proxy.storage.shards import Shards
 

@@ -23,6 +23,7 @@ log = logging.getLogger("entrepot.storage")
 ALGORITHMS = ("sha256", "sha512")
 PRIVATE = 0o700
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # the last of NFS: what is open there is to be opened again
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # a file system that keeps names by itself

@@ -18,10 +18,9 @@ from proxy.core.names import Digest
 from proxy.core.spans import Spans
 from proxy.storage.faults import faults, reported
 from proxy.storage.health import StorageHealth
-from proxy.storage.home import GONE, Home
+from proxy.storage.home import GONE, NEW_FILE, Home
 from proxy.storage.shards import DiskReader, Shards, seal
 
-NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ARRIVING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_OFFERED = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # by a volume that keeps neither rights nor times
 

@@ -19,7 +19,6 @@ from proxy.storage.catalog_files import (
     BACKUP,
     NAME,
     NEW,
-    NEW_FILE,
     clear,
     connect,
     connect_to,
@@ -31,6 +30,7 @@ from proxy.storage.catalog_files import (
     tune,
 )
 from proxy.storage.folder import sync_folder
+from proxy.storage.home import NEW_FILE
 from proxy.storage.recoveries import Recovery
 from proxy.storage.schema import APPLICATION, TABLES, VERSION, build, create, has_todays_tables
 
