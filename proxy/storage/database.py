@@ -19,6 +19,7 @@ from proxy.core.errors import NoSpace, OwnFault, StoreFailed
 from proxy.storage.catalog_files import NAME
 from proxy.storage.faults import fault_of
 from proxy.storage.health import StorageHealth
+from proxy.storage.recoveries import Recovery
 from proxy.storage.recovery import (
     FAILURES,
     copy_catalog,
@@ -67,9 +68,7 @@ class Database:
             with _faults():
                 self._connection, self.recovered = open_catalog(folder)
         except OwnFault as fault:
-            health.failed("catalog", fault)
-            self._in_memory = True
-            self._connection, self.recovered = read_into_memory(folder)
+            self._keep_in_memory(fault, partial(read_into_memory, folder))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
         self._copier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog-copy")
         self._closing = threading.Event()
@@ -161,10 +160,8 @@ class Database:
     def _do_without_locks(self, cause: Exception) -> None:
         """In memory until the volume gives its locks again: SQLite waits 10 s for them in each call, and every pull
         behind it."""
-        self._health.failed("catalog", _fault_of(cause))
         lockless = self._connection
-        self._connection, self.recovered = read_into_memory(self._folder)
-        self._in_memory, self._copied = True, None
+        self._keep_in_memory(_fault_of(cause), partial(read_into_memory, self._folder))
         self.recoveries += 1
         lockless.close()
 
@@ -174,11 +171,15 @@ class Database:
             with _faults():
                 self._connection, self.recovered = mend_catalog(self._folder, self._connection)
         except OwnFault as fault:
-            self._health.failed("catalog", fault)
-            self._connection, self.recovered = mend_in_memory(self._folder, self._connection)
-            self._in_memory = True
+            self._keep_in_memory(fault, partial(mend_in_memory, self._folder, self._connection))
         self._copied = None
         self.recoveries += 1
+
+    def _keep_in_memory(self, fault: OwnFault, read: Callable[[], tuple[sqlite3.Connection, Recovery]]) -> None:
+        """Until ``recover`` finds that the disk takes it. ``read`` never raises."""
+        self._health.failed("catalog", fault)
+        self._connection, self.recovered = read()
+        self._in_memory = True
 
     def _copyable(self, _: sqlite3.Connection) -> tuple[int, int]:
         """The version, behind a look whether the file is still there."""
