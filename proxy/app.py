@@ -194,7 +194,7 @@ async def _compose(
 def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections: AdminConnections) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
-    bundling = Bundling(cache, settings.imports.public_keys(), settings.imports.require_signature)
+    bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
     api = AdminApi(
         admin_hosts(settings),
         NoForeignPages(),

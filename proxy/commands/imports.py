@@ -12,7 +12,7 @@ from proxy.admin.client import AdminClient, AdminUnreachable
 from proxy.bundles.names import image_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.shelf import Shelf
-from proxy.bundles.signatures import KEY_LIMIT, PublicKey, public_key
+from proxy.bundles.signatures import PublicKey
 from proxy.commands import shown
 from proxy.commands.bringing import Brought, bring
 from proxy.commands.progress import moving
@@ -27,7 +27,7 @@ from proxy.commands.session import (
     running_proxy,
     stop,
 )
-from proxy.config import FileRefused, Loaded, read_file
+from proxy.config import FileRefused, Loaded, read_public_key
 from proxy.core.names import Repository
 
 T = TypeVar("T")
@@ -119,9 +119,9 @@ def _state(each: Brought, preview: bool) -> str:
 
 def _key(path: Path) -> PublicKey:
     try:
-        return public_key(read_file(path, KEY_LIMIT))
-    except (FileRefused, ValueError) as cause:
-        stop(WRONG, f"--key: {path}: {cause}")
+        return read_public_key(path)
+    except FileRefused as refused:
+        stop(WRONG, f"--key: {refused}")
 
 
 def _repository(name: str) -> Repository:

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple, TypedDict
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretStr, ValidationInfo, WithJsonSchema
 
-from proxy.bundles.signatures import KEY_LIMIT, public_key
+from proxy.bundles.signatures import KEY_LIMIT, PublicKey, public_key
 from proxy.config.files import FileRefused, read_file, read_file_off_loop
 from proxy.config.section import Misfit
 from proxy.core.credentials import Credentials
@@ -119,13 +119,25 @@ def _certificates(file: Path) -> Path:
     return file
 
 
-def _public_key(file: Path) -> Path:
+def read_public_key(file: Path) -> PublicKey:
+    """A key whose signature is to count. Raises FileRefused. Blocks for one small file."""
     pem = read_file(file, KEY_LIMIT)
     try:
-        public_key(pem)
+        return public_key(pem)
     except ValueError as wrong:
-        raise ValueError(f"{file} holds {wrong}") from None
-    return file
+        raise FileRefused(f"{file} holds {wrong}") from None
+
+
+class KeyFile(NamedTuple):
+    """A file with a public key, and the key that it held when the settings were made."""
+
+    path: Path
+    key: PublicKey
+
+
+def _key_file(written: object, info: ValidationInfo) -> KeyFile:
+    path = _resolved(written, info)
+    return KeyFile(path, read_public_key(path))
 
 
 FilePath = Annotated[
@@ -161,5 +173,10 @@ SocketPath = Annotated[FilePath, AfterValidator(_socket_path)]
 SecretFile = Annotated[FilePath, AfterValidator(_readable_secret)]
 SecretVariable = Annotated[str, AfterValidator(_set_variable)]
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]
-PublicKeyFile = Annotated[FilePath, AfterValidator(_public_key)]
+PublicKeyFile = Annotated[
+    KeyFile,
+    PlainValidator(_key_file),
+    PlainSerializer(lambda file: str(file.path), return_type=str),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
 DockerConfigFile = Annotated[FilePath, AfterValidator(_docker_config)]

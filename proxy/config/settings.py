@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from proxy.bundles.signatures import KEY_LIMIT, PublicKey, public_key
+from proxy.bundles.signatures import PublicKey
 from proxy.config.egress import EgressSettings
-from proxy.config.files import read_file
 from proxy.config.lifecycle import LifecycleSettings
 from proxy.config.places import Address, HostName, Listen, Network, Patterns, SingleRegistryName
 from proxy.config.quantities import (
@@ -137,9 +136,10 @@ class ImportSettings(Section):
             raise Misfit([(("require_signature",), "no bundle can be taken in: keys names none")])
         return self
 
+    @property
     def public_keys(self) -> tuple[PublicKey, ...]:
-        """Raises FileRefused or ValueError where a file has changed since. Blocks."""
-        return tuple(public_key(read_file(path, KEY_LIMIT)) for path in self.keys)
+        """Those of ``keys``, as they were when the settings were made."""
+        return tuple(file.key for file in self.keys)
 
 
 class Settings(Section):

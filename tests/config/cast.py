@@ -6,6 +6,12 @@ from pathlib import Path
 
 REFERENCE = Path(__file__).parents[2] / "config" / "entrepot.yaml"
 
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----
+"""
+"""Of RFC 8032 section 7.1, test 1."""
+
 Write = Callable[[str | bytes], Path]
 
 

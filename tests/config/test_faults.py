@@ -264,6 +264,19 @@ BAD = [
         2,
         "rules: array is too short",
     ),
+    # import
+    Bad("no such key", "import:\n  keys: [none.pem]\n", "import.keys[0]", 2, "none.pem: No such file"),
+    Bad(
+        "no key", "import:\n  keys:\n  - entrepot.yaml\n", "import.keys[0]", 3, "yaml holds not the PEM of a public key"
+    ),
+    Bad("no name of a key", "import:\n  keys: ['']\n", "import.keys[0]", 2, "not a file name"),
+    Bad(
+        "nobody whose signature counts",
+        "import:\n  require_signature: true\n",
+        "import.require_signature",
+        2,
+        "keys names none",
+    ),
 ]
 
 
@@ -296,6 +309,9 @@ upstreams:
 lifecycle:
   - repositories: [a/b]
     policy_file: none.json
+import:
+  keys: [none.pem, entrepot.yaml]
+  require_signature: 1
 """
     assert [(fault.line, fault.key) for fault in faults(write(text))] == [
         (1, "limits.fills"),
@@ -306,6 +322,9 @@ lifecycle:
         (8, "upstreams.ghcr.io/x"),
         (9, "upstreams.a.io.auth.password"),
         (12, "lifecycle[0].policy_file"),
+        (14, "import.keys[0]"),
+        (14, "import.keys[1]"),
+        (15, "import.require_signature"),
     ]
 
 

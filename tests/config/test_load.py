@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.bundles.signatures import public_key
 from proxy.config import (
     Address,
     BasicAuth,
@@ -21,7 +22,7 @@ from proxy.config.overrides import variables
 from proxy.config.timeouts import TimeoutSettings
 from proxy.core.credentials import Credentials
 from proxy.core.egress import Egress
-from tests.config.cast import Write
+from tests.config.cast import PUBLIC_KEY, Write
 
 HOME = {"HOME": "/home/me"}
 
@@ -232,6 +233,15 @@ async def test_a_rotated_secret_is_seen_at_the_next_use(write: Write, tmp_path: 
     assert "first" not in repr(credentials)
     token.write_text(" second ")
     assert (await read_credentials(auth, {"WHO": "me"})).password == " second "
+
+
+def test_a_key_of_an_import_is_read_once(write: Write, tmp_path: Path) -> None:
+    file, pem = write("import: {keys: [bundles.pem]}\n"), tmp_path / "bundles.pem"
+    pem.write_text(PUBLIC_KEY)
+    settings = load(file, HOME).settings
+    pem.unlink()
+    assert settings.imports.public_keys == (public_key(PUBLIC_KEY.encode()),)
+    assert effective(settings)["import"]["keys"] == [str(pem)]
 
 
 async def test_a_secret_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from proxy.config import Settings, effective, json_schema, load
 from proxy.config.section import Section
 from tests.cast.authority import Authority
-from tests.config.cast import REFERENCE, Write, with_examples
+from tests.config.cast import PUBLIC_KEY, REFERENCE, Write, with_examples
 
 ENVIRON = {
     "HOME": "/home/me",
@@ -22,11 +22,6 @@ ENVIRON = {
 }
 POLICY = """{"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection":
     {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7}}]}"""
-PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
-MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
------END PUBLIC KEY-----
-"""
-"""Of RFC 8032 section 7.1, test 1."""
 
 
 @pytest.fixture
