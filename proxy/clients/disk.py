@@ -3,7 +3,6 @@ blocks."""
 
 import contextlib
 import os
-import ssl
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -14,6 +13,7 @@ from proxy.clients.cri_config import further_folders
 from proxy.clients.marker import Hand, hand, marked
 from proxy.clients.node_files import NodeFiles
 from proxy.clients.setups import CA_FILE, ClientFile
+from proxy.config import demand_certificates
 
 _FOLDERS = tuple(
     f"etc/{name}" for name in ("containerd", "docker", "containers", "crio", "rancher", "buildkit", "entrepot")
@@ -86,8 +86,8 @@ def read_certificates(path: Path) -> str:
     if "PRIVATE KEY" in text:
         raise ValueError("it holds a private key, which belongs on no node")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError):
+        demand_certificates(text.encode())
+    except ValueError:
         raise ValueError("it holds no certificate in PEM") from None
     return text if text.endswith("\n") else f"{text}\n"
 
