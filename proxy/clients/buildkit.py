@@ -60,9 +60,7 @@ def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     try:
         registries = table(files.toml(CONFIG).get("registry"))
     except Unread as unread:
-        broken = [unread.trouble("correct it: buildkitd does not start with it")]
-        for registry in question.registries:
-            yield Chain("buildkit", registry.name, [], unread.place, PATIENCE, broken)
+        yield from unread.chains("buildkit", question, PATIENCE, "correct it: buildkitd does not start with it")
         return
     for registry in question.registries:
         yield _chain(files, question, registries, registry)

@@ -58,9 +58,7 @@ def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     try:
         document = files.json(CONFIG)
     except Unread as unread:
-        broken = [unread.trouble("correct it: dockerd does not start with it")]
-        for registry in question.registries:
-            yield Chain("docker", registry.name, [], unread.place, PATIENCE, broken)
+        yield from unread.chains("docker", question, PATIENCE, "correct it: dockerd does not start with it")
         return
     for registry in question.registries:
         if registry.name == DOCKER_HUB:

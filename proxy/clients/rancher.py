@@ -83,9 +83,7 @@ def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
             mirrors = table(files.yaml(path).get("mirrors"))
             alone = _is_alone(files, kind)
         except Unread as unread:
-            broken = [unread.trouble(f"correct it: {kind} does not start with it")]
-            for registry in question.registries:
-                yield Chain(kind, registry.name, [], unread.place, PATIENCE, broken)
+            yield from unread.chains(kind, question, PATIENCE, f"correct it: {kind} does not start with it")
             continue
         for registry in question.registries:
             yield _chain(files, question, kind, mirrors, registry, alone)

@@ -84,9 +84,7 @@ def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
         try:
             entries = _entries(files)
         except Unread as unread:
-            broken = [unread.trouble("correct it: nothing can be pulled with it")]
-            for registry in question.registries:
-                yield Chain(client, registry.name, [], unread.place, PATIENCE, broken)
+            yield from unread.chains(client, question, PATIENCE, "correct it: nothing can be pulled with it")
             continue
         for registry in question.registries:
             yield _chain(client, files, entries, question, registry)
