@@ -38,6 +38,13 @@ class Hop(NamedTuple):
     good: bool = True
 
 
+class ReadHop(NamedTuple):
+    """A hop as a file has it, and what is wrong with that."""
+
+    hop: Hop
+    troubles: Sequence[Trouble] = ()
+
+
 class Patience(NamedTuple):
     """How long a client waits for one that takes the connection and says nothing: seconds, None for without end."""
 
@@ -135,9 +142,30 @@ def asks_proxy(proxy: ProxyAddress, authority: str, scheme: str) -> bool:
     return same and port == proxy.port
 
 
-def asks_registry(registry: MirroredRegistry, authority: str) -> bool:
+def of_proxy(place: FilePlace, written: str, troubles: Iterable[Trouble]) -> ReadHop:
+    """The proxy can answer what is asked of it in a way with which nothing is wrong."""
+    found = list(troubles)
+    return ReadHop(Hop(place, written, is_proxy=True, good=not found), found)
+
+
+def of_another(registry: MirroredRegistry, authority: str, place: FilePlace, written: str) -> ReadHop:
+    """The registry itself, or a stranger."""
+    return ReadHop(Hop(place, None if _asks_registry(registry, authority) else written))
+
+
+def _asks_registry(registry: MirroredRegistry, authority: str) -> bool:
     asked = authority.lower()
     return ALIASES.get(asked, asked) == registry.name or asked == urlsplit(registry.url).netloc
+
+
+def gathered(read: Iterable[ReadHop]) -> tuple[list[Hop], list[Trouble]]:
+    """The hops in their order, and all that is wrong with any."""
+    hops: list[Hop] = []
+    troubles: list[Trouble] = []
+    for each in read:
+        hops.append(each.hop)
+        troubles += each.troubles
+    return hops, troubles
 
 
 def wrong_scheme(proxy: ProxyAddress, scheme: str, place: FilePlace, written: str) -> Iterable[Trouble]:

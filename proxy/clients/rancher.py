@@ -10,9 +10,12 @@ from proxy.clients.chains import (
     FilePlace,
     Hop,
     Question,
+    ReadHop,
     Trouble,
     asks_proxy,
-    asks_registry,
+    gathered,
+    of_another,
+    of_proxy,
     parts_of,
     wrong_scheme,
 )
@@ -112,13 +115,10 @@ def _chain(
     path = f"etc/rancher/{kind}/registries.yaml"
     key = registry.name if registry.name in mirrors else "*"
     mirror = table(mirrors.get(key))
-    hops: list[Hop] = []
-    troubles: list[Trouble] = []
-    for endpoint in strings(mirror.get("endpoint")):
-        place = files.place(path, key, endpoint)
-        hop, found = _hop(question, registry, mirror, endpoint, place)
-        hops.append(hop)
-        troubles += found
+    hops, troubles = gathered(
+        _hop(question, registry, mirror, endpoint, files.place(path, key, endpoint))
+        for endpoint in strings(mirror.get("endpoint"))
+    )
     end = files.place(path, key) if mirror else FilePlace(path)
     if alone is None or not mirror:
         hops.append(Hop(end, None))
@@ -127,10 +127,10 @@ def _chain(
 
 def _hop(
     question: Question, registry: MirroredRegistry, mirror: Mapping[str, Any], endpoint: str, place: FilePlace
-) -> tuple[Hop, list[Trouble]]:
+) -> ReadHop:
     url = parts_of(endpoint if "://" in endpoint else f"{_unwritten_scheme(endpoint)}://{endpoint}")
     if not asks_proxy(question.proxy, url.netloc, url.scheme):
-        return Hop(place, None if asks_registry(registry, url.netloc) else endpoint), []
+        return of_another(registry, url.netloc, place, endpoint)
     troubles = list(wrong_scheme(question.proxy, url.scheme, place, endpoint))
     if url.path.rstrip("/") not in ("", "/v2", f"/v2/{registry.name}"):  # a path is taken as it is
         what = f"{endpoint} means requests to {url.path.rstrip('/')}/…, where the proxy has nothing"
@@ -139,7 +139,7 @@ def _hop(
     if strange:
         what = f"rewrite makes {strange[0]} of the names that the proxy is asked for; ?ns= names the registry already"
         troubles.append(Trouble(place, what, "remove rewrite"))
-    return Hop(place, endpoint, is_proxy=True, good=not troubles), troubles
+    return of_proxy(place, endpoint, troubles)
 
 
 def _unwritten_scheme(endpoint: str) -> str:

@@ -5,10 +5,22 @@ A mirror's location takes the place of the registry's name, so the name is writt
 The home of a pull is chosen once, at its first manifest.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, asks_registry
+from proxy.clients.chains import (
+    Chain,
+    FilePlace,
+    Hop,
+    Patience,
+    Question,
+    ReadHop,
+    Trouble,
+    asks_proxy,
+    gathered,
+    of_another,
+    of_proxy,
+)
 from proxy.clients.node_files import NodeFiles, Unread, tables
 from proxy.clients.setups import (
     ClientFile,
@@ -121,9 +133,9 @@ def _chain(
         end = FilePlace(MAIN if files.has(MAIN) else FOLDER)
         return Chain(client, registry.name, [Hop(end, None)], end, PATIENCE)
     itself = {"location": registry.name, **entry.table, "pull-from-mirror": "all"}
-    read = [_hop(files, entry, question, registry, each) for each in (*tables(entry.table.get("mirror")), itself)]
-    hops = [hop for hop, _ in read]
-    troubles = [*_narrower(files, entries, registry.name), *(trouble for _, found in read for trouble in found)]
+    mirrors = tables(entry.table.get("mirror"))
+    hops, wrong = gathered(_hop(files, entry, question, registry, each) for each in (*mirrors, itself))
+    troubles = [*_narrower(files, entries, registry.name), *wrong]
     end = hops[-1].place
     if entry.table.get("blocked") is True:
         end = files.place(entry.path, f'"{entry.prefix}"', "blocked")
@@ -142,19 +154,18 @@ def _narrower(files: NodeFiles, entries: Mapping[str, _Entry], name: str) -> Ite
 
 def _hop(
     files: NodeFiles, entry: _Entry, question: Question, registry: MirroredRegistry, written: Mapping[str, Any]
-) -> tuple[Hop, Sequence[Trouble]]:
+) -> ReadHop:
     """Of a mirror, or of the registry's own location."""
     location = str(written.get("location") or "").rstrip("/")
     place = files.place(entry.path, f'"{entry.prefix}"', f'"{location}')
     if location.startswith(_SCHEMES):
         what = f"{location} has a scheme: nothing can be pulled with this file"
-        return Hop(place, location, is_proxy=True, good=False), [Trouble(place, what, "write host, port and path")]
+        return of_proxy(place, location, [Trouble(place, what, "write host, port and path")])
     authority, _, path = location.partition("/")
     if not asks_proxy(question.proxy, authority, question.proxy.scheme):
-        return Hop(place, None if asks_registry(registry, authority) else location), []
-    troubles = list(_wrong(question, registry, written, place, path))
-    troubles += _by_digest_only(entry, written, place)
-    return Hop(place, location, is_proxy=True, good=not troubles), troubles
+        return of_another(registry, authority, place, location)
+    wrong = (*_wrong(question, registry, written, place, path), *_by_digest_only(entry, written, place))
+    return of_proxy(place, location, wrong)
 
 
 def _wrong(
