@@ -22,6 +22,7 @@ _READ = (".toml", ".json", ".conf", ".yaml")  # never keys, and certificates onl
 _LARGEST = 1 << 20  # bytes of one file
 _MOST = 20_000  # entries of all folders together
 _DEPTH = 6
+_NOTHING = NodeFiles({})
 _ASIDE = ".entrepot-new"  # a write that was cut off leaves it, and the next takes its place
 
 
@@ -31,16 +32,18 @@ _ASIDE = ".entrepot-new"  # a write that was cut off leaves it, and the next tak
 def read_node(root: Path) -> NodeFiles:
     """What clients have below ``root``, which is ``/`` for this machine. Raises OSError where it is no folder."""
     os.listdir(root)
-    first = _read(root, _FOLDERS)
-    return _read(root, (*_FOLDERS, *further_folders(first)))
+    left = iter(range(_MOST))
+    first = _read(root, _FOLDERS, left)
+    return _read(root, (each for each in further_folders(first) if each not in _FOLDERS), left, first)
 
 
-def _read(root: Path, tops: Iterable[str]) -> NodeFiles:
-    texts: dict[str, str] = {}
-    unreadable: dict[str, str] = {}
-    folders: set[str] = set()
+def _read(root: Path, tops: Iterable[str], left: Iterator[int], before: NodeFiles = _NOTHING) -> NodeFiles:
+    """With what was read before: none of its files is read again. Each entry takes one of those that are ``left``."""
+    texts, folders, unreadable = dict(before.texts), set(before.folders), dict(before.unreadable)
     entries = (path for top in dict.fromkeys(tops) for path in _below(root, top))
-    for path, _ in zip(entries, range(_MOST), strict=False):
+    for path, _ in zip(entries, left, strict=False):
+        if before.has(path):
+            continue
         place = root / path
         try:
             mode = place.stat().st_mode
@@ -181,6 +184,6 @@ def _left_over(root: Path, files: Sequence[ClientFile]) -> list[str]:
     """Marked files in the clients' own folders, such as those of registries that are no upstreams any more."""
     wanted = {file.path for file in files}
     tops = {"/".join(path.split("/")[: 3 if path.startswith("etc/rancher/") else 2]) for path in wanted - {CA_FILE}}
-    found = _read(root, sorted(top for top in tops if top.startswith("etc/")))
+    found = _read(root, sorted(top for top in tops if top.startswith("etc/")), iter(range(_MOST)))
     ours = [path for path, text in found.texts.items() if path not in wanted and hand(text) is Hand.OURS]
     return [path for path in ours if _refusal(root, ClientFile(path, "")) is None]
