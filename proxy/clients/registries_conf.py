@@ -84,7 +84,7 @@ class _Entry(NamedTuple):
     table: Mapping[str, Any]
 
 
-def clients_here(files: NodeFiles) -> list[str]:
+def _clients_here(files: NodeFiles) -> list[str]:
     """Who reads these files."""
     podman = ["podman"] if _paths(files) else []
     crio = ["CRI-O"] if "etc/crio" in files.folders else []
@@ -92,12 +92,14 @@ def clients_here(files: NodeFiles) -> list[str]:
 
 
 def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
-    for client in clients_here(files):
-        try:
-            entries = _entries(files)
-        except Unread as unread:
+    clients = _clients_here(files)
+    try:
+        entries = _entries(files)
+    except Unread as unread:
+        for client in clients:
             yield from unread.chains(client, question, PATIENCE, "correct it: nothing can be pulled with it")
-            continue
+        return
+    for client in clients:
         for registry in question.registries:
             yield _chain(client, files, entries, question, registry)
 
