@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from proxy.clients.setups import MirroredRegistry, ProxyAddress
-from proxy.core.authorities import is_own_address, parse_authority
+from proxy.core.authorities import PORTS, is_own_address, parse_authority
 from proxy.core.names import ALIASES
 
 
@@ -137,7 +137,7 @@ def asks_proxy(proxy: ProxyAddress, authority: str, scheme: str) -> bool:
         host, port = parse_authority(authority)
     except ValueError:
         return False
-    port = port or (443 if scheme == "https" else 80)
+    port = port or PORTS.get(scheme, PORTS["http"])
     same = host.lower() == proxy.host or (is_own_address(host) and is_own_address(proxy.host))
     return same and port == proxy.port
 
