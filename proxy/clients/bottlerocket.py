@@ -11,10 +11,9 @@ USER_DATA = "user-data.toml"
 
 
 def setup(wish: Wish) -> Setup:
-    names = [registry.name for registry in wish.named] + (["*"] if wish.has_wildcards else [])
     mirrors = [
         f"[[settings.container-registry.mirrors]]\nregistry = {quoted(name)}\nendpoint = [{quoted(str(wish.proxy))}]\n"
-        for name in names
+        for name in wish.keys
     ]
     return Setup([ClientFile(USER_DATA, "\n".join([*mirrors, *_trust(wish)]))], list(_notes(wish)))
 

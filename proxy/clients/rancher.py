@@ -47,9 +47,8 @@ def setup_rke2(wish: Wish) -> Setup:
 
 
 def _setup(wish: Wish, kind: str) -> Setup:
-    names = [registry.name for registry in wish.named] + (["*"] if wish.has_wildcards else [])
     lines = ["mirrors:"]
-    for name in names:
+    for name in wish.keys:
         lines += [f"  {quoted(name)}:", "    endpoint:", f"      - {quoted(str(wish.proxy))}"]
     if wish.ca is not None:
         lines += [

@@ -111,6 +111,11 @@ class Wish(NamedTuple):
         return [registry for registry in self.registries if not registry.is_wildcard]
 
     @property
+    def keys(self) -> list[str]:
+        """The names, for clients in whose files one star stands for all names with a star."""
+        return [registry.name for registry in self.named] + (["*"] if self.has_wildcards else [])
+
+    @property
     def with_path_form(self) -> list[MirroredRegistry]:
         return [registry for registry in self.registries if registry.has_path_form]
 
