@@ -49,7 +49,7 @@ class Patience(NamedTuple):
     """How long a client waits for one that takes the connection and says nothing: seconds, None for without end."""
 
     seconds: float | None
-    remark: str = ""
+    remark: str = ""  # on the seconds
 
 
 class Chain(NamedTuple):
@@ -103,7 +103,7 @@ def outcome(chain: Chain, condition: ProxyCondition) -> ChainOutcome:
             return ChainOutcome(Goes.PROXY, hop.place)
         if condition is ProxyCondition.SLOW:
             if chain.patience.seconds is None:
-                return ChainOutcome(Goes.WAITS, hop.place, chain.patience.remark or "without end")
+                return ChainOutcome(Goes.WAITS, hop.place, "without end")
             waited = f"after {chain.patience.seconds:.0f} s{chain.patience.remark}"
     return ChainOutcome(Goes.FAILS, chain.end, waited)
 

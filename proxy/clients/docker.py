@@ -117,13 +117,13 @@ def _by_path(files: NodeFiles, proxy: ProxyAddress, document: Mapping[str, Any])
 
 def _may_be_plain(proxy: ProxyAddress, insecure: list[str]) -> bool:
     """Registries by name or by network; loopback is always allowed."""
+    if any(asks_proxy(proxy, each, "http") for each in insecure):
+        return True
     try:
         host = ipaddress.ip_address(proxy.host)
     except ValueError:
-        return proxy.host == "localhost" or any(asks_proxy(proxy, each, "http") for each in insecure)
-    networks = [network for each in insecure if (network := _network(each))]
-    by_network = any(host.version == each.version and host in each for each in networks)
-    return host.is_loopback or by_network or any(asks_proxy(proxy, each, "http") for each in insecure)
+        return proxy.host == "localhost"
+    return host.is_loopback or any(host in network for each in insecure if (network := _network(each)))
 
 
 def _network(written: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

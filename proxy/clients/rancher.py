@@ -35,7 +35,7 @@ from proxy.clients.setups import (
 from proxy.core.authorities import is_own_address
 
 _ALONE = "disable-default-registry-endpoint"
-KINDS = ("k3s", "rke2")
+_KINDS = ("k3s", "rke2")
 
 
 def setup_k3s(wish: Wish) -> Setup:
@@ -74,12 +74,8 @@ def _notes(wish: Wish, kind: str) -> Iterator[str]:
 # ---------------------------------------------------------------- what a node has
 
 
-def kinds_here(files: NodeFiles) -> list[str]:
-    return [kind for kind in KINDS if f"etc/rancher/{kind}" in files.folders]
-
-
 def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
-    for kind in kinds_here(files):
+    for kind in (each for each in _KINDS if f"etc/rancher/{each}" in files.folders):
         path = f"etc/rancher/{kind}/registries.yaml"
         try:
             mirrors = table(files.yaml(path).get("mirrors"))
