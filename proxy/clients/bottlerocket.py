@@ -7,16 +7,15 @@ from collections.abc import Iterator
 
 from proxy.clients.setups import ClientFile, Fallback, Setup, Wish, of_kubelet, quoted
 
-USER_DATA = "user-data.toml"
+_USER_DATA = "user-data.toml"
 
 
 def setup(wish: Wish) -> Setup:
-    names = [registry.name for registry in wish.named] + (["*"] if wish.has_wildcards else [])
     mirrors = [
         f"[[settings.container-registry.mirrors]]\nregistry = {quoted(name)}\nendpoint = [{quoted(str(wish.proxy))}]\n"
-        for name in names
+        for name in wish.keys
     ]
-    return Setup([ClientFile(USER_DATA, "\n".join([*mirrors, *_trust(wish)]))], list(_notes(wish)))
+    return Setup([ClientFile(_USER_DATA, "\n".join([*mirrors, *_trust(wish)]))], list(_notes(wish)))
 
 
 def _trust(wish: Wish) -> list[str]:
@@ -27,7 +26,7 @@ def _trust(wish: Wish) -> list[str]:
 
 
 def _notes(wish: Wish) -> Iterator[str]:
-    yield f"/{USER_DATA} is no file of a node: put it into the user data of the instance, beside what is there."
+    yield f"/{_USER_DATA} is no file of a node: put it into the user data of the instance, beside what is there."
     yield "Variants with Docker, those of ECS, mirror Docker Hub only."
     if wish.fallback is Fallback.NO:
         yield "Bottlerocket always asks the registry itself after its mirrors: only the network can forbid that."

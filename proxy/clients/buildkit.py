@@ -5,7 +5,19 @@ mirrors comes the registry itself, always.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, asks_registry
+from proxy.clients.chains import (
+    Chain,
+    FilePlace,
+    Hop,
+    Patience,
+    Question,
+    ReadHop,
+    Trouble,
+    asks_proxy,
+    gathered,
+    of_another,
+    of_proxy,
+)
 from proxy.clients.node_files import NodeFiles, Unread, strings, table
 from proxy.clients.setups import (
     CA_FILE,
@@ -60,28 +72,27 @@ def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     try:
         registries = table(files.toml(CONFIG).get("registry"))
     except Unread as unread:
-        broken = [unread.trouble("correct it: buildkitd does not start with it")]
-        for registry in question.registries:
-            yield Chain("buildkit", registry.name, [], unread.place, PATIENCE, broken)
+        yield from unread.chains("buildkit", question, PATIENCE, "correct it: buildkitd does not start with it")
         return
     for registry in question.registries:
         yield _chain(files, question, registries, registry)
 
 
 def _chain(files: NodeFiles, question: Question, registries: Mapping[str, Any], registry: MirroredRegistry) -> Chain:
-    hops: list[Hop] = []
-    troubles: list[Trouble] = []
-    for mirror in strings(table(registries.get(registry.name)).get("mirrors")):
-        authority, _, path = mirror.partition("/")
-        place = files.place(CONFIG, f'"{mirror}"')
-        if not asks_proxy(question.proxy, authority, question.proxy.scheme):
-            hops.append(Hop(place, None if asks_registry(registry, authority) else mirror))
-            continue
-        found = list(_wrong(question, registries, registry, authority, path, place))
-        hops.append(Hop(place, mirror, is_proxy=True, good=not found))
-        troubles += found
+    mirrors = strings(table(registries.get(registry.name)).get("mirrors"))
+    hops, troubles = gathered(_hop(files, question, registries, registry, mirror) for mirror in mirrors)
     end = files.place(CONFIG, f'"{registry.name}"')
     return Chain("buildkit", registry.name, [*hops, Hop(end, None)], end, PATIENCE, troubles)
+
+
+def _hop(
+    files: NodeFiles, question: Question, registries: Mapping[str, Any], registry: MirroredRegistry, mirror: str
+) -> ReadHop:
+    authority, _, path = mirror.partition("/")
+    place = files.place(CONFIG, f'"{mirror}"')
+    if not asks_proxy(question.proxy, authority, question.proxy.scheme):
+        return of_another(registry, authority, place, mirror)
+    return of_proxy(place, mirror, _wrong(question, registries, registry, authority, path, place))
 
 
 def _wrong(

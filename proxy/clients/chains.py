@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from proxy.clients.setups import MirroredRegistry, ProxyAddress
-from proxy.core.authorities import is_own_address, parse_authority
+from proxy.core.authorities import PORTS, is_own_address, parse_authority
 from proxy.core.names import ALIASES
 
 
@@ -38,11 +38,18 @@ class Hop(NamedTuple):
     good: bool = True
 
 
+class ReadHop(NamedTuple):
+    """A hop as a file has it, and what is wrong with that."""
+
+    hop: Hop
+    troubles: Sequence[Trouble] = ()
+
+
 class Patience(NamedTuple):
     """How long a client waits for one that takes the connection and says nothing: seconds, None for without end."""
 
     seconds: float | None
-    remark: str = ""
+    remark: str = ""  # on the seconds
 
 
 class Chain(NamedTuple):
@@ -96,7 +103,7 @@ def outcome(chain: Chain, condition: ProxyCondition) -> ChainOutcome:
             return ChainOutcome(Goes.PROXY, hop.place)
         if condition is ProxyCondition.SLOW:
             if chain.patience.seconds is None:
-                return ChainOutcome(Goes.WAITS, hop.place, chain.patience.remark or "without end")
+                return ChainOutcome(Goes.WAITS, hop.place, "without end")
             waited = f"after {chain.patience.seconds:.0f} s{chain.patience.remark}"
     return ChainOutcome(Goes.FAILS, chain.end, waited)
 
@@ -130,14 +137,35 @@ def asks_proxy(proxy: ProxyAddress, authority: str, scheme: str) -> bool:
         host, port = parse_authority(authority)
     except ValueError:
         return False
-    port = port or (443 if scheme == "https" else 80)
+    port = port or PORTS.get(scheme, PORTS["http"])
     same = host.lower() == proxy.host or (is_own_address(host) and is_own_address(proxy.host))
     return same and port == proxy.port
 
 
-def asks_registry(registry: MirroredRegistry, authority: str) -> bool:
+def of_proxy(place: FilePlace, written: str, troubles: Iterable[Trouble]) -> ReadHop:
+    """The proxy can answer what is asked of it in a way with which nothing is wrong."""
+    found = list(troubles)
+    return ReadHop(Hop(place, written, is_proxy=True, good=not found), found)
+
+
+def of_another(registry: MirroredRegistry, authority: str, place: FilePlace, written: str) -> ReadHop:
+    """The registry itself, or a stranger."""
+    return ReadHop(Hop(place, None if _asks_registry(registry, authority) else written))
+
+
+def _asks_registry(registry: MirroredRegistry, authority: str) -> bool:
     asked = authority.lower()
     return ALIASES.get(asked, asked) == registry.name or asked == urlsplit(registry.url).netloc
+
+
+def gathered(read: Iterable[ReadHop]) -> tuple[list[Hop], list[Trouble]]:
+    """The hops in their order, and all that is wrong with any."""
+    hops: list[Hop] = []
+    troubles: list[Trouble] = []
+    for each in read:
+        hops.append(each.hop)
+        troubles += each.troubles
+    return hops, troubles
 
 
 def wrong_scheme(proxy: ProxyAddress, scheme: str, place: FilePlace, written: str) -> Iterable[Trouble]:

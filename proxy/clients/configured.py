@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from proxy.clients.setups import MirroredRegistry
+from proxy.clients.chains import Question
+from proxy.clients.setups import MirroredRegistry, ProxyAddress
 from proxy.config import Settings
 
 _ANY = "0" * 12  # stands for a star; an account of AWS, for which stars are mostly written
@@ -13,10 +14,12 @@ def registries_of(settings: Settings) -> list[MirroredRegistry]:
     return [MirroredRegistry(name, each.base_url(_one(name))) for name, each in settings.upstreams.items()]
 
 
-def asked_of(settings: Settings, names: Collection[str] = ()) -> list[MirroredRegistry]:
-    """The same with one host for each star; ``names`` are the only ones, all of them where empty."""
+def question_of(settings: Settings, here: ProxyAddress | None, names: Collection[str] = ()) -> Question:
+    """With one host for each star; ``names`` are the only ones, all of them where empty. ``here`` is where clients
+    reach the proxy, None for where it listens."""
     wanted = [each for each in registries_of(settings) if not names or each.name in names]
-    return [each._replace(name=_one(each.name)) for each in wanted]
+    registries = [each._replace(name=_one(each.name)) for each in wanted]
+    return Question(here or ProxyAddress("http", *settings.listen), registries, settings.default_upstream)
 
 
 def _one(name: str) -> str:

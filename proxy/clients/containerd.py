@@ -6,7 +6,7 @@ It names the registry in ``?ns=``, so the proxy's address needs no path. Hosts a
 
 from collections.abc import Iterator, Sequence
 
-from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble
+from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, gathered
 from proxy.clients.cri_config import CERTS, CONFIG, CONFIG_PATH, CriRegistries, cri_registries
 from proxy.clients.hosts_toml import Written, hop_of, hosts_of, hosts_toml
 from proxy.clients.node_files import NodeFiles
@@ -108,10 +108,9 @@ def _mirrored(
     files: NodeFiles, question: Question, registry: MirroredRegistry, mirrors: Sequence[tuple[str, FilePlace]]
 ) -> Written:
     """By the older form, after which the registry itself is always asked. A path is taken as it is."""
-    read = [
+    hops, troubles = gathered(
         hop_of(files, place, question.proxy, registry, url, {"override_path": url.count("/") > 2})
         for url, place in mirrors
-    ]
+    )
     end = mirrors[0][1]
-    hops = [*(hop for each in read for hop in each.hops), Hop(end, None)]
-    return Written(end, hops, [trouble for each in read for trouble in each.troubles])
+    return Written(end, [*hops, Hop(end, None)], troubles)

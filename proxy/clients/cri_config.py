@@ -100,8 +100,7 @@ class _Section(NamedTuple):
 def _sections(files: NodeFiles) -> Iterator[_Section]:
     """Of the file and its imports, in the order in which they count. Raises Unread."""
     main = files.toml(CONFIG)
-    for path in (CONFIG, *_imports(files, main)):
-        document = files.toml(path)
+    for path, document in ((CONFIG, main), *((path, files.toml(path)) for path in _imports(files, main))):
         for plugin in (_OLDER, _NEWER):
             registry = table(table(table(document.get("plugins")).get(plugin)).get("registry"))
             if registry:

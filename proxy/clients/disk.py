@@ -3,7 +3,6 @@ blocks."""
 
 import contextlib
 import os
-import ssl
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -14,6 +13,7 @@ from proxy.clients.cri_config import further_folders
 from proxy.clients.marker import Hand, hand, marked
 from proxy.clients.node_files import NodeFiles
 from proxy.clients.setups import CA_FILE, ClientFile
+from proxy.config import demand_certificates
 
 _FOLDERS = tuple(
     f"etc/{name}" for name in ("containerd", "docker", "containers", "crio", "rancher", "buildkit", "entrepot")
@@ -22,6 +22,7 @@ _READ = (".toml", ".json", ".conf", ".yaml")  # never keys, and certificates onl
 _LARGEST = 1 << 20  # bytes of one file
 _MOST = 20_000  # entries of all folders together
 _DEPTH = 6
+_NOTHING = NodeFiles({})
 _ASIDE = ".entrepot-new"  # a write that was cut off leaves it, and the next takes its place
 
 
@@ -31,16 +32,18 @@ _ASIDE = ".entrepot-new"  # a write that was cut off leaves it, and the next tak
 def read_node(root: Path) -> NodeFiles:
     """What clients have below ``root``, which is ``/`` for this machine. Raises OSError where it is no folder."""
     os.listdir(root)
-    first = _read(root, _FOLDERS)
-    return _read(root, (*_FOLDERS, *further_folders(first)))
+    left = iter(range(_MOST))
+    first = _read(root, _FOLDERS, left)
+    return _read(root, (each for each in further_folders(first) if each not in _FOLDERS), left, first)
 
 
-def _read(root: Path, tops: Iterable[str]) -> NodeFiles:
-    texts: dict[str, str] = {}
-    unreadable: dict[str, str] = {}
-    folders: set[str] = set()
+def _read(root: Path, tops: Iterable[str], left: Iterator[int], before: NodeFiles = _NOTHING) -> NodeFiles:
+    """With what was read before: none of its files is read again. Each entry takes one of those that are ``left``."""
+    texts, folders, unreadable = dict(before.texts), set(before.folders), dict(before.unreadable)
     entries = (path for top in dict.fromkeys(tops) for path in _below(root, top))
-    for path, _ in zip(entries, range(_MOST), strict=False):
+    for path, _ in zip(entries, left, strict=False):
+        if before.has(path):
+            continue
         place = root / path
         try:
             mode = place.stat().st_mode
@@ -86,8 +89,8 @@ def read_certificates(path: Path) -> str:
     if "PRIVATE KEY" in text:
         raise ValueError("it holds a private key, which belongs on no node")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError):
+        demand_certificates(text.encode())
+    except ValueError:
         raise ValueError("it holds no certificate in PEM") from None
     return text if text.endswith("\n") else f"{text}\n"
 
@@ -181,6 +184,6 @@ def _left_over(root: Path, files: Sequence[ClientFile]) -> list[str]:
     """Marked files in the clients' own folders, such as those of registries that are no upstreams any more."""
     wanted = {file.path for file in files}
     tops = {"/".join(path.split("/")[: 3 if path.startswith("etc/rancher/") else 2]) for path in wanted - {CA_FILE}}
-    found = _read(root, sorted(top for top in tops if top.startswith("etc/")))
+    found = _read(root, sorted(top for top in tops if top.startswith("etc/")), iter(range(_MOST)))
     ours = [path for path, text in found.texts.items() if path not in wanted and hand(text) is Hand.OURS]
     return [path for path in ours if _refusal(root, ClientFile(path, "")) is None]

@@ -5,8 +5,22 @@ images of all other registries are named by the path form, ``PROXY/REGISTRY/NAME
 import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import SplitResult
 
-from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, parts_of, wrong_scheme
+from proxy.clients.chains import (
+    Chain,
+    FilePlace,
+    Hop,
+    Patience,
+    Question,
+    ReadHop,
+    Trouble,
+    asks_proxy,
+    gathered,
+    of_proxy,
+    parts_of,
+    wrong_scheme,
+)
 from proxy.clients.marker import marked_json
 from proxy.clients.node_files import NodeFiles, Unread, strings
 from proxy.clients.setups import ClientFile, Fallback, ProxyAddress, Setup, Wish, ca_files
@@ -58,9 +72,7 @@ def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
     try:
         document = files.json(CONFIG)
     except Unread as unread:
-        broken = [unread.trouble("correct it: dockerd does not start with it")]
-        for registry in question.registries:
-            yield Chain("docker", registry.name, [], unread.place, PATIENCE, broken)
+        yield from unread.chains("docker", question, PATIENCE, "correct it: dockerd does not start with it")
         return
     for registry in question.registries:
         if registry.name == DOCKER_HUB:
@@ -72,24 +84,21 @@ def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
 
 
 def _of_hub(files: NodeFiles, question: Question, mirrors: list[str]) -> Chain:
-    hops: list[Hop] = []
-    troubles: list[Trouble] = []
-    for mirror in mirrors:
-        place = files.place(CONFIG, f'"{mirror}"')
-        url = parts_of(mirror)
-        if not asks_proxy(question.proxy, url.netloc, url.scheme):
-            hops.append(Hop(place, mirror))
-            continue
-        found = list(_mirror(question, mirror, place))
-        hops.append(Hop(place, mirror, is_proxy=True, good=not found))
-        troubles += found
+    hops, troubles = gathered(_hop(files, question, mirror) for mirror in mirrors)
     # After the mirrors, whatever they are, comes Docker Hub.
     end = files.place(CONFIG, "registry-mirrors")
     return Chain("docker", DOCKER_HUB, [*hops, Hop(end, None)], end, PATIENCE, troubles)
 
 
-def _mirror(question: Question, mirror: str, place: FilePlace) -> Iterator[Trouble]:
+def _hop(files: NodeFiles, question: Question, mirror: str) -> ReadHop:
+    place = files.place(CONFIG, f'"{mirror}"')
     url = parts_of(mirror)
+    if not asks_proxy(question.proxy, url.netloc, url.scheme):
+        return ReadHop(Hop(place, mirror))
+    return of_proxy(place, mirror, _wrong(question, url, mirror, place))
+
+
+def _wrong(question: Question, url: SplitResult, mirror: str, place: FilePlace) -> Iterator[Trouble]:
     yield from wrong_scheme(question.proxy, url.scheme, place, mirror)
     if url.path.rstrip("/") or url.query or url.fragment:
         yield Trouble(place, f"{mirror} has more than host and port: dockerd does not start", f"write {question.proxy}")
@@ -108,13 +117,13 @@ def _by_path(files: NodeFiles, proxy: ProxyAddress, document: Mapping[str, Any])
 
 def _may_be_plain(proxy: ProxyAddress, insecure: list[str]) -> bool:
     """Registries by name or by network; loopback is always allowed."""
+    if any(asks_proxy(proxy, each, "http") for each in insecure):
+        return True
     try:
         host = ipaddress.ip_address(proxy.host)
     except ValueError:
-        return proxy.host == "localhost" or any(asks_proxy(proxy, each, "http") for each in insecure)
-    networks = [network for each in insecure if (network := _network(each))]
-    by_network = any(host.version == each.version and host in each for each in networks)
-    return host.is_loopback or by_network or any(asks_proxy(proxy, each, "http") for each in insecure)
+        return proxy.host == "localhost"
+    return host.is_loopback or any(host in network for each in insecure if (network := _network(each)))
 
 
 def _network(written: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

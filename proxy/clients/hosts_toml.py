@@ -5,7 +5,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from proxy.clients.chains import FilePlace, Hop, Trouble, asks_proxy, asks_registry, parts_of, wrong_scheme
+from proxy.clients.chains import (
+    FilePlace,
+    Hop,
+    ReadHop,
+    Trouble,
+    asks_proxy,
+    gathered,
+    of_another,
+    of_proxy,
+    parts_of,
+    wrong_scheme,
+)
 from proxy.clients.node_files import NodeFiles, Unread, strings, table
 from proxy.clients.setups import MirroredRegistry, ProxyAddress, quoted
 
@@ -51,10 +62,11 @@ def hosts_of(files: NodeFiles, path: str, proxy: ProxyAddress, registry: Mirrore
     server = document.get("server")
     if isinstance(server, str) and server:
         hosts.append((server, document))
-    read = [hop_of(files, files.place(path, f'"{url}"'), proxy, registry, url, host) for url, host in hosts]
-    hops = [hop for each in read for hop in each.hops]
+    hops, troubles = gathered(
+        hop_of(files, files.place(path, f'"{url}"'), proxy, registry, url, host) for url, host in hosts
+    )
     last = [] if server else [Hop(whole, None)]
-    return Written(whole, [*hops, *last], list(dict.fromkeys(trouble for each in read for trouble in each.troubles)))
+    return Written(whole, [*hops, *last], list(dict.fromkeys(troubles)))
 
 
 def hop_of(
@@ -64,18 +76,18 @@ def hop_of(
     registry: MirroredRegistry,
     written: str,
     host: Mapping[str, Any],
-) -> Written:
+) -> ReadHop:
     """One host with its settings."""
     url = parts_of(written if written.startswith("http") else f"https://{written}")
     if not asks_proxy(proxy, url.netloc, url.scheme):
-        return Written(place, [Hop(place, None if asks_registry(registry, url.netloc) else written)], [])
+        return of_another(registry, url.netloc, place, written)
     troubles = [
         *_scheme(proxy, url.scheme, place, written),
         *_path(url.path, registry, place, written, bool(host.get("override_path"))),
         *_capabilities(host, place, written),
         *_certificates(files, host, place),
     ]
-    return Written(place, [Hop(place, written, is_proxy=True, good=not troubles)], troubles)
+    return of_proxy(place, written, troubles)
 
 
 def _scheme(proxy: ProxyAddress, scheme: str, place: FilePlace, written: str) -> Iterator[Trouble]:

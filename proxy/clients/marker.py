@@ -28,8 +28,7 @@ def marked(text: str) -> str:
 
 def marked_json(document: dict[str, object]) -> str:
     """``document`` has no labels of its own."""
-    labels = [f"{_LABEL}{_digest(json.dumps(document, sort_keys=True))}"]
-    return json.dumps({**document, "labels": labels}, indent=2) + "\n"
+    return json.dumps({**document, "labels": [_label(document)]}, indent=2) + "\n"
 
 
 def hand(text: str) -> Hand:
@@ -48,8 +47,11 @@ def _hand_of_json(text: str) -> Hand:
     ours = [str(label) for label in labels if str(label).startswith(_LABEL)] if isinstance(labels, list) else []
     if not ours:
         return Hand.FOREIGN
-    same = labels == [f"{_LABEL}{_digest(json.dumps(document, sort_keys=True))}"]
-    return Hand.OURS if same else Hand.CHANGED
+    return Hand.OURS if labels == [_label(document)] else Hand.CHANGED
+
+
+def _label(document: dict[str, object]) -> str:
+    return f"{_LABEL}{_digest(json.dumps(document, sort_keys=True))}"
 
 
 def _digest(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from proxy.clients.chains import FilePlace, Trouble
+from proxy.clients.chains import Chain, FilePlace, Patience, Question, Trouble
 from proxy.core.foreign_json import SMALL, parse_json
 
 
@@ -20,6 +20,11 @@ class Unread(Exception):
 
     def trouble(self, fix: str) -> Trouble:
         return Trouble(self.place, self.why, fix)
+
+    def chains(self, client: str, question: Question, patience: Patience, fix: str) -> Iterator[Chain]:
+        """Of a client that pulls nothing at all with such a file."""
+        for registry in question.registries:
+            yield Chain(client, registry.name, [], self.place, patience, [self.trouble(fix)])
 
 
 class NodeFiles(NamedTuple):

@@ -10,9 +10,12 @@ from proxy.clients.chains import (
     FilePlace,
     Hop,
     Question,
+    ReadHop,
     Trouble,
     asks_proxy,
-    asks_registry,
+    gathered,
+    of_another,
+    of_proxy,
     parts_of,
     wrong_scheme,
 )
@@ -32,7 +35,7 @@ from proxy.clients.setups import (
 from proxy.core.authorities import is_own_address
 
 _ALONE = "disable-default-registry-endpoint"
-KINDS = ("k3s", "rke2")
+_KINDS = ("k3s", "rke2")
 
 
 def setup_k3s(wish: Wish) -> Setup:
@@ -44,9 +47,8 @@ def setup_rke2(wish: Wish) -> Setup:
 
 
 def _setup(wish: Wish, kind: str) -> Setup:
-    names = [registry.name for registry in wish.named] + (["*"] if wish.has_wildcards else [])
     lines = ["mirrors:"]
-    for name in names:
+    for name in wish.keys:
         lines += [f"  {quoted(name)}:", "    endpoint:", f"      - {quoted(str(wish.proxy))}"]
     if wish.ca is not None:
         lines += [
@@ -72,20 +74,14 @@ def _notes(wish: Wish, kind: str) -> Iterator[str]:
 # ---------------------------------------------------------------- what a node has
 
 
-def kinds_here(files: NodeFiles) -> list[str]:
-    return [kind for kind in KINDS if f"etc/rancher/{kind}" in files.folders]
-
-
 def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
-    for kind in kinds_here(files):
+    for kind in (each for each in _KINDS if f"etc/rancher/{each}" in files.folders):
         path = f"etc/rancher/{kind}/registries.yaml"
         try:
             mirrors = table(files.yaml(path).get("mirrors"))
             alone = _is_alone(files, kind)
         except Unread as unread:
-            broken = [unread.trouble(f"correct it: {kind} does not start with it")]
-            for registry in question.registries:
-                yield Chain(kind, registry.name, [], unread.place, PATIENCE, broken)
+            yield from unread.chains(kind, question, PATIENCE, f"correct it: {kind} does not start with it")
             continue
         for registry in question.registries:
             yield _chain(files, question, kind, mirrors, registry, alone)
@@ -114,13 +110,10 @@ def _chain(
     path = f"etc/rancher/{kind}/registries.yaml"
     key = registry.name if registry.name in mirrors else "*"
     mirror = table(mirrors.get(key))
-    hops: list[Hop] = []
-    troubles: list[Trouble] = []
-    for endpoint in strings(mirror.get("endpoint")):
-        place = files.place(path, key, endpoint)
-        hop, found = _hop(question, registry, mirror, endpoint, place)
-        hops.append(hop)
-        troubles += found
+    hops, troubles = gathered(
+        _hop(question, registry, mirror, endpoint, files.place(path, key, endpoint))
+        for endpoint in strings(mirror.get("endpoint"))
+    )
     end = files.place(path, key) if mirror else FilePlace(path)
     if alone is None or not mirror:
         hops.append(Hop(end, None))
@@ -129,10 +122,10 @@ def _chain(
 
 def _hop(
     question: Question, registry: MirroredRegistry, mirror: Mapping[str, Any], endpoint: str, place: FilePlace
-) -> tuple[Hop, list[Trouble]]:
+) -> ReadHop:
     url = parts_of(endpoint if "://" in endpoint else f"{_unwritten_scheme(endpoint)}://{endpoint}")
     if not asks_proxy(question.proxy, url.netloc, url.scheme):
-        return Hop(place, None if asks_registry(registry, url.netloc) else endpoint), []
+        return of_another(registry, url.netloc, place, endpoint)
     troubles = list(wrong_scheme(question.proxy, url.scheme, place, endpoint))
     if url.path.rstrip("/") not in ("", "/v2", f"/v2/{registry.name}"):  # a path is taken as it is
         what = f"{endpoint} means requests to {url.path.rstrip('/')}/…, where the proxy has nothing"
@@ -141,7 +134,7 @@ def _hop(
     if strange:
         what = f"rewrite makes {strange[0]} of the names that the proxy is asked for; ?ns= names the registry already"
         troubles.append(Trouble(place, what, "remove rewrite"))
-    return Hop(place, endpoint, is_proxy=True, good=not troubles), troubles
+    return of_proxy(place, endpoint, troubles)
 
 
 def _unwritten_scheme(endpoint: str) -> str:

@@ -5,10 +5,22 @@ A mirror's location takes the place of the registry's name, so the name is writt
 The home of a pull is chosen once, at its first manifest.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from proxy.clients.chains import Chain, FilePlace, Hop, Patience, Question, Trouble, asks_proxy, asks_registry
+from proxy.clients.chains import (
+    Chain,
+    FilePlace,
+    Hop,
+    Patience,
+    Question,
+    ReadHop,
+    Trouble,
+    asks_proxy,
+    gathered,
+    of_another,
+    of_proxy,
+)
 from proxy.clients.node_files import NodeFiles, Unread, tables
 from proxy.clients.setups import (
     ClientFile,
@@ -72,7 +84,7 @@ class _Entry(NamedTuple):
     table: Mapping[str, Any]
 
 
-def clients_here(files: NodeFiles) -> list[str]:
+def _clients_here(files: NodeFiles) -> list[str]:
     """Who reads these files."""
     podman = ["podman"] if _paths(files) else []
     crio = ["CRI-O"] if "etc/crio" in files.folders else []
@@ -80,14 +92,14 @@ def clients_here(files: NodeFiles) -> list[str]:
 
 
 def chains(files: NodeFiles, question: Question) -> Iterator[Chain]:
-    for client in clients_here(files):
-        try:
-            entries = _entries(files)
-        except Unread as unread:
-            broken = [unread.trouble("correct it: nothing can be pulled with it")]
-            for registry in question.registries:
-                yield Chain(client, registry.name, [], unread.place, PATIENCE, broken)
-            continue
+    clients = _clients_here(files)
+    try:
+        entries = _entries(files)
+    except Unread as unread:
+        for client in clients:
+            yield from unread.chains(client, question, PATIENCE, "correct it: nothing can be pulled with it")
+        return
+    for client in clients:
         for registry in question.registries:
             yield _chain(client, files, entries, question, registry)
 
@@ -123,9 +135,9 @@ def _chain(
         end = FilePlace(MAIN if files.has(MAIN) else FOLDER)
         return Chain(client, registry.name, [Hop(end, None)], end, PATIENCE)
     itself = {"location": registry.name, **entry.table, "pull-from-mirror": "all"}
-    read = [_hop(files, entry, question, registry, each) for each in (*tables(entry.table.get("mirror")), itself)]
-    hops = [hop for hop, _ in read]
-    troubles = [*_narrower(files, entries, registry.name), *(trouble for _, found in read for trouble in found)]
+    mirrors = tables(entry.table.get("mirror"))
+    hops, wrong = gathered(_hop(files, entry, question, registry, each) for each in (*mirrors, itself))
+    troubles = [*_narrower(files, entries, registry.name), *wrong]
     end = hops[-1].place
     if entry.table.get("blocked") is True:
         end = files.place(entry.path, f'"{entry.prefix}"', "blocked")
@@ -144,19 +156,18 @@ def _narrower(files: NodeFiles, entries: Mapping[str, _Entry], name: str) -> Ite
 
 def _hop(
     files: NodeFiles, entry: _Entry, question: Question, registry: MirroredRegistry, written: Mapping[str, Any]
-) -> tuple[Hop, Sequence[Trouble]]:
+) -> ReadHop:
     """Of a mirror, or of the registry's own location."""
     location = str(written.get("location") or "").rstrip("/")
     place = files.place(entry.path, f'"{entry.prefix}"', f'"{location}')
     if location.startswith(_SCHEMES):
         what = f"{location} has a scheme: nothing can be pulled with this file"
-        return Hop(place, location, is_proxy=True, good=False), [Trouble(place, what, "write host, port and path")]
+        return of_proxy(place, location, [Trouble(place, what, "write host, port and path")])
     authority, _, path = location.partition("/")
     if not asks_proxy(question.proxy, authority, question.proxy.scheme):
-        return Hop(place, None if asks_registry(registry, authority) else location), []
-    troubles = list(_wrong(question, registry, written, place, path))
-    troubles += _by_digest_only(entry, written, place)
-    return Hop(place, location, is_proxy=True, good=not troubles), troubles
+        return of_another(registry, authority, place, location)
+    wrong = (*_wrong(question, registry, written, place, path), *_by_digest_only(entry, written, place))
+    return of_proxy(place, location, wrong)
 
 
 def _wrong(

@@ -7,14 +7,13 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-from proxy.core.authorities import format_authority, is_own_address, parse_authority
+from proxy.core.authorities import PORTS, is_own_address, parse_authority, shortest_authority
 from proxy.core.ecr_names import parse_ecr_host
 from proxy.core.names import DOCKER_HUB
 
 CA_FILE = "etc/entrepot/ca.crt"
 """Where a certificate authority is for clients that are told its path."""
 _HOST = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]*[0-9A-Za-z])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)  # name, IPv6
-_PORTS = {"http": 80, "https": 443}
 
 
 class ProxyAddress(NamedTuple):
@@ -31,7 +30,7 @@ class ProxyAddress(NamedTuple):
         advice = "write http://HOST:PORT or https://HOST:PORT, without user and path"
         scheme, found, rest = written.rpartition("://")
         scheme = scheme.lower() if found else "http"
-        if scheme not in _PORTS:
+        if scheme not in PORTS:
             raise ValueError(advice)
         try:
             host, port = parse_authority(rest.rstrip("/"))
@@ -39,7 +38,7 @@ class ProxyAddress(NamedTuple):
             raise ValueError(f"{advice}: {cause}") from None
         if port == 0 or _HOST.fullmatch(host) is None:
             raise ValueError(advice)
-        return cls(scheme, host.lower(), port or _PORTS[scheme])
+        return cls(scheme, host.lower(), port or PORTS[scheme])
 
     @property
     def secure(self) -> bool:
@@ -53,7 +52,7 @@ class ProxyAddress(NamedTuple):
     @property
     def authority(self) -> str:
         """The port is written unless it follows from the scheme."""
-        return format_authority(self.host, self.port if self.port != _PORTS[self.scheme] else None)
+        return shortest_authority(*self)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
@@ -110,6 +109,11 @@ class Wish(NamedTuple):
     @property
     def named(self) -> list[MirroredRegistry]:
         return [registry for registry in self.registries if not registry.is_wildcard]
+
+    @property
+    def keys(self) -> list[str]:
+        """The names, for clients in whose files one star stands for all names with a star."""
+        return [registry.name for registry in self.named] + (["*"] if self.has_wildcards else [])
 
     @property
     def with_path_form(self) -> list[MirroredRegistry]:

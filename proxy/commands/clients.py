@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.clients.chains import Chain, ProxyCondition, Question, outcome
-from proxy.clients.configured import asked_of, registries_of
+from proxy.clients.chains import Chain, ProxyCondition, outcome
+from proxy.clients.configured import question_of, registries_of
 from proxy.clients.disk import WriteRefused, as_written, read_certificates, read_node, write
 from proxy.clients.kinds import SETUPS, chains
 from proxy.clients.setups import Fallback, ProxyAddress, Setup, Wish
 from proxy.commands import shown
-from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, load_or_stop, stop
+from proxy.commands.session import FAILED, WRONG, AsJson, ConfigFile, address_or_stop, load_or_stop, stop
 from proxy.config import Settings, load_without_secrets
 
 app = typer.Typer(no_args_is_help=True, help="Point container clients at the proxy, or see where a node's point.")
@@ -45,12 +45,12 @@ def check(
 ) -> None:
     """Say for each client with files there what a pull does while the proxy is up, slow or dead, and what is wrong."""
     settings = _settings(config)
-    proxy = _proxy(address) if address is not None else ProxyAddress("http", *settings.listen)
+    here = address_or_stop(address) if address is not None else None
     try:
         files = read_node(root)
     except OSError as cause:
         stop(WRONG, f"{root}: {cause.strerror}")
-    found = list(chains(files, Question(proxy, asked_of(settings), settings.default_upstream)))
+    found = list(chains(files, question_of(settings, here)))
     if not found:
         stop(FAILED, f"no client has files below {root}: `entrepot clients --help` tells which are looked for")
     if as_json:
@@ -72,7 +72,7 @@ def _told(kind: str) -> Callable[..., None]:
         ca: _Ca = None,
         as_json: AsJson = False,
     ) -> None:
-        settings, proxy = _settings(config), _proxy(address)
+        settings, proxy = _settings(config), address_or_stop(address)
         wish = Wish(proxy, registries_of(settings), settings.default_upstream, fallback, _certificates(ca, proxy))
         setup = SETUPS[kind](wish)
         if root is not None:
@@ -96,13 +96,6 @@ for _kind in SETUPS:
 def _settings(config: Path | None) -> Settings:
     """Clients are told no secret of the proxy's, so none need be readable."""
     return load_or_stop(config, load_without_secrets).settings
-
-
-def _proxy(address: str) -> ProxyAddress:
-    try:
-        return ProxyAddress.parse(address)
-    except ValueError as cause:
-        stop(WRONG, f"--address: {cause}")
 
 
 def _certificates(ca: Path | None, proxy: ProxyAddress) -> str | None:

@@ -12,8 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from proxy.clients.setups import ProxyAddress
-from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, load_or_stop, running_proxy, stop
+from proxy.commands.session import (
+    FAILED,
+    WRONG,
+    AdminUrl,
+    AsJson,
+    ConfigFile,
+    address_or_stop,
+    load_or_stop,
+    running_proxy,
+    stop,
+)
 from proxy.config import load_without_secrets
 from proxy.doctor.steps import Step, Verdict, healthy
 
@@ -44,10 +53,7 @@ def doctor(
     logging.getLogger().addHandler(logging.NullHandler())  # the steps say all that there is to say
     # A secret that cannot be read is for the examination to tell, not the end of it.
     settings, client = load_or_stop(config, load_without_secrets).settings, running_proxy(admin, config)
-    try:
-        here = ProxyAddress.parse(address) if address is not None else None
-    except ValueError as cause:
-        stop(WRONG, f"--address: {cause}")
+    here = address_or_stop(address) if address is not None else None
     absent = Verdict.FAILED if admin else Verdict.SKIPPED
     scope = Scope(image or (), upstream or (), node, here, absent)
     try:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from proxy.admin.client import AdminClient, AdminFailed, AdminRefused
+from proxy.clients.setups import ProxyAddress
 from proxy.config import ADMIN_VARIABLE, ConfigInvalid, Loaded, admin_url, load
 
 FAILED, WRONG, STOPPED = 1, 2, 130
@@ -37,6 +38,14 @@ def load_or_stop(config: Path | None, read: Callable[[Path | None, Mapping[str, 
         return read(config, os.environ)
     except ConfigInvalid as invalid:
         stop(WRONG, str(invalid))
+
+
+def address_or_stop(written: str) -> ProxyAddress:
+    """Where nodes reach the proxy, as ``--address`` says."""
+    try:
+        return ProxyAddress.parse(written)
+    except ValueError as cause:
+        stop(WRONG, f"--address: {cause}")
 
 
 def stop(code: int, words: str) -> NoReturn:

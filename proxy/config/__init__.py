@@ -13,7 +13,14 @@ from proxy.config.overrides import ADMIN_VARIABLE
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
-from proxy.config.secrets import LoginSource, SecretSource, read_login, read_public_key, read_secret
+from proxy.config.secrets import (
+    LoginSource,
+    SecretSource,
+    demand_certificates,
+    read_login,
+    read_public_key,
+    read_secret,
+)
 from proxy.config.settings import Settings
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.upstreams import UpstreamSettings
@@ -37,6 +44,7 @@ __all__ = [
     "TimeoutSettings",
     "UpstreamSettings",
     "admin_url",
+    "demand_certificates",
     "effective",
     "format_size",
     "json_schema",

@@ -73,10 +73,9 @@ def _of_urls(settings: Settings) -> Iterator[str]:
 def _of_trust(settings: Settings) -> Iterator[str]:
     for name, upstream in settings.upstreams.items():
         if upstream.insecure:
-            where = upstream.url or f"https://{name}"
             yield (
-                f"upstreams.{name}.insecure: the certificate of {where} is not verified: who is on the way can read "
-                "its credentials and send other content; ca_file can name its authority"
+                f"upstreams.{name}.insecure: the certificate of {upstream.base_url(name)} is not verified: who is on "
+                "the way can read its credentials and send other content; ca_file can name its authority"
             )
 
 

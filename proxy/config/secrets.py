@@ -109,12 +109,21 @@ def _set_variable(variable: str, info: ValidationInfo) -> str:
     return variable
 
 
-def _certificates(file: Path) -> Path:
+def demand_certificates(pem: bytes) -> None:
+    """Raises ValueError where there are none that a TLS context takes."""
     # Bundles carry the authorities' names as comments, some beyond ASCII.
+    text = pem.decode("ascii", "ignore")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except ssl.SSLError as wrong:
+        raise ValueError(str(wrong)) from None
+
+
+def _certificates(file: Path) -> Path:
     pem = read_file(file, 4 * 1024 * 1024)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
-    except (ssl.SSLError, ValueError):
+        demand_certificates(pem)
+    except ValueError:
         raise ValueError(f"{file} holds no PEM certificates") from None
     return file
 

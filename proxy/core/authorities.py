@@ -5,6 +5,8 @@ import re
 from typing import NamedTuple
 
 LARGEST_PORT = 65535
+PORTS = {"http": 80, "https": 443}
+"""Where a scheme is spoken unless a port is written."""
 
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/?#@\s]+))(?::([0-9]{1,5}))?")
 
@@ -40,6 +42,11 @@ def format_authority(host: str, port: int | None = None) -> str:
     """IPv6 gets its brackets."""
     shown = f"[{host}]" if ":" in host else host
     return shown if port is None else f"{shown}:{port}"
+
+
+def shortest_authority(scheme: str, host: str, port: int) -> str:
+    """As in a Host header: the port is written unless it follows from the scheme."""
+    return format_authority(host, port if port != PORTS[scheme] else None)
 
 
 def is_own_address(host: str) -> bool:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.admin.client import AdminClient
-from proxy.clients.chains import Question
-from proxy.clients.configured import asked_of
+from proxy.clients.configured import question_of
 from proxy.clients.setups import ProxyAddress
 from proxy.config import EcrAuth, EcrPublicAuth, Settings
 from proxy.core.errors import UpstreamFault, UpstreamUnknown
@@ -58,8 +57,7 @@ def _machine(settings: Settings, held: int | None) -> list[Step]:
 def _node(settings: Settings, scope: Scope) -> list[Step]:
     if scope.root is None:
         return []
-    here = scope.here or ProxyAddress("http", *settings.listen)
-    return node_steps(scope.root, Question(here, asked_of(settings, scope.upstreams), settings.default_upstream))
+    return node_steps(scope.root, question_of(settings, scope.here, scope.upstreams))
 
 
 def _examinees(settings: Settings, registries: Registries, scope: Scope) -> tuple[list[Examinee], list[Step]]:

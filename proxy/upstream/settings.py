@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from proxy.core.authorities import parse_authority
+from proxy.core.authorities import PORTS, parse_authority
 from proxy.upstream.message import HostClass
-from proxy.upstream.target import PORTS, Origin, Target, parse_target
+from proxy.upstream.target import Origin, Target, parse_target
 
 KIB = 1024
 MIB = 1024 * KIB

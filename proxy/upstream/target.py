@@ -8,9 +8,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from proxy.core.authorities import format_authority
+from proxy.core.authorities import PORTS, shortest_authority
 
-PORTS = {"http": 80, "https": 443}
 LONGEST = 16384  # characters of a URL; presigned ones have some 2,000
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_-])?", re.ASCII)
@@ -29,7 +28,7 @@ class Origin(NamedTuple):
     @property
     def authority(self) -> str:
         """For a Host header: with the port where it is not the scheme's own."""
-        return format_authority(self.host, self.port if self.port != PORTS[self.scheme] else None)
+        return shortest_authority(*self)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"

@@ -8,6 +8,7 @@ import pytest
 from proxy.clients.disk import Deed, Done, WriteRefused, read_certificates, read_node, write
 from proxy.clients.kinds import SETUPS
 from proxy.clients.setups import ClientFile
+from tests.cast.authority import Authority
 from tests.clients.cast import GHCR, HUB, asked, wish
 
 CERTS = "etc/containerd/certs.d"
@@ -144,3 +145,10 @@ def test_only_certificates_are_taken_for_certificates(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ValueError, match="it holds"):
             read_certificates(path)
+
+
+def test_certificates_may_have_comments_beyond_ascii(tmp_path: Path) -> None:
+    path = Authority(tmp_path).ca_file
+    pem = f"# Főtanúsítvány\n{path.read_text()}"
+    path.write_text(pem)
+    assert read_certificates(path) == pem
