@@ -12,19 +12,23 @@ from typing import NamedTuple
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
 from proxy.cache.threads import start_threads
 from proxy.cache.timekeeping import Timekeeper
-from proxy.core.access import Gate, OpenGate
+from proxy.core.access import Gate
 from proxy.core.doors import HostNames
 from proxy.core.names import UpstreamNames
 from proxy.front.access_log import AccessLog, Line, Lines
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
+from proxy.front.door import Door
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
 from proxy.front.proxied import Networks, entrance
 from proxy.front.requests import Requests
 from proxy.front.sender import PlainSender, SenderRules
 from proxy.front.slow_clients import slow_clients
+from proxy.login.gate import AllowGate
+from proxy.login.logins import LOOKED_EVERY, Logins
+from proxy.login.material import NO_SECRETS, LoginSecrets
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
@@ -34,6 +38,7 @@ from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 
 _SENDERS = 16  # threads
+_LOGINS = 4  # threads; passwords take two of them at most
 _QUARANTINE_SHARE = 20  # of the budget: at most one part of so many
 
 
@@ -44,6 +49,7 @@ class ServiceRules:
     connections: ConnectionRules = field(default_factory=ConnectionRules)
     hosts: HostNames | None = None  # that pulls may be asked by, None for any
     trusted_proxies: Networks = ()  # that say whom they speak for
+    logins: LoginSecrets = NO_SECRETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,19 @@ class Service:
     front: Front
     entrance: Callable[[], asyncio.Protocol]
     jobs: Jobs
+    admissions: "Admissions"
+
+
+class Admissions(NamedTuple):
+    """Who may pull: what a changed configuration changes."""
+
+    logins: Logins
+    gate: AllowGate
+
+    def configure(self, secrets: LoginSecrets) -> None:
+        """Holds for the next request on, whatever is remembered."""
+        self.gate.configure(secrets.rules.allow)
+        self.logins.configure(secrets)
 
 
 class Collaborators(NamedTuple):
@@ -68,7 +87,7 @@ class Collaborators(NamedTuple):
     now: Callable[[], float]  # seconds since the epoch, that no step of the machine's clock moves
     write_line: Callable[[Line], None] | None = None  # of the access log
     lines: Lines = Lines.ALL
-    gate: Gate = OpenGate()
+    gate: Gate | None = None  # instead of the one that the rules make
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
     wall: Callable[[], float] | None = None  # the machine's clock
 
@@ -92,15 +111,22 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, times)
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
-    gate, date = around.gate, DateHeader()
-    handler = Handler(cache, gate, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
-    requests = Requests(around.names, rules.connections.head, rules.hosts)
+    hashing = stack.enter_context(ThreadPoolExecutor(_LOGINS, thread_name_prefix="logins"))
+    logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, asyncio.sleep)
+    admissions = Admissions(logins, AllowGate())
+    admissions.configure(rules.logins)
+    gate, date = around.gate or admissions.gate, DateHeader()
+    door = Door(gate, logins, around.names)
+    handler = Handler(cache, door, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
+    requests = Requests(around.names, rules.connections.head, rules.hosts, logins.recall)
     fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    return Service(catalog, health, cache, access_log, handler, front, entrance(front, rules.trusted_proxies), jobs)
+    door_of = entrance(front, rules.trusted_proxies)
+    return Service(catalog, health, cache, access_log, handler, front, door_of, jobs, admissions)
 
 
 def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
     service.cache.start_jobs(service.jobs)
     service.jobs.keep("silent clients", service.front.keep)
+    service.jobs.every("logins", LOOKED_EVERY, service.admissions.logins.look)

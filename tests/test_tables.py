@@ -16,6 +16,7 @@ from proxy.cache.engine import CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.composition import Collaborators, ServiceRules, compose
 from proxy.config import load
+from proxy.core.access import Caller
 from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.errors import CredentialsFailed, ManifestUnknown, UpstreamUnreachable
 from proxy.core.freshness import TagRules
@@ -68,15 +69,18 @@ TABLES: dict[str, Entry] = {
     "absent manifests": lambda n: (of_tag(n), ManifestUnknown(f"up does not have app{n}")),
     "authorization schemes": lambda n: (("up", f"app{n}"), (f"https://auth.test/{n}" * 10, None, None)),
     "bytes of what is held": lambda n: (digest(n), bytes(4000)),
+    "failed logins": lambda n: (f"fd00:{n % 65536:x}:{n >> 16:x}::/64", 3),
     "held": lambda n: (digest(n), held(n)),
     "grants asked again": lambda n: (repository(n), True),
     "hosts found": lambda n: (f"h{n}.wild.test", True),
     "hosts not found": lambda n: (f"h{n}.wild.test", fault(n)),
     "immutable tags that moved": lambda n: (of_tag(n), digest(n)),
     "judged": lambda n: (repository(n), CredentialsFailed(f"h{n}.wild.test", "it refuses our credentials")),
+    "logins": lambda n: (b"%032d" % n, Caller(f"user{n}", frozenset({"ci"}), 1.0, f"token {n}")),
     "outages": lambda n: (("up", "thing", f"app:{n}"), None),
     "proven": lambda n: (digest(n), float(n)),
     "referrers": lambda n: ((*of_blob(n), f"artifactType={n}{'a' * 7000}"), None),
+    "refused logins": lambda n: (b"%032d" % n, "there is no such user"),
     "registries of patterns": lambda n: (f"h{n}.wild.test", None),
     "sizes of blobs": lambda n: (of_blob(n), n),
     "standings": lambda n: (repository(n), (RepositoryRecord(1.0), 1.0)),
@@ -98,6 +102,7 @@ UNNAMED = {
     "front.fast_path.FastPath._prepared",
     "front.requests.Requests._blocks",
     "front.requests.Requests._remainders",
+    "login.gate.AllowGate._known",
 }
 """Tables of the same kind that no metric shows."""
 
@@ -146,6 +151,8 @@ GROWS = {
     "front.requests.HeadParser._fields": "one header block",
     "front.requests.Requests._asked": "what the tables of the front keep alive",
     "front.slow_clients.SlowClients._readers": "connections that are open",
+    "login.issuers.Issuers.remote": "configured issuers",
+    "login.logins.Logins.counts": "a closed set",
     "logs.LogWriter._pending": "10,000 lines",
     "registries.Registries._ways": "configured upstreams",
     "registries.Registries._named": "configured upstreams",

@@ -113,15 +113,22 @@ class Listings:
                 return ReferrersAnswer(held, Outcome.OFFLINE)
             return ReferrersAnswer(held, Outcome.STALE, None, _FROM_HELD)
 
-    async def catalog(self, limit: int | None, last: str | None) -> Page:
-        """Repositories of which a manifest is held, as ``upstream/name``."""
+    async def catalog(self, limit: int | None, last: str | None, shown: Callable[[Repository], bool]) -> Page:
+        """Repositories of which a manifest is held, as ``upstream/name``, of those that are to be ``shown``."""
         size = _CATALOG_PAGE if limit is None else min(limit, LARGEST_PAGE)
         if size == 0:
             return Page((), None)
         upstream, _, name = (last or "").partition("/")
         after = (upstream, name) if last else None
-        memberships = self._holdings.catalog.memberships
-        return first_page([str(repository) for repository in await memberships.repositories(after, size + 1)], size)
+        found: list[Repository] = []
+        step = size + 1
+        while len(found) <= size:
+            behind = await self._holdings.catalog.memberships.repositories(after, step)
+            found += filter(shown, behind)
+            if len(behind) < step:
+                break
+            after, step = behind[-1], LARGEST_PAGE
+        return first_page([str(repository) for repository in found[: size + 1]], size)
 
     async def _held_tags(self, repository: Repository, limit: int, last: str | None) -> Page | None:
         """None where no tag is held at all, and where nobody but upstream knows the place ``last``."""

@@ -4,20 +4,34 @@ One gate stands before every answer, on the fast path and on the full path alike
 or a fill: whoever waits for what somebody else began has been admitted himself.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from proxy.core.errors import Absent, BlobUnknown, ManifestUnknown, NameUnknown, RouteUnknown
 from proxy.core.names import Digest
-from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, Ping, ReferrersList, TagList
+from proxy.core.operations import (
+    BlobPull,
+    CatalogList,
+    ManifestPull,
+    Operation,
+    Ping,
+    ReferrersList,
+    TagList,
+    TokenGrant,
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """Whoever sent a request, as far as he has proven it. ``name`` is empty for whoever has not."""
+    """Whoever sent a request, as far as he has proven it. Known by his identity: what is remembered of him hangs on
+    this object."""
 
-    name: str
+    name: str  # empty for whoever has not said who he is
+    groups: frozenset[str] = frozenset()
+    until: float = math.inf  # seconds since the epoch, when what he has proven ends
+    ground: str = ""  # what he has proven it by, in the words of a token of ours; empty for whoever sent no proof
 
 
 ANONYMOUS = Caller("")
@@ -26,14 +40,10 @@ ANONYMOUS = Caller("")
 class Admission(Enum):
     ADMITTED = "admitted"
     HIDDEN = "hidden"  # to be told that there is nothing
+    CHALLENGED = "challenged"  # to be asked who he is
 
 
 ADMITTED = Admission.ADMITTED  # looked at for every hit, where an attribute of an enumeration is dear
-
-
-def admit(caller: Caller, operation: Operation) -> Admission:
-    """Everybody may pull everything."""
-    return ADMITTED
 
 
 class Gate(Protocol):
@@ -41,12 +51,6 @@ class Gate(Protocol):
 
     def admit(self, caller: Caller, operation: Operation) -> Admission:
         """Never waits and never raises."""
-
-
-class OpenGate:
-    """Decides by ``admit`` alone."""
-
-    admit = staticmethod(admit)
 
 
 def hidden(operation: Operation) -> Absent:
@@ -63,6 +67,8 @@ def hidden(operation: Operation) -> Absent:
             return RouteUnknown("/v2/")
         case CatalogList():
             return RouteUnknown("/v2/_catalog")
+        case TokenGrant():
+            return RouteUnknown("/token")
 
 
 class Right(Enum):

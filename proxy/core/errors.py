@@ -5,6 +5,8 @@ Fault
 │   ├── NameInvalid, TagInvalid, DigestInvalid, PageInvalid
 │   ├── RangeUnsatisfiable, SeveralRanges, HostUnknown
 │   └── MethodUnsupported, VersionUnsupported, BodyRefused, RequestMalformed
+├── LoginFault        whoever asks has not proven who he is
+│   └── LoginNeeded, LoginRefused
 ├── Absent            it is not there
 │   └── UpstreamUnknown, NameUnknown, ManifestUnknown, BlobUnknown, ReferrersUnsupported, RouteUnknown
 ├── UpstreamFault     the registry behind us
@@ -14,7 +16,7 @@ Fault
 │   ├── UpstreamBroken        it broke the protocol: status, headers, size or form
 │   └── WrongBytes            it sent bytes that are not those of the digest
 └── OwnFault          us
-    └── Overloaded, NoSpace, StoreFailed
+    └── Overloaded, NoSpace, StoreFailed, LoginsUnproven
 
 An outage is never a refusal and a refusal never an outage.
 
@@ -122,6 +124,30 @@ class BodyRefused(RequestFault):
 
 class RequestMalformed(RequestFault):
     """Not a request that a registry client sends: the connection is not to be trusted further."""
+
+
+class LoginFault(Fault):
+    """Whoever asks has not proven who he is. ``challenge`` is the value of WWW-Authenticate that tells how to (RFC 9110
+    section 11.6.1)."""
+
+    challenge = ""
+
+
+class LoginNeeded(LoginFault):
+    """He has not said who he is, and what he asks for is not for everybody, whether it is there or not."""
+
+    def __init__(self, challenge: str) -> None:
+        self.challenge = challenge
+        super().__init__("a login is needed")
+
+
+class LoginRefused(LoginFault):
+    """What came as a login is none, or none any more. ``why`` holds no secret."""
+
+    def __init__(self, why: str, challenge: str = "") -> None:
+        self.why = why
+        self.challenge = challenge
+        super().__init__(f"a login is refused: {why}")
 
 
 class Absent(Fault):
@@ -236,6 +262,10 @@ class NoSpace(OwnFault):
 
 class StoreFailed(OwnFault):
     """The store answered with an I/O error, or holds something that is not what it says."""
+
+
+class LoginsUnproven(OwnFault):
+    """What logins are proven by cannot be had, so nobody has said no."""
 
 
 class ContentMissing(OwnFault):

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
+from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid, UpstreamUnknown
 from proxy.core.steps import Steps
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -159,3 +159,24 @@ class UpstreamNames:
         label, _, rest = host.partition(".")
         pattern = f"*.{rest}"
         return pattern if pattern in self.names and _LABEL.fullmatch(label) else None
+
+    def repository(self, name: str, asked: str | None) -> Repository:
+        """Three address forms, in this order: ``asked``, which is the ``ns`` of a query, a first path component that
+        names an upstream, the default. A registry that is not configured is nobody's: its private names do not go to
+        the default. Raises UpstreamUnknown, NameInvalid."""
+        first, _, rest = name.partition("/")
+        if asked is not None:
+            upstream = self.find(asked)
+            if upstream is None:
+                raise UpstreamUnknown(asked)
+            if rest and self.find(first) == upstream:
+                name = rest  # named twice by clients that send both forms
+        elif rest and (upstream := self.find(first)) is not None:
+            name = rest
+        elif self.default is None or ":" in first or (rest and names_a_host(first)):
+            raise UpstreamUnknown(first)
+        else:
+            upstream = self.default
+        if upstream == DOCKER_HUB and "/" not in name:
+            name = f"library/{name}"
+        return Repository(upstream, parse_name(name))

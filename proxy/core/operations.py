@@ -1,4 +1,4 @@
-"""What a client may ask for: the six operations of a pull (OCI distribution-spec, "Endpoints")."""
+"""What a client may ask for: the six operations of a pull (OCI distribution-spec, "Endpoints"), and a token."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -56,5 +56,14 @@ class CatalogList:
     last: str | None
 
 
-Operation = Ping | ManifestPull | BlobPull | TagList | ReferrersList | CatalogList
+@dataclass(frozen=True, slots=True)
+class TokenGrant:
+    """A token of ours for a login (distribution, "Token Authentication Specification")."""
+
+    kind: ClassVar[str] = "token"
+    repository: ClassVar[None] = None
+    scopes: tuple[str, ...]  # as the client wrote them
+
+
+Operation = Ping | ManifestPull | BlobPull | TagList | ReferrersList | CatalogList | TokenGrant
 """``kind`` is the label of the metrics; ``repository`` is None where it is about none."""

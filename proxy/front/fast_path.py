@@ -76,8 +76,10 @@ class FastPath:
 
     def reply(self, understood: Understood, block: bytes, address: str, now: float) -> bytes | None:
         """The whole reply, counted and noted; None where this is for the full path."""
-        caller, head, asked, _ = understood
-        if asked is None or not head.keep_alive or self._admit(caller, asked.operation) is not ADMITTED:
+        caller, head, asked, _, _, shown = understood
+        if caller is None or caller.until <= now or asked is None or not head.keep_alive:
+            return None
+        if self._admit(caller, asked.operation) is not ADMITTED:
             return None
         prepared = self._prepared.peek(asked)
         generations = self._generations
@@ -98,7 +100,7 @@ class FastPath:
         tally.requests += 1
         tally.sent += prepared.sent
         if self._access_log.every:
-            line = Line(now, address, block, prepared.status, tally.traffic, prepared.sent, 0.0, "")
+            line = Line(now, address, shown or block, prepared.status, tally.traffic, prepared.sent, 0.0, "")
             self._access_log.write(line)
         return prepared.encoded
 

@@ -44,6 +44,8 @@ TABLE: dict[type[errors.Fault], Row] = {
     errors.VersionUnsupported: Row(505, "UNSUPPORTED"),
     errors.BodyRefused: Row(413, "SIZE_INVALID"),
     errors.RequestMalformed: Row(400, "UNSUPPORTED"),
+    errors.LoginNeeded: Row(401, "UNAUTHORIZED", "a login is needed"),
+    errors.LoginRefused: Row(401, "UNAUTHORIZED", "the login is not right"),
     errors.RouteUnknown: Row(404, "UNSUPPORTED"),
     errors.UpstreamUnknown: Row(404, "NAME_UNKNOWN"),
     errors.NameUnknown: Row(404, "NAME_UNKNOWN", _MISSING),
@@ -68,6 +70,7 @@ TABLE: dict[type[errors.Fault], Row] = {
     errors.UpstreamBroken: Row(502, "UNAVAILABLE", "{upstream} answered {thing} as no registry should", _LOG),
     errors.WrongBytes: Row(502, "UNAVAILABLE", "{upstream} sent wrong bytes for {thing}", _LATER),
     errors.Overloaded: Row(503, "UNAVAILABLE", "this cache has too much to do", "try again in {seconds} s"),
+    errors.LoginsUnproven: Row(503, "UNAVAILABLE", "this cache cannot prove logins now", _LATER),
     errors.NoSpace: Row(503, "UNAVAILABLE", "this cache has no room for {thing}", _LATER),
     errors.StoreFailed: Row(500, "UNKNOWN", "this cache failed at {thing}", _LOG),
     errors.ContentMissing: Row(500, "UNKNOWN", "this cache failed at {thing}", _LOG),
@@ -110,6 +113,8 @@ def headers(fault: errors.Fault) -> Iterator[tuple[str, str]]:
     match fault:
         case errors.MethodUnsupported():
             yield "Allow", "GET, HEAD"
+        case errors.LoginFault():
+            yield "WWW-Authenticate", fault.challenge
         case errors.RangeUnsatisfiable():
             yield "Content-Range", f"bytes */{fault.size}"
         case errors.RateLimited() | errors.Overloaded():

@@ -6,14 +6,16 @@ The only place that knows both HTTP and the cache; faults of all kinds end here.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from proxy.cache.engine import Cache
-from proxy.core.access import ADMITTED, Caller, Gate, hidden
+from proxy.core.access import Caller
 from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed, VersionUnsupported
-from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList
+from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList, TokenGrant
 from proxy.front import replies
 from proxy.front.access_log import AccessLog, Line, new_request_id
 from proxy.front.date import DateHeader
+from proxy.front.door import Door
 from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
@@ -31,7 +33,7 @@ class Handler:
     def __init__(
         self,
         cache: Cache,
-        gate: Gate,
+        door: Door,
         sender: Sender,
         access_log: AccessLog,
         date: DateHeader,
@@ -40,7 +42,7 @@ class Handler:
         self.active = 0
         self.fits = sender.fits
         self._cache = cache
-        self._gate = gate
+        self._door = door
         self._sender = sender
         self._access_log = access_log
         self._date = date
@@ -53,7 +55,7 @@ class Handler:
         self.active += 1
         try:
             keep_alive = understood.head.keep_alive and not isinstance(understood.fault, _ENDING)
-            reply, fault = await self._reply(understood)
+            reply, fault = await self._reply(transport, address, understood)
             sent = 0
             try:
                 sent = await self._send(transport, understood, reply, keep_alive)
@@ -71,18 +73,31 @@ class Handler:
         tally.sent += sent
         if self._access_log.wants(reply.status, fault):
             now, seconds = self._now(), loop.time() - started
-            line = Line(now, address, block, reply.status, tally.traffic, sent, seconds, fault, reply.request)
+            line = Line(
+                now,
+                address,
+                understood.shown or block,
+                reply.status,
+                tally.traffic,
+                sent,
+                seconds,
+                fault,
+                reply.request,
+            )
             self._access_log.write(line)
         return keep_alive
 
-    async def _reply(self, understood: Understood) -> tuple[Reply, str]:
-        """The reply, and what went wrong in the operator's words."""
+    async def _reply(self, transport: asyncio.Transport, address: str, understood: Understood) -> tuple[Reply, str]:
+        """The reply, and what went wrong in the operator's words. The caller is admitted before anything is looked up,
+        and so before every join."""
         asked = understood.asked
         operation = asked.operation if asked is not None else None
         try:
+            scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
+            caller = await self._door.admitted(understood, address, scheme)
             if asked is None:
                 raise understood.fault or RequestMalformed("nothing was asked")
-            return await self._answer(understood.caller, asked), ""
+            return await self._answer(caller, asked), ""
         except Fault as kind:
             return replies.fault(kind, operation, new_request_id()), str(kind)
         except Exception:
@@ -91,13 +106,13 @@ class Handler:
             return replies.fault(StoreFailed("unforeseen"), operation, request), "unforeseen"
 
     async def _answer(self, caller: Caller, asked: Asked) -> Reply:
-        """The caller is admitted before anything is looked up, and so before every join. Raises Fault kinds."""
-        if self._gate.admit(caller, asked.operation) is not ADMITTED:
-            raise hidden(asked.operation)
+        """Raises Fault kinds."""
         cache = self._cache
         match asked.operation:
             case Ping():
                 return replies.ping()
+            case TokenGrant() as asking:
+                return replies.token(self._door.token(caller, asking))
             case ManifestPull() as pull:
                 return replies.manifest(pull, await cache.manifests.get(pull.repository, pull.reference))
             case BlobPull() as pull if asked.method == "HEAD":
@@ -116,7 +131,8 @@ class Handler:
                 found = await cache.listings.referrers(listing.repository, listing.digest, listing.query)
                 return replies.referrers(asked, listing, found)
             case CatalogList() as listing:
-                return replies.catalog(asked, listing, await cache.listings.catalog(listing.limit, listing.last))
+                shown = partial(self._door.shows, caller)
+                return replies.catalog(asked, listing, await cache.listings.catalog(listing.limit, listing.last, shown))
 
     async def _send(self, transport: asyncio.Transport, understood: Understood, reply: Reply, keep_alive: bool) -> int:
         """Bytes of body that went out. Raises ClientGone, TransportUnfit, or the Fault of a body that broke off."""

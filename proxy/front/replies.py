@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from proxy.cache.answers import BlobAnswer, ManifestAnswer, Outcome, SizeAnswer
@@ -17,6 +18,7 @@ from proxy.core.steps import Steps
 from proxy.front import faults
 from proxy.front.date import DateHeader
 from proxy.front.routes import Asked
+from proxy.login.logins import Granted
 
 Headers = Sequence[tuple[str, str]]
 
@@ -67,6 +69,13 @@ class Reply:
 
 def ping() -> Reply:
     return _whole(200, (_JSON,), b"{}", "ping")
+
+
+def token(granted: Granted) -> Reply:
+    """As the distribution project's "Token Authentication Specification" has it; clients read one name or the other."""
+    issued = datetime.fromtimestamp(granted.issued, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    said = {"token": granted.token, "access_token": granted.token, "expires_in": granted.seconds, "issued_at": issued}
+    return _whole(200, (_JSON, ("Cache-Control", "no-store")), json.dumps(said).encode(), "token")
 
 
 def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:

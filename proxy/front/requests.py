@@ -4,6 +4,9 @@ Clients change headers that change nothing. So it goes in two steps: a block tha
 other by what is left of it without the headers that have no meaning here. Only what neither step knows is parsed, by
 llhttp in its strict mode; bounds, and what no pull needs, are refused.
 
+Who asks and what is asked are two questions. No block is remembered with a login in it: what it asks for is known by
+what is left without the Authorization header, and who asks by that header's value, in a memory that is not kept here.
+
 A pull has no body (OCI distribution-spec, "Pull"), so a header block is a whole request: nothing behind it is ever
 taken for a part of it, and whatever claims a body ends the connection (RFC 9112 section 11.2).
 """
@@ -36,6 +39,12 @@ class RequestHead(NamedTuple):
     headers: Mapping[str, str]  # names in lower case; values of one name joined by commas (RFC 9110 5.3)
     keep_alive: bool
     has_body: bool  # or only claims one
+
+    def without_login(self) -> "RequestHead":
+        """The same, where no login is to be kept with it."""
+        if "authorization" not in self.headers:
+            return self
+        return self._replace(headers={name: value for name, value in self.headers.items() if name != "authorization"})
 
     def require_pull(self) -> None:
         """Raises VersionUnsupported, RequestMalformed, MethodUnsupported, BodyRefused: after all but the third, the
@@ -132,20 +141,26 @@ _OVERHEAD = 1500  # bytes that an understood block takes beside its fields
 
 _WITHOUT_MEANING: Final = re.compile(
     rb"\r\n(?:[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]+|[Uu]ser-[Aa]gent|[Aa]ccept(?:-[A-Za-z]+)?|[Tt]race(?:parent|state)"
-    rb"|[Bb](?:aggage|3)|[Aa]uthorization):[ -~\t]*(?=\r\n)"
+    rb"|[Bb](?:aggage|3)):[ -~\t]*(?=\r\n)"
 )
 """Whole header lines, each well-formed by itself (RFC 9112 section 5), so that a block is well-formed with them where
-it is without. Nothing that frames a message or carries a condition may ever stand here; Authorization may as long as
-every caller is anonymous."""
+it is without. Nothing that frames a message or carries a condition may ever stand here."""
+
+_AUTHORIZATION = b"\r\nauthorization:"
+_AGENT: Final = re.compile(rb"\r\nuser-agent:[^\r\n]*", re.IGNORECASE)
+_PLAIN: Final = re.compile(rb"[ -~\t]*")
 
 
 class Understood(NamedTuple):
-    """What one or many header blocks mean."""
+    """What one or many header blocks mean. Of those with a login ``caller`` is None where memory cannot tell who has
+    sent it, and ``shown`` is the block without it."""
 
-    caller: Caller
+    caller: Caller | None
     head: RequestHead  # of the first such block
     asked: Asked | None  # None where ``fault`` says why
     fault: Fault | None = None
+    authorization: bytes = b""  # the value of that header
+    shown: bytes = b""
 
 
 def _weight(understood: Understood) -> int:
@@ -155,12 +170,31 @@ def _weight(understood: Understood) -> int:
     return _OVERHEAD + 100 * len(headers) + fields + 3 * len(understood.head.target)
 
 
+class _Parts(NamedTuple):
+    """A header block without its login, and the login, None where it has none."""
+
+    block: bytes
+    authorization: bytes | None
+
+
+def _nobody(authorization: bytes) -> Caller:
+    return ANONYMOUS
+
+
 class Requests:
     """Takes one whole header block at a time, and nothing behind it. ``hosts`` are the names that it may be asked by,
-    None for any; a block that is remembered has passed."""
+    None for any; a block that is remembered has passed. ``who`` tells from memory who has sent the value of an
+    Authorization header, None where it cannot."""
 
-    def __init__(self, names: UpstreamNames, limits: HeadLimits, hosts: HostNames | None = None) -> None:
+    def __init__(
+        self,
+        names: UpstreamNames,
+        limits: HeadLimits,
+        hosts: HostNames | None = None,
+        who: Callable[[bytes], Caller | None] = _nobody,
+    ) -> None:
         self.limits = limits
+        self._who = who
         self._names = names
         self._hosts = hosts
         self._blocks: BoundedTable[bytes, Understood] = BoundedTable(_KEPT_BYTES, weigh=_weight)
@@ -172,28 +206,75 @@ class Requests:
         """By the second step; None where that knows nothing, or ``received`` is not one whole block alone."""
         if len(received) > _LONGEST_KEPT or received.find(b"\r\n\r\n") + 4 != len(received):
             return None
-        return self._remainders.peek(_WITHOUT_MEANING.sub(b"", received, _LEFT_OUT))
+        parts = _parts(received)
+        if parts is None:
+            return None
+        if parts.authorization is None:
+            return self._remainders.peek(_WITHOUT_MEANING.sub(b"", received, _LEFT_OUT))
+        understood = self._blocks.peek(parts.block)
+        if understood is None:
+            understood = self._remainders.peek(_WITHOUT_MEANING.sub(b"", parts.block, _LEFT_OUT))
+        return self._signed(understood, parts) if understood is not None else None
 
     def keep(self, block: bytes, understood: Understood) -> None:
         """For the first step, from now on: whoever asks with the same bytes twice will do so again."""
-        self._blocks.put(block, understood)
+        if understood.shown:
+            self._blocks.put(understood.shown, Understood(ANONYMOUS, understood.head, understood.asked))
+        else:
+            self._blocks.put(block, understood)
 
     def read(self, block: bytes, parser: HeadParser | None) -> Understood:
         """``parser`` has seen the beginning of the block, where it came in pieces. Raises RequestMalformed."""
-        remainder = _WITHOUT_MEANING.sub(b"", block, _LEFT_OUT)
-        understood = self._remainders.peek(remainder) if len(block) <= _LONGEST_KEPT else None
-        if understood is not None:
-            return understood
+        parts = _parts(block) if len(block) <= _LONGEST_KEPT else None
+        remainder = _WITHOUT_MEANING.sub(b"", parts.block, _LEFT_OUT) if parts is not None else b""
+        understood = self._remainders.peek(remainder) if parts is not None else None
+        if understood is not None and parts is not None:
+            return self._signed(understood, parts)
         head = (parser or HeadParser(self.limits)).head(block)
+        authorization = head.headers.get("authorization")
+        given = _Parts(parts.block if parts is not None else _anonymized(block), _octets(authorization))
+        head = head.without_login()
         try:
             head.require_pull()
             if self._hosts is not None:
                 self._hosts.require(head.headers.get("host", ""))
             asked = parse(head.method, head.target, head.headers, self._names)
         except Fault as fault:
-            return Understood(ANONYMOUS, head, None, fault)
+            return self._signed(Understood(ANONYMOUS, head, None, fault), given)
         key = (asked.method, asked.operation, asked.path, asked.namespace)
         understood = Understood(ANONYMOUS, head, self._asked.setdefault(key, asked))
-        if remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
+        if parts is not None and remainder.count(b"\r\n") + _LEFT_OUT <= self.limits.headers:
             self._remainders.put(remainder, understood)
-        return understood
+        return self._signed(understood, given)
+
+    def _signed(self, understood: Understood, parts: _Parts) -> Understood:
+        """What a block means with its login."""
+        shown, authorization = parts
+        if authorization is None:
+            return understood
+        return Understood(
+            self._who(authorization), understood.head, understood.asked, understood.fault, authorization, shown
+        )
+
+
+def _parts(block: bytes) -> _Parts | None:
+    """None of a block that has several logins, or one that is not plain text: only a parser can tell what that is."""
+    lowered = block.lower()
+    start = lowered.find(_AUTHORIZATION)
+    if start < 0:
+        return _Parts(block, None)
+    end = block.find(b"\r\n", start + 2)
+    value = block[start + len(_AUTHORIZATION) : end]
+    if lowered.find(_AUTHORIZATION, end) >= 0 or _PLAIN.fullmatch(value) is None:
+        return None
+    return _Parts(block[:start] + block[end:], value.strip(b" \t"))
+
+
+def _anonymized(block: bytes) -> bytes:
+    """As much of a block as may be shown, where it is long or odd."""
+    line, agent = block[: block.find(b"\r\n")], _AGENT.search(block)
+    return b"%b%b\r\n\r\n" % (line, agent[0] if agent else b"")
+
+
+def _octets(value: str | None) -> bytes | None:
+    return None if value is None else value.encode("latin-1")

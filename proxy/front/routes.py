@@ -9,9 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
-from proxy.core.errors import MethodUnsupported, NameInvalid, RequestMalformed, RouteUnknown, UpstreamUnknown
-from proxy.core.names import DOCKER_HUB, Digest, Repository, UpstreamNames, names_a_host, parse_name, parse_reference
-from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Operation, Ping, ReferrersList, TagList
+from proxy.core.errors import MethodUnsupported, NameInvalid, RequestMalformed, RouteUnknown
+from proxy.core.names import Digest, Repository, UpstreamNames, parse_reference
+from proxy.core.operations import (
+    BlobPull,
+    CatalogList,
+    ManifestPull,
+    Operation,
+    Ping,
+    ReferrersList,
+    TagList,
+    TokenGrant,
+)
 from proxy.core.paging import bounded, parse_limit, without
 from proxy.core.ranges import parse_range
 
@@ -58,13 +67,17 @@ def _operation(
     """Lists pass the query on as it came, but for what is ours."""
     if path in {"/v2/", "/v2"}:
         return Ping()
+    if path == "/token":
+        return TokenGrant(tuple(value for name, value in parse_qsl(raw_query) if name == "scope"))
     if path == "/v2/_catalog":
         return CatalogList(parse_limit(query.get("n")), _last(query))
     if found := _TAGS.fullmatch(path):
         limit = parse_limit(query.get("n"))
-        return TagList(_repository(found["name"], query, names), limit, bounded(without(raw_query, "ns"), limit))
+        return TagList(
+            names.repository(found["name"], query.get("ns")), limit, bounded(without(raw_query, "ns"), limit)
+        )
     if found := _CONTENT.fullmatch(path):
-        repository = _repository(found["name"], query, names)
+        repository = names.repository(found["name"], query.get("ns"))
         match found["kind"]:
             case "manifests":
                 return ManifestPull(repository, parse_reference(found["reference"]), headers.get("if-none-match"))
@@ -90,25 +103,3 @@ def _blob(repository: Repository, digest: Digest, headers: Mapping[str, str]) ->
     if condition is not None and condition.strip() != f'"{digest}"':
         asked = None
     return BlobPull(repository, digest, asked, headers.get("if-none-match"))
-
-
-def _repository(name: str, query: dict[str, str], names: UpstreamNames) -> Repository:
-    """Three address forms, in this order: ``?ns=``, a first path component that names an upstream, the default. A
-    registry that is not configured is nobody's: its private names do not go to the default."""
-    first, _, rest = name.partition("/")
-    asked = query.get("ns")
-    if asked is not None:
-        upstream = names.find(asked)
-        if upstream is None:
-            raise UpstreamUnknown(asked)
-        if rest and names.find(first) == upstream:
-            name = rest  # named twice by clients that send both forms
-    elif rest and (upstream := names.find(first)) is not None:
-        name = rest
-    elif names.default is None or ":" in first or (rest and names_a_host(first)):
-        raise UpstreamUnknown(first)
-    else:
-        upstream = names.default
-    if upstream == DOCKER_HUB and "/" not in name:
-        name = f"library/{name}"
-    return Repository(upstream, parse_name(name))

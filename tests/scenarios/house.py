@@ -16,8 +16,8 @@ from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.lifecycle import PushTimes, no_push_times
 from proxy.cache.sources import Source
-from proxy.composition import Collaborators, ServiceRules, compose, start_jobs
-from proxy.core.access import Gate, OpenGate
+from proxy.composition import Admissions, Collaborators, ServiceRules, compose, start_jobs
+from proxy.core.access import Gate
 from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.doors import HostNames
@@ -30,6 +30,8 @@ from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
 from proxy.front.proxied import Networks
 from proxy.front.sender import SenderRules
+from proxy.login.material import LoginSecrets
+from proxy.login.rules import NO_LOGINS, LoginRules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
@@ -59,7 +61,8 @@ class HouseRules:
     sender: SenderRules = SenderRules(stall=20.0)
     connections: ConnectionRules = ConnectionRules()
     upstream: ExchangeLimits = field(default_factory=ExchangeLimits)
-    gate: Gate = field(default_factory=OpenGate)
+    gate: Gate | None = None
+    logins: LoginRules = NO_LOGINS
     homes: Callable[[str], Sequence[Source]] = lambda _: ()
     verify: VerifyRules = field(default_factory=VerifyRules)
     hosts: HostNames | None = None
@@ -80,6 +83,7 @@ class House:
     access_log: AccessLog
     handler: Handler
     front: Front
+    admissions: Admissions
     port: int
 
     def __init__(
@@ -205,10 +209,10 @@ class House:
         )
         names = UpstreamNames.of(self.upstreams, None)
         around = Collaborators(upstreams, names, self.clock, self.lines.append, gate=rules.gate)
-        doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies
+        doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies, LoginSecrets.read(rules.logins)
         service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
-        self.handler, self.front = service.handler, service.front
+        self.handler, self.front, self.admissions = service.handler, service.front, service.admissions
         listener = await asyncio.get_running_loop().create_server(service.entrance, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)

@@ -1,0 +1,38 @@
+"""The gate as the configuration wants it. It is asked for every request, hits too, so what it found is remembered."""
+
+from collections.abc import Callable
+
+from proxy.core.access import Admission, Caller
+from proxy.core.allow import OPEN, AllowRules, admission
+from proxy.core.names import Repository
+from proxy.core.operations import Operation
+from proxy.core.tables import BoundedTable
+
+_REMEMBERED = 4 << 20  # bytes
+_WEIGHT = 400  # bytes of an entry's value, a caller's share of himself included
+
+
+class AllowGate:
+    """Callers are known by identity, and repositories by name."""
+
+    def __init__(self, allow: AllowRules = OPEN) -> None:
+        self.configure(allow)
+
+    def configure(self, allow: AllowRules) -> None:
+        """Holds for the next request on."""
+        self._allow = allow
+        self._known: BoundedTable[tuple[Caller, Repository], Admission] = BoundedTable(
+            _REMEMBERED, weigh=lambda _: _WEIGHT
+        )
+        self._peek: Callable[[tuple[Caller, Repository]], Admission | None] = self._known.peek
+
+    def admit(self, caller: Caller, operation: Operation) -> Admission:
+        """Never waits and never raises."""
+        repository = operation.repository
+        if repository is None:
+            return admission(self._allow, caller, operation)
+        found = self._peek((caller, repository))
+        if found is None:
+            found = admission(self._allow, caller, operation)
+            self._known.put((caller, repository), found)
+        return found

@@ -1,0 +1,247 @@
+"""Who asks: from the value of an Authorization header to a caller.
+
+A yes is remembered under a keyed hash of what was sent, never in clear, for as long as files and rules stay as they
+are; so a request with a login costs no more than one look. A no costs a while: whoever guesses is slowed.
+"""
+
+import base64
+import binascii
+import hashlib
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+from proxy.config.files import FileRefused
+from proxy.core.access import ANONYMOUS, Caller
+from proxy.core.allow import names_group
+from proxy.core.claims import TokenRefused
+from proxy.core.doors import network_of
+from proxy.core.errors import LoginRefused
+from proxy.core.failed_logins import FORGOTTEN, pause
+from proxy.core.htpasswd import proof_of
+from proxy.core.seldom import Seldom
+from proxy.core.tables import BoundedTable, Tables
+from proxy.login.issuers import OF_HTPASSWD, OF_NOBODY, OURSELVES, Issuers
+from proxy.login.material import NO_SECRETS, LoginSecrets, material_of, read_contents
+from proxy.login.passwords import Passwords
+from proxy.login.token_keys import TokenKeys
+from proxy.tasks.flights import Flights
+from proxy.tasks.jobs import Jobs, Sleep
+from proxy.tasks.off_loop import off_loop
+
+log = logging.getLogger("entrepot.logins")
+
+LOOKED_EVERY = 0.5  # seconds: changed files hold within one
+_REMEMBERED = 8 << 20  # bytes
+_REFUSED = 1 << 20
+_REFUSED_FOR = 30.0  # seconds that a wrong password is known as one
+_FAILURES = 1 << 20
+_GROUPS = 2048  # characters of groups in a token
+_LIFETIME = 300.0  # seconds of a token of ours
+
+
+class Granted(NamedTuple):
+    token: str
+    seconds: int  # that it lives
+    issued: int  # seconds since the epoch, of the world's clock
+
+
+class Logins:
+    """``now`` is the service's clock and ``wall`` the world's, which tokens of others go by. ``trouble`` says what is
+    wrong with the files of logins, while what they held before goes on to hold."""
+
+    def __init__(
+        self,
+        pool: Executor,
+        tables: Tables,
+        jobs: Jobs,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        sleep: Sleep,
+    ) -> None:
+        self.rules, self._contents, self._material = NO_SECRETS
+        self.trouble = ""
+        self.counts: Counter[str] = Counter(right=0, wrong=0)
+        self._pool = pool
+        self._now = now
+        self._wall = wall
+        self._sleep = sleep
+        self._secret = hashlib.sha256(secrets.token_bytes(32))
+        self._own_keys = TokenKeys.random()
+        self._passwords = Passwords(lambda: self._material.users, pool)
+        self._fetching: Flights[str, None] = Flights(jobs.group)
+        self._issuers = Issuers(self.rules, self._material, self._own_keys, pool, self._fetching, now)
+        self._marks = self._issuers.marks()
+        self._proving: Flights[tuple[bytes, int], Caller] = Flights(jobs.group)
+        self._known: BoundedTable[bytes, Caller] = tables.table("logins", _REMEMBERED)
+        self._refused: BoundedTable[bytes, str] = tables.table("refused logins", _REFUSED, _REFUSED_FOR)
+        self._failures: BoundedTable[str, int] = tables.table("failed logins", _FAILURES, FORGOTTEN)
+        self._told = Seldom(1.0)
+        self._generation = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a way to log in."""
+        return self.rules.allow.logins
+
+    # ------------------------------------------------------------ who asks
+
+    def recall(self, authorization: bytes) -> Caller | None:
+        """As far as memory tells. Nobody is known where nobody can log in."""
+        return self._known.peek(self._mark(authorization)) if self.wanted else ANONYMOUS
+
+    async def find(self, authorization: bytes, address: str) -> Caller:
+        """Raises LoginRefused, after a while; LoginsUnproven."""
+        caller = self.recall(authorization)
+        if caller is not None and caller.until > self._now():
+            return caller
+        mark = self._mark(authorization)
+        try:
+            caller = await self._proven(mark, authorization, address)
+        except TokenRefused as refused:
+            self.counts["wrong"] += 1
+            self._tell(address, str(refused))
+            await self._slow(address)
+            raise LoginRefused(str(refused)) from None
+        self.counts["right"] += 1
+        return caller
+
+    async def _proven(self, mark: bytes, authorization: bytes, address: str) -> Caller:
+        """By one proof for all who send the same at the same time, and by files and rules as they are at its end."""
+        while True:
+            if (why := self._refused.get(mark)) is not None:
+                raise TokenRefused(why)
+            generation = self._generation
+            try:
+                caller = await self._proving.join((mark, generation), lambda: self._prove(authorization, address))
+            except TokenRefused as refused:
+                if generation == self._generation:
+                    if authorization[:6].lower() == b"basic ":  # whose proof costs much
+                        self._refused.put(mark, str(refused))
+                    raise
+                continue
+            if generation == self._generation:
+                self._known.put(mark, caller)
+                return caller
+
+    async def _prove(self, authorization: bytes, address: str) -> Caller:
+        scheme, _, given = authorization.partition(b" ")
+        match scheme.lower():
+            case b"bearer":
+                return await self._prove_token(given.strip())
+            case b"basic":
+                user, password = _user_and_password(given.strip())
+            case _:
+                raise TokenRefused("it is neither Basic nor Bearer")
+        known = user in self._material.users
+        if not known and password.startswith(b"eyJ") and password.count(b".") == 2:
+            return await self._prove_token(password)
+        await self._passwords.require(user, password, address)
+        return Caller(user, ground=f"{OF_HTPASSWD} {proof_of(self._material.users, user)}")
+
+    async def _prove_token(self, token: bytes) -> Caller:
+        wall = self._wall()
+        named, ground = await self._issuers.prove(token.decode("latin-1"), wall)
+        return Caller(named.name, named.groups, self._now() + named.until - wall, ground)
+
+    def _mark(self, authorization: bytes) -> bytes:
+        marking = self._secret.copy()
+        marking.update(authorization)
+        return marking.digest()
+
+    async def _slow(self, address: str) -> None:
+        network = network_of(address)
+        failures = (self._failures.get(network) or 0) + 1
+        self._failures.put(network, failures)
+        await self._sleep(pause(failures))
+
+    def _tell(self, address: str, why: str) -> None:
+        """Once a second for each address: the access log has the rest."""
+        if self._told.due(network_of(address), time.monotonic()):
+            log.warning("a login from %s is refused: %s", address, why)
+
+    # ------------------------------------------------------------ tokens of our own
+
+    def grant(self, caller: Caller, access: list[dict[str, Any]]) -> Granted:
+        """A token that names the caller, and lives no longer than what he has proven."""
+        wall = self._wall()
+        seconds = int(min(_LIFETIME, max(1.0, caller.until - self._now())))
+        claims = {
+            "iss": OURSELVES,
+            "aud": OURSELVES,
+            "sub": caller.name,
+            "groups": self._groups(caller),
+            "iat": int(wall),
+            "exp": wall + min(_LIFETIME, caller.until - self._now()),
+            "jti": secrets.token_hex(8),
+            "ground": caller.ground or OF_NOBODY,
+            "access": access,
+        }
+        return Granted(self._own_keys.sign(claims), seconds, int(wall))
+
+    def _groups(self, caller: Caller) -> list[str]:
+        """All of them, or those that rules name where a header would not hold all."""
+        if sum(map(len, caller.groups)) <= _GROUPS:
+            return sorted(caller.groups)
+        return sorted(group for group in caller.groups if names_group(self.rules.allow, group))
+
+    # ------------------------------------------------------------ files and rules
+
+    def configure(self, secrets: LoginSecrets) -> None:
+        """Holds at once: all that is remembered of logins is forgotten."""
+        rules, contents, material = secrets
+        if rules.key_file is None and self.rules.key_file is not None:
+            self._own_keys = TokenKeys.random()
+        self._own_keys = material.token_keys or self._own_keys
+        self.rules, self._contents, self._material, self.trouble = rules, contents, material, ""
+        former = self._issuers
+        self._issuers = Issuers(rules, material, self._own_keys, self._pool, self._fetching, self._now, former)
+        self._marks = self._issuers.marks()
+        self._forget()
+
+    async def look(self) -> None:
+        """Takes what has changed in the files; what is no good changes nothing, and is told."""
+        if not self.wanted:
+            return
+        for remote in self._issuers.remote.values():
+            remote.look()
+        if self._issuers.marks() != self._marks:
+            self._marks = self._issuers.marks()
+            self._forget()
+        rules = self.rules
+        try:
+            contents = await off_loop(self._pool, lambda: read_contents(rules))
+            if contents == self._contents:
+                self.trouble = ""
+                return
+            material = await off_loop(self._pool, lambda: material_of(rules, contents))
+        except FileRefused as refused:
+            if str(refused) != self.trouble:
+                log.error("a file of logins is refused, all stays as it was: %s", refused)
+            self.trouble = str(refused)
+            return
+        if rules is self.rules:
+            self.configure(LoginSecrets(rules, contents, material))
+            log.info("the files of logins have changed, and hold from now on")
+
+    def _forget(self) -> None:
+        """Whoever logged in before proves it again."""
+        self._generation += 1
+        for table in (self._known, self._refused):
+            for mark, _ in table.items():
+                table.pop(mark)
+
+
+def _user_and_password(given: bytes) -> tuple[str, bytes]:
+    """RFC 7617 section 2. Raises TokenRefused."""
+    try:
+        user, colon, password = base64.b64decode(given, validate=True).partition(b":")
+        if not colon:
+            raise ValueError("no colon")
+        return user.decode(), password
+    except (binascii.Error, ValueError):
+        raise TokenRefused("it is no user and password") from None

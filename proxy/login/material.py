@@ -1,0 +1,81 @@
+"""What the files of logins hold: users, keys of issuers, our own keys. Read whole, and taken whole or not at all."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from proxy.config.files import FileRefused, read_file
+from proxy.core.htpasswd import parse_htpasswd
+from proxy.login import key_sets, token_keys
+from proxy.login.key_sets import KeySet
+from proxy.login.rules import NO_LOGINS, LoginRules
+from proxy.login.token_keys import TokenKeys
+
+HTPASSWD_LARGEST = 16 << 20
+"""Bytes."""
+
+T = TypeVar("T")
+
+
+class Contents(NamedTuple):
+    """Of the files as they are, bytes and all; None for what is not in a file."""
+
+    htpasswd: bytes | None
+    key_sets: tuple[bytes | None, ...]  # by issuer
+    token_key: bytes | None
+
+
+class Material(NamedTuple):
+    """``key_sets`` has None for an issuer whose keys are at a URL, ``token_keys`` is None where no file holds any."""
+
+    users: Mapping[str, bytes]
+    key_sets: tuple[KeySet | None, ...]
+    token_keys: TokenKeys | None
+
+
+class LoginSecrets(NamedTuple):
+    """Rules, with all that their files held when they were read."""
+
+    rules: LoginRules
+    contents: Contents
+    material: Material
+
+    @classmethod
+    def read(cls, rules: LoginRules) -> "LoginSecrets":
+        """Raises FileRefused. Blocks."""
+        contents = read_contents(rules)
+        return cls(rules, contents, material_of(rules, contents))
+
+
+NO_SECRETS = LoginSecrets(NO_LOGINS, Contents(None, (), None), Material({}, (), None))
+
+
+def read_contents(rules: LoginRules) -> Contents:
+    """Raises FileRefused. Blocks."""
+    return Contents(
+        read_file(rules.htpasswd, HTPASSWD_LARGEST) if rules.htpasswd is not None else None,
+        tuple(
+            read_file(issuer.keys, key_sets.LARGEST) if isinstance(issuer.keys, Path) else None
+            for issuer in rules.issuers
+        ),
+        read_file(rules.key_file, token_keys.LARGEST) if rules.key_file is not None else None,
+    )
+
+
+def material_of(rules: LoginRules, contents: Contents) -> Material:
+    """Raises FileRefused, for a file that holds something else than it should."""
+    sets = zip(rules.issuers, contents.key_sets, strict=True)
+    return Material(
+        _parsed(rules.htpasswd, contents.htpasswd, parse_htpasswd) or {},
+        tuple(_parsed(issuer.keys, content, KeySet.parse) for issuer, content in sets),
+        _parsed(rules.key_file, contents.token_key, TokenKeys.parse),
+    )
+
+
+def _parsed(path: Path | str | None, content: bytes | None, parse: Callable[[bytes], T]) -> T | None:
+    if content is None:
+        return None
+    try:
+        return parse(content)
+    except ValueError as wrong:
+        raise FileRefused(f"{path}: {wrong}") from None
