@@ -27,14 +27,14 @@ from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload
+from proxy.admin.reload import Reload, Taking
 from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
-from proxy.config import Address, Loaded, Settings
+from proxy.config import Address, Loaded, Settings, read_file
 from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
@@ -129,7 +129,8 @@ async def _start(
     service = await _compose(settings, service_rules(settings, most), registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
-    reload = Reload(loaded, service.cache.maintenance, registries.take_offline, files, now)
+    taking = Taking(registries.take_offline, service.admissions.configure)
+    reload = Reload(loaded, service.cache.maintenance, taking, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -149,7 +150,15 @@ async def _start(
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)
     cache = service.cache
     health = Health(
-        [catalog, job_troubles(states), credentials.troubles, storage, cache.space.troubles, cache.times.troubles]
+        [
+            catalog,
+            job_troubles(states),
+            credentials.troubles,
+            storage,
+            cache.space.troubles,
+            cache.times.troubles,
+            service.admissions.logins.troubles,
+        ]
     )
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
@@ -187,7 +196,9 @@ async def _compose(
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
-    around = Collaborators(upstreams, names, now, logs.write, lines, jobs=make_jobs, wall=wall_clock)
+    around = Collaborators(
+        upstreams, names, now, logs.write, lines, jobs=make_jobs, wall=wall_clock, read_file=read_file
+    )
     return await compose(stack, settings.cache.path, rules, around)
 
 

@@ -28,7 +28,7 @@ from proxy.front.sender import PlainSender, SenderRules
 from proxy.front.slow_clients import slow_clients
 from proxy.login.gate import AllowGate
 from proxy.login.logins import LOOKED_EVERY, Logins
-from proxy.login.material import NO_SECRETS, LoginSecrets
+from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
@@ -90,6 +90,7 @@ class Collaborators(NamedTuple):
     gate: Gate | None = None  # instead of the one that the rules make
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
     wall: Callable[[], float] | None = None  # the machine's clock
+    read_file: ReadFile = lambda path, limit: path.read_bytes()
 
 
 async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
@@ -112,7 +113,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
     hashing = stack.enter_context(ThreadPoolExecutor(_LOGINS, thread_name_prefix="logins"))
-    logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, asyncio.sleep)
+    logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, around.read_file)
     admissions = Admissions(logins, AllowGate())
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()

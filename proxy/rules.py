@@ -1,12 +1,12 @@
 """From the configuration's settings to the rules of the rooms."""
 
-from proxy.admin.reload import lifecycle_rules
+from proxy.admin.reload import lifecycle_rules, login_rules
 from proxy.cache.doubts import VerifyRules
 from proxy.cache.engine import CacheRules
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.composition import ServiceRules
-from proxy.config import Settings
+from proxy.config import Settings, read_file
 from proxy.core.budget import ByteLimits
 from proxy.core.clock import EARLIEST
 from proxy.core.doors import HostNames, PlaceRules
@@ -14,10 +14,11 @@ from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.front.connections import ConnectionRules
 from proxy.front.sender import SenderRules
+from proxy.login.material import LoginSecrets
 
 
 def service_rules(settings: Settings, most: int) -> ServiceRules:
-    """All of them. ``most`` connections fit into the process."""
+    """All of them. ``most`` connections fit into the process. Reads the files of logins: blocks."""
     limits = settings.limits
     places = PlaceRules(most, limits.connections_per_address)
     connections = ConnectionRules(places, limits.header_timeout, limits.idle_timeout)
@@ -27,6 +28,7 @@ def service_rules(settings: Settings, most: int) -> ServiceRules:
         connections,
         _pull_hosts(settings),
         settings.trusted_proxies,
+        LoginSecrets.read(login_rules(settings), read_file),
     )
 
 

@@ -13,12 +13,12 @@ FLOORS = {
     "storage": {"core", "tasks", "storage"},
     "upstream": {"core", "tasks", "upstream"},
     "cache": {"core", "tasks", "storage.contract", "upstream.contract", "cache"},
-    "login": {"core", "tasks", "config.files", "login"},
+    "login": {"core", "tasks", "login"},
     "front": {"core", "tasks", "cache", "login", "logs", "front"},
     "bundles": {"core", "bundles"},
-    "config": {"core", "bundles.signatures", "config"},
+    "config": {"core", "bundles.signatures", "login.key_sets", "login.token_keys", "config"},
     "clients": {"core", "config", "clients"},
-    "admin": {"core", "tasks", "cache", "front", "config", "bundles", "logs", "registries", "admin"},
+    "admin": {"core", "tasks", "cache", "login", "front", "config", "bundles", "logs", "registries", "admin"},
     "doctor": {
         "core",
         "tasks",
@@ -68,7 +68,7 @@ TOP = {
     "composition": {"core", "tasks", "storage", "cache", "login", "front"},
     "logs": set[str](),
     "registries": {"core", "tasks", "upstream", "config", "amazon"},
-    "rules": {"core", "cache", "front", "config", "admin.reload", "composition"},
+    "rules": {"core", "cache", "login", "front", "config", "admin.reload", "composition"},
     "signals": set[str](),
 }
 """The same for each file above the floors."""

@@ -33,7 +33,6 @@ from proxy.admin.messages import (
     VerifySummary,
 )
 from proxy.admin.pulse import with_pulse
-from proxy.admin.rates import parse_rate
 from proxy.admin.reload import Reload
 from proxy.admin.reviews import reviewed
 from proxy.cache.maintenance import Maintenance, Purge
@@ -41,6 +40,7 @@ from proxy.cache.rereading import ReadCount
 from proxy.core.errors import RequestFault
 from proxy.core.lifecycle import policy_parser
 from proxy.core.policies import Assignment
+from proxy.core.rates import parse_rate
 
 _VERIFY_RATE = 100_000_000  # bytes per second
 _EVERY = 50  # contents between two signs of life of a verification

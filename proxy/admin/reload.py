@@ -1,5 +1,5 @@
-"""A changed configuration, taken without a restart: lifecycle policies, their interval, and pins. What else has changed
-is named, and waits for the next start. A configuration that is wrong is refused whole."""
+"""A changed configuration, taken without a restart: who may pull what, lifecycle policies, their interval, and pins.
+What else has changed is named, and waits for the next start. A configuration that is wrong is refused whole."""
 
 import asyncio
 import logging
@@ -12,13 +12,29 @@ from typing import Any, NamedTuple
 from proxy.admin.messages import ReloadResult
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
-from proxy.config import ConfigInvalid, Loaded, Settings, effective, load
+from proxy.config import ConfigInvalid, Loaded, Settings, effective, load, read_file
+from proxy.core.allow import AllowRules
+from proxy.core.claims import Expected
 from proxy.core.policies import Assignment
+from proxy.login.material import LoginSecrets
+from proxy.login.rules import IssuerRules, LoginRules
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.reload")
 
-_TAKEN = frozenset({"lifecycle", "lifecycle_interval", "offline", "pins"})
+_TAKEN = frozenset(
+    {
+        "allow",
+        "anonymous",
+        "clients",
+        "lifecycle",
+        "lifecycle_interval",
+        "offline",
+        "pins",
+        "public_url",
+        "token_key_file",
+    }
+)
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -28,14 +44,33 @@ def lifecycle_rules(settings: Settings) -> LifecycleRules:
     return LifecycleRules(assignments, settings.lifecycle_interval)
 
 
+def login_rules(settings: Settings) -> LoginRules:
+    """As they are in the settings."""
+    clients = settings.clients
+    issuers = tuple(
+        IssuerRules(Expected(each.issuer, each.audience, each.groups), each.jwks, each.ca_file)
+        for each in clients.tokens
+    )
+    allow = AllowRules.of((each.rule for each in settings.allow), clients.given, settings.anonymous)
+    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, settings.public_url or "")
+
+
 class _Read(NamedTuple):
     """A configuration as it was read: its settings by their written paths, and what can hold at once."""
 
     written: dict[str, Any]
+    logins: LoginSecrets
     rules: LifecycleRules
     pins: tuple[str, ...]
     offline: frozenset[str]
     warnings: tuple[str, ...]
+
+
+class Taking(NamedTuple):
+    """How the rooms are told of what holds at once."""
+
+    offline: Callable[[frozenset[str]], None]
+    logins: Callable[[LoginSecrets], None]
 
 
 class Reload:
@@ -46,7 +81,7 @@ class Reload:
         self,
         started_with: Loaded,
         maintenance: Maintenance,
-        take_offline: Callable[[frozenset[str]], None],
+        take: Taking,
         pool: Executor,
         now: Callable[[], float],
     ) -> None:
@@ -54,7 +89,7 @@ class Reload:
         self.last: ReloadResult | None = None
         self._source = started_with.source
         self._maintenance = maintenance
-        self._take_offline = take_offline
+        self._taking = take
         self._pool = pool
         self._now = now
         self._turn = asyncio.Lock()
@@ -66,7 +101,7 @@ class Reload:
         async with self._turn:
             try:
                 read = await off_loop(self._pool, self._read)
-            except (ConfigInvalid, OSError) as refused:
+            except (ConfigInvalid, ValueError, OSError) as refused:
                 self.counts["refused"] += 1
                 self.last = ReloadResult(at=self._now(), refused=str(refused))
                 log.error("the configuration is refused, all stays as it was: %s", refused)
@@ -88,7 +123,8 @@ class Reload:
             changed.add("lifecycle")  # a policy file has other contents under the same name
         lifecycle.configure(read.rules)
         pins.configure(read.pins)
-        self._take_offline(read.offline)
+        self._taking.offline(read.offline)
+        self._taking.logins(read.logins)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -102,9 +138,9 @@ class Reload:
 
     def _read(self) -> _Read:
         settings, _, warnings = load(self._source, os.environ)
-        return _Read(
-            flat(effective(settings)), lifecycle_rules(settings), settings.pins, settings.offline_upstreams(), warnings
-        )
+        logins = LoginSecrets.read(login_rules(settings), read_file)
+        written, rules = flat(effective(settings)), lifecycle_rules(settings)
+        return _Read(written, logins, rules, settings.pins, settings.offline_upstreams(), warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

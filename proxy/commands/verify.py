@@ -9,9 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from proxy.admin.client import AdminClient
 from proxy.admin.messages import VERIFY, BadContent, VerifyEnd, VerifyRequest, VerifySummary
-from proxy.admin.rates import parse_rate
 from proxy.commands import shown
 from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, answered, running_proxy, stop
+from proxy.core.rates import parse_rate
 
 
 def verify(

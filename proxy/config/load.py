@@ -26,7 +26,7 @@ class Loaded(NamedTuple):
     warnings: tuple[str, ...]  # sentences: what is allowed and yet likely a mistake
 
 
-_ADMIN_KEYS = frozenset({"anonymous", "listen", "admin_public", "admin", "admin_socket"})
+_ADMIN_KEYS = frozenset({"anonymous", "clients", "listen", "admin_public", "admin", "admin_socket"})
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:

@@ -83,29 +83,31 @@ class Surroundings(TypedDict):
     secret_files: set[Path]  # those that were met
 
 
-def _surroundings(info: ValidationInfo) -> Surroundings:
+def surroundings(info: ValidationInfo) -> Surroundings:
+    """Those of a validation, or what stands in for them."""
     return info.context or Surroundings(folder=Path.cwd(), environ=os.environ, secret=check_secret, secret_files=set())
 
 
-def _resolved(written: object, info: ValidationInfo) -> Path:
+def resolved(written: object, info: ValidationInfo) -> Path:
+    """A file by its name. Raises ValueError with advice."""
     if not isinstance(written, str | Path) or not str(written) or "\0" in str(written):
         raise ValueError("not a file name")
     try:
-        return _surroundings(info)["folder"] / Path(written).expanduser()
+        return surroundings(info)["folder"] / Path(written).expanduser()
     except RuntimeError:
         raise ValueError("the home folder is not known: write the whole path") from None
 
 
 def _readable_secret(file: Path, info: ValidationInfo) -> Path:
-    surroundings = _surroundings(info)
-    surroundings["secret_files"].add(file)
-    surroundings["secret"](SecretSource(file, None), {})
+    around = surroundings(info)
+    around["secret_files"].add(file)
+    around["secret"](SecretSource(file, None), {})
     return file
 
 
 def _set_variable(variable: str, info: ValidationInfo) -> str:
-    surroundings = _surroundings(info)
-    surroundings["secret"](SecretSource(None, variable), surroundings["environ"])
+    around = surroundings(info)
+    around["secret"](SecretSource(None, variable), around["environ"])
     return variable
 
 
@@ -145,13 +147,13 @@ class KeyFile(NamedTuple):
 
 
 def _key_file(written: object, info: ValidationInfo) -> KeyFile:
-    path = _resolved(written, info)
+    path = resolved(written, info)
     return KeyFile(path, read_public_key(path))
 
 
 FilePath = Annotated[
     Path,
-    PlainValidator(_resolved),
+    PlainValidator(resolved),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
@@ -168,7 +170,7 @@ def _socket_path(path: Path) -> Path:
 
 
 def _docker_config(file: Path, info: ValidationInfo) -> Path:
-    _surroundings(info)["secret_files"].add(file)
+    surroundings(info)["secret_files"].add(file)
     try:
         faults = list(parse_docker_config(read_file(file, LARGEST)).faults())
     except DockerConfigInvalid as invalid:

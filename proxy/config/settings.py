@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from proxy.bundles.signatures import PublicKey
+from proxy.config.clients import AllowSettings, ClientSettings, TokenKeyFile
 from proxy.config.egress import EgressSettings
 from proxy.config.lifecycle import LifecycleSettings
-from proxy.config.places import Address, HostName, Listen, Network, Patterns, SingleRegistryName
+from proxy.config.places import Address, HostName, Listen, Network, Patterns, SingleRegistryName, Url
 from proxy.config.quantities import (
     DAY,
     HOUR,
@@ -148,7 +149,18 @@ class Settings(Section):
     # A switch stands before the key that it permits, and what all upstreams share before them, because a validator
     # sees only the fields above its own.
     anonymous: bool = False
-    """Allow pulls by anyone who can reach a listen address that is not loopback."""
+    """Allow pulls by anyone who can reach a listen address that is not loopback, or who does not log in where clients
+    could. Where there are rules under allow, they say it instead."""
+    clients: ClientSettings = Field(default_factory=ClientSettings)
+    """How clients log in. Holds at once after a reload."""
+    allow: Annotated[tuple[AllowSettings, ...], Field(strict=False)] = ()
+    """Who may pull what. Once there is a rule, whatever none allows is denied; without any, every login pulls everything.
+    Holds at once after a reload."""
+    token_key_file: TokenKeyFile | None = None
+    """What the tokens that clients are given are signed with: Ed25519 private keys in PEM, of which the first signs, or a
+    secret of 32 bytes or more. The same for replicas. Without it tokens end with the process; clients ask anew."""
+    public_url: Url | None = None
+    """The URL that clients know the pull API by, where they are sent for tokens. Without it: what they ask by."""
     listen: Listen = Address("127.0.0.1", 5000)
     """Address of the OCI pull API: host:port, IPv6 in brackets."""
     admin_public: bool = False
@@ -214,8 +226,11 @@ class Settings(Section):
     @field_validator("listen")
     @classmethod
     def _open_on_purpose(cls, listen: Address, info: ValidationInfo) -> Address:
-        if not listen.is_loopback and info.data.get("anonymous") is False:
-            raise ValueError("is open to others than this machine: set anonymous: true if everyone there may pull")
+        given = info.data.get("clients")
+        if not listen.is_loopback and info.data.get("anonymous") is False and given is not None and not given.given:
+            raise ValueError(
+                "is open to others than this machine: set anonymous: true if everyone there may pull, or clients"
+            )
         return listen
 
     @field_validator("admin")

@@ -12,6 +12,8 @@ _HASH = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
 _COSTS = range(4, 16)
 """The time doubles with each; one of 15 takes some seconds."""
 _LONGEST_NAME = 255
+HTPASSWD_LARGEST = 16 << 20
+"""Bytes of a file."""
 
 
 class HtpasswdInvalid(ValueError):

@@ -4,6 +4,7 @@ A yes is remembered under a keyed hash of what was sent, never in clear, for as 
 are; so a request with a login costs no more than one look. A no costs a while: whoever guesses is slowed.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -11,11 +12,10 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
-from proxy.config.files import FileRefused
 from proxy.core.access import ANONYMOUS, Caller
 from proxy.core.allow import names_group
 from proxy.core.claims import TokenRefused
@@ -26,11 +26,11 @@ from proxy.core.htpasswd import proof_of
 from proxy.core.seldom import Seldom
 from proxy.core.tables import BoundedTable, Tables
 from proxy.login.issuers import OF_HTPASSWD, OF_NOBODY, OURSELVES, Issuers
-from proxy.login.material import NO_SECRETS, LoginSecrets, material_of, read_contents
+from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, material_of, read_contents
 from proxy.login.passwords import Passwords
 from proxy.login.token_keys import TokenKeys
 from proxy.tasks.flights import Flights
-from proxy.tasks.jobs import Jobs, Sleep
+from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.logins")
@@ -61,7 +61,7 @@ class Logins:
         jobs: Jobs,
         now: Callable[[], float],
         wall: Callable[[], float],
-        sleep: Sleep,
+        read_file: ReadFile,
     ) -> None:
         self.rules, self._contents, self._material = NO_SECRETS
         self.trouble = ""
@@ -69,7 +69,7 @@ class Logins:
         self._pool = pool
         self._now = now
         self._wall = wall
-        self._sleep = sleep
+        self._read_file = read_file
         self._secret = hashlib.sha256(secrets.token_bytes(32))
         self._own_keys = TokenKeys.random()
         self._passwords = Passwords(lambda: self._material.users, pool)
@@ -87,6 +87,10 @@ class Logins:
     def wanted(self) -> bool:
         """Whether there is a way to log in."""
         return self.rules.allow.logins
+
+    def troubles(self) -> Mapping[str, str]:
+        """What is wrong, by what is: empty where all is well."""
+        return {"logins": self.trouble} if self.trouble else {}
 
     # ------------------------------------------------------------ who asks
 
@@ -157,7 +161,7 @@ class Logins:
         network = network_of(address)
         failures = (self._failures.get(network) or 0) + 1
         self._failures.put(network, failures)
-        await self._sleep(pause(failures))
+        await asyncio.sleep(pause(failures))
 
     def _tell(self, address: str, why: str) -> None:
         """Once a second for each address: the access log has the rest."""
@@ -214,12 +218,12 @@ class Logins:
             self._forget()
         rules = self.rules
         try:
-            contents = await off_loop(self._pool, lambda: read_contents(rules))
+            contents = await off_loop(self._pool, lambda: read_contents(rules, self._read_file))
             if contents == self._contents:
                 self.trouble = ""
                 return
             material = await off_loop(self._pool, lambda: material_of(rules, contents))
-        except FileRefused as refused:
+        except ValueError as refused:
             if str(refused) != self.trouble:
                 log.error("a file of logins is refused, all stays as it was: %s", refused)
             self.trouble = str(refused)

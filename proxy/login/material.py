@@ -4,17 +4,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from proxy.config.files import FileRefused, read_file
-from proxy.core.htpasswd import parse_htpasswd
+from proxy.core.htpasswd import HTPASSWD_LARGEST, parse_htpasswd
 from proxy.login import key_sets, token_keys
 from proxy.login.key_sets import KeySet
 from proxy.login.rules import NO_LOGINS, LoginRules
 from proxy.login.token_keys import TokenKeys
 
-HTPASSWD_LARGEST = 16 << 20
-"""Bytes."""
-
 T = TypeVar("T")
+
+ReadFile = Callable[[Path, int], bytes]
+"""The whole of a file of at most so many bytes. Raises ValueError with a sentence. Blocks."""
 
 
 class Contents(NamedTuple):
@@ -41,17 +40,17 @@ class LoginSecrets(NamedTuple):
     material: Material
 
     @classmethod
-    def read(cls, rules: LoginRules) -> "LoginSecrets":
-        """Raises FileRefused. Blocks."""
-        contents = read_contents(rules)
+    def read(cls, rules: LoginRules, read_file: ReadFile) -> "LoginSecrets":
+        """Raises ValueError with a sentence. Blocks."""
+        contents = read_contents(rules, read_file)
         return cls(rules, contents, material_of(rules, contents))
 
 
 NO_SECRETS = LoginSecrets(NO_LOGINS, Contents(None, (), None), Material({}, (), None))
 
 
-def read_contents(rules: LoginRules) -> Contents:
-    """Raises FileRefused. Blocks."""
+def read_contents(rules: LoginRules, read_file: ReadFile) -> Contents:
+    """Raises ValueError with a sentence. Blocks."""
     return Contents(
         read_file(rules.htpasswd, HTPASSWD_LARGEST) if rules.htpasswd is not None else None,
         tuple(
@@ -63,7 +62,7 @@ def read_contents(rules: LoginRules) -> Contents:
 
 
 def material_of(rules: LoginRules, contents: Contents) -> Material:
-    """Raises FileRefused, for a file that holds something else than it should."""
+    """Raises ValueError, for a file that holds something else than it should."""
     sets = zip(rules.issuers, contents.key_sets, strict=True)
     return Material(
         _parsed(rules.htpasswd, contents.htpasswd, parse_htpasswd) or {},
@@ -78,4 +77,4 @@ def _parsed(path: Path | str | None, content: bytes | None, parse: Callable[[byt
     try:
         return parse(content)
     except ValueError as wrong:
-        raise FileRefused(f"{path}: {wrong}") from None
+        raise ValueError(f"{path}: {wrong}") from None

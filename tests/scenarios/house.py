@@ -17,6 +17,7 @@ from proxy.cache.intake import IntakeRules
 from proxy.cache.lifecycle import PushTimes, no_push_times
 from proxy.cache.sources import Source
 from proxy.composition import Admissions, Collaborators, ServiceRules, compose, start_jobs
+from proxy.config import read_file
 from proxy.core.access import Gate
 from proxy.core.backoff import Backoff
 from proxy.core.budget import ByteLimits, FreeSpaceRule
@@ -209,7 +210,13 @@ class House:
         )
         names = UpstreamNames.of(self.upstreams, None)
         around = Collaborators(upstreams, names, self.clock, self.lines.append, gate=rules.gate)
-        doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies, LoginSecrets.read(rules.logins)
+        doors = (
+            rules.sender,
+            rules.connections,
+            rules.hosts,
+            rules.trusted_proxies,
+            LoginSecrets.read(rules.logins, read_file),
+        )
         service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
         self.handler, self.front, self.admissions = service.handler, service.front, service.admissions

@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.admin.rates import parse_rate
+from proxy.core.rates import parse_rate
 
 
 @pytest.mark.parametrize(
