@@ -1,4 +1,4 @@
-"""Who may pull: how clients log in, and the rules by what they prove. Nothing here holds a secret: only where one is."""
+"""Who may pull: how clients log in, and the rules by what they prove. Nothing here holds a secret."""
 
 import re
 from collections.abc import Callable
@@ -35,6 +35,12 @@ def _pull(written: str) -> str:
             "not a pattern over REGISTRY/REPOSITORY, such as docker.io/library/*: a star stays within one part of the "
             "path, a final /* means everything below"
         )
+    return written
+
+
+def _some(written: tuple[str, ...]) -> tuple[str, ...]:
+    if not written:
+        raise ValueError("must not be empty: name at least one")
     return written
 
 
@@ -113,8 +119,8 @@ class TokenIssuerSettings(Section):
     audience: _Text
     """What must be among the aud of a token."""
     jwks: Jwks
-    """Its public keys (JSON Web Key Set): an https URL, fetched anew every five minutes and when a token names a key that
-    is not known; or a file, read again when it changes."""
+    """Its public keys (JSON Web Key Set): an https URL, fetched anew every five minutes and when a token names a key
+    that is not known; or a file, read again when it changes."""
     groups: _Text | None = None
     """The claim that lists the caller's groups. Without it there are none."""
     ca_file: CertificateFile | None = None
@@ -138,10 +144,10 @@ class ClientSettings(Section):
 class AllowSettings(Section):
     """One rule: who may pull what. The first that fits holds."""
 
-    who: Annotated[tuple[Annotated[str, AfterValidator(_who)], ...], Field(strict=False, min_length=1)]
+    who: Annotated[tuple[Annotated[str, AfterValidator(_who)], ...], Field(strict=False), AfterValidator(_some)]
     """anonymous (everybody), user:NAME, "user:*" (any login), group:NAME."""
-    pull: Annotated[tuple[Annotated[str, AfterValidator(_pull)], ...], Field(strict=False, min_length=1)]
-    """Patterns over REGISTRY/REPOSITORY. A star stays within one part of the path; a final /* means everything below."""
+    pull: Annotated[tuple[Annotated[str, AfterValidator(_pull)], ...], Field(strict=False), AfterValidator(_some)]
+    """Patterns over REGISTRY/REPOSITORY. A star stays within one part of the path; a final /* means all below."""
     rate: Rate | None = None
     """Most bytes per second that each caller is sent."""
     fills: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

@@ -154,11 +154,11 @@ class Settings(Section):
     clients: ClientSettings = Field(default_factory=ClientSettings)
     """How clients log in. Holds at once after a reload."""
     allow: Annotated[tuple[AllowSettings, ...], Field(strict=False)] = ()
-    """Who may pull what. Once there is a rule, whatever none allows is denied; without any, every login pulls everything.
+    """Who may pull what. Once there is a rule, whatever none allows is denied; without any, every login pulls all.
     Holds at once after a reload."""
     token_key_file: TokenKeyFile | None = None
-    """What the tokens that clients are given are signed with: Ed25519 private keys in PEM, of which the first signs, or a
-    secret of 32 bytes or more. The same for replicas. Without it tokens end with the process; clients ask anew."""
+    """What the tokens that clients are given are signed with: Ed25519 private keys in PEM, of which the first signs, or
+    a secret of 32 bytes or more. The same for replicas. Without it tokens end with the process; clients ask anew."""
     public_url: Url | None = None
     """The URL that clients know the pull API by, where they are sent for tokens. Without it: what they ask by."""
     listen: Listen = Address("127.0.0.1", 5000)

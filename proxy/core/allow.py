@@ -59,7 +59,7 @@ def admission(allow: AllowRules, caller: Caller, operation: Operation) -> Admiss
     whoever has none is asked for one, whether there is something or not."""
     match operation:
         case Ping():  # clients choose their login by its answer, so it never passes over that there are logins
-            allowed = bool(caller.ground) or not allow.logins
+            allowed = bool(caller.name or caller.ground) or not allow.logins
         case TokenGrant():
             allowed = True  # asks who somebody is
         case CatalogList():

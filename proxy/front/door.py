@@ -58,9 +58,14 @@ class Door:
 
     async def _caller(self, understood: Understood, address: str, scheme: str) -> Caller:
         caller = understood.caller
-        if not understood.authorization or not self._logins.wanted:
-            return caller or ANONYMOUS
+        if not self._logins.wanted:
+            return ANONYMOUS
         try:
+            if not understood.authorization:
+                caller = caller or ANONYMOUS
+                if self._logins.is_over(caller):
+                    raise LoginRefused("the certificate is over")
+                return caller
             return await self._logins.find(understood.authorization, address)
         except LoginRefused as refused:
             challenge = self._challenge(understood, scheme, "invalid_token")

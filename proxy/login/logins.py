@@ -25,7 +25,7 @@ from proxy.core.failed_logins import FORGOTTEN, pause
 from proxy.core.htpasswd import proof_of
 from proxy.core.seldom import Seldom
 from proxy.core.tables import BoundedTable, Tables
-from proxy.login.issuers import OF_HTPASSWD, OF_NOBODY, OURSELVES, Issuers
+from proxy.login.issuers import OF_CERTIFICATE, OF_HTPASSWD, OF_NOBODY, OURSELVES, Issuers
 from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, material_of, read_contents
 from proxy.login.passwords import Passwords
 from proxy.login.token_keys import TokenKeys
@@ -93,6 +93,10 @@ class Logins:
         return {"logins": self.trouble} if self.trouble else {}
 
     # ------------------------------------------------------------ who asks
+
+    def is_over(self, caller: Caller) -> bool:
+        """Whether what he has proven has ended."""
+        return caller.until <= self._now()
 
     def recall(self, authorization: bytes) -> Caller | None:
         """As far as memory tells. Nobody is known where nobody can log in."""
@@ -182,7 +186,7 @@ class Logins:
             "iat": int(wall),
             "exp": wall + min(_LIFETIME, caller.until - self._now()),
             "jti": secrets.token_hex(8),
-            "ground": caller.ground or OF_NOBODY,
+            "ground": caller.ground or (OF_CERTIFICATE if caller.name else OF_NOBODY),
             "access": access,
         }
         return Granted(self._own_keys.sign(claims), seconds, int(wall))

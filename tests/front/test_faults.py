@@ -50,7 +50,9 @@ def test_blame_shows_in_the_status() -> None:
         elif issubclass(kind, errors.OwnFault):
             assert row.status >= 500, kind
         by_login = issubclass(kind, errors.LoginFault)
-        assert (row.status == 401) == by_login, "another challenge would make clients send us what they have for upstream"
+        assert (row.status == 401) == by_login, (
+            "another challenge would make clients send us what they have for upstream"
+        )
 
 
 def test_our_own_overload_is_503_with_a_time_to_wait() -> None:
