@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -78,8 +79,12 @@ def _read(url: str, ca_file: Path | None) -> bytes:
         context.load_verify_locations(ca_file)
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirects())
     asked = urllib.request.Request(url, headers={"Accept": "application/jwk-set+json, application/json"})
-    with opener.open(asked, timeout=_PATIENCE) as answer:
-        content: bytes = answer.read(LARGEST + 1)
+    try:
+        with opener.open(asked, timeout=_PATIENCE) as answer:
+            content: bytes = answer.read(LARGEST + 1)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        raise OSError(f"status {refused.code}") from None
     if len(content) > LARGEST:
         raise ValueError("it is too large")
     return content

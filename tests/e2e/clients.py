@@ -101,7 +101,7 @@ def docker_by_path(store: Path, proxy: str, image: Reference, file: str) -> byte
 
 def docker_told(store: Path, config: Path, name: str, file: str) -> bytes:
     """By a ``daemon.json`` that is there; ``name`` is the image as it is typed."""
-    with _dockerd(store, config) as host:
+    with dockerd(store, config) as host:
         cli = ["docker", "--config", str(store / "config"), "--host", host]
         run([*cli, "pull", "--quiet", name])
         container = run([*cli, "create", name]).decode().strip()
@@ -147,7 +147,8 @@ def _daemon_json(store: Path, proxy: str) -> Path:
 
 
 @contextmanager
-def _dockerd(store: Path, config: Path) -> Iterator[str]:
+def dockerd(store: Path, config: Path) -> Iterator[str]:
+    """Gives its address."""
     socket = store / "docker.sock"
     argv = ["dockerd", "--config-file", str(config), "--host", f"unix://{socket}"]
     argv += ["--data-root", str(store / "data"), "--exec-root", str(store / "exec"), "--pidfile", str(store / "pid")]
