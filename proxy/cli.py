@@ -8,6 +8,7 @@ import typer
 
 from proxy import __version__
 from proxy.commands import (
+    access,
     clients,
     configuration,
     doctor,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(configuration.app, name="config")
 app.add_typer(lifecycle.app, name="lifecycle")
 app.add_typer(clients.app, name="clients")
+app.add_typer(access.app, name="access")
 for command in (
     status.status,
     doctor.doctor,

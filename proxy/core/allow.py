@@ -54,6 +54,31 @@ def deciding_rule(allow: AllowRules, caller: Caller, repository: Repository) -> 
     return None
 
 
+class Explanation(NamedTuple):
+    """``rule`` is the one that allows it, from 0, None where none does. ``passed_over`` are those before it, each with
+    why it does not fit."""
+
+    rule: int | None
+    told: str
+    passed_over: tuple[str, ...]
+
+
+def explained(allow: AllowRules, caller: Caller, repository: Repository) -> Explanation:
+    """As ``deciding_rule``, in words."""
+    decides = deciding_rule(allow, caller, repository)
+    passed = []
+    for number, rule in enumerate(allow.rules[:decides]):
+        meant = _means(rule, caller)
+        who, pull = ", ".join(rule.who), ", ".join(rule.pull)
+        why = f"its pull ({pull}) does not cover {repository}" if meant else f"it is for {who}"
+        passed.append(f"allow[{number}]: {why}")
+    if decides is None:
+        return Explanation(None, "no rule allows it", tuple(passed))
+    rule = allow.rules[decides]
+    told = f"allow[{decides}] allows {', '.join(rule.pull)} to {', '.join(rule.who)}"
+    return Explanation(decides, told, tuple(passed))
+
+
 def admission(allow: AllowRules, caller: Caller, operation: Operation) -> Admission:
     """What is to become of a request. Whoever has a name is not told that there is something that is not for him;
     whoever has none is asked for one, whether there is something or not."""

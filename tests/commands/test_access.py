@@ -1,0 +1,44 @@
+"""``entrepot access explain``: who may pull what, without a proxy that runs."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.process import PROXY
+
+RULES = [
+    {"who": ["anonymous"], "pull": ["docker.io/library/*"]},
+    {"who": ["user:alice", "group:ci"], "pull": ["ghcr.io/team-a/*"]},
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "entrepot.yaml"
+    file.write_text(yaml.safe_dump({"cache": {"path": str(tmp_path / "cache")}, "allow": RULES}))
+    return file
+
+
+def explain(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [*PROXY, "access", "explain", *words, "--config", str(config)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_it_says_which_rule_decides(config: Path) -> None:
+    told = explain(config, "anonymous", "docker.io/redis:7").stdout
+    assert told == ("anonymous may pull docker.io/library/redis: allow[0] allows docker.io/library/* to anonymous\n")
+    told = explain(config, "bob", "ghcr.io/team-a/app").stdout
+    assert told == (
+        "bob may not pull ghcr.io/team-a/app: no rule allows it\n"
+        "  allow[0]: its pull (docker.io/library/*) does not cover ghcr.io/team-a/app\n"
+        "  allow[1]: it is for user:alice, group:ci\n"
+    )
+    found = json.loads(explain(config, "bob", "ghcr.io/team-a/app", "--group", "ci", "--json").stdout)
+    assert (found["allowed"], found["rule"]) == (True, 1)
+
+
+def test_what_cannot_be_asked_for_is_wrong_usage(config: Path) -> None:
+    assert explain(config, "bob", "elsewhere.test/x").returncode == 2
