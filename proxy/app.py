@@ -145,6 +145,7 @@ async def _start(
         recovered,
         lambda: time.monotonic() - began,
         lambda: service.handler.active,
+        service.admissions.logins,
     )
     storage = lambda: service.storage.trouble  # noqa: E731
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)

@@ -38,6 +38,8 @@ def _pulls(telemetry: Telemetry) -> Sequence[Family]:
         Family("connections", "gauge", "Open client connections.", (), lambda: {(): len(front.connections)}),
         Family("connections_refused", "counter", "Connections refused: too many.", (),
                lambda: {(): front.refused}),
+        Family("logins", "counter", "Logins that had to be proven, by result.", ("result",),
+               lambda: {(result,): count for result, count in telemetry.logins.counts.items()}),
         Family("requests_malformed", "counter", "Requests that are not HTTP.", (),
                lambda: {(): front.malformed.count}),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from proxy.admin.reload import Reload
 from proxy.cache.engine import Cache
 from proxy.front.access_log import AccessLog
 from proxy.front.connection import Front
+from proxy.login.logins import Logins
 from proxy.logs import LogWriter
 from proxy.registries import Registries
 from proxy.tasks.jobs import JobState
@@ -30,3 +31,4 @@ class Telemetry:
     recovered: Callable[[], str]
     uptime: Callable[[], float]
     requests_active: Callable[[], int]
+    logins: Logins

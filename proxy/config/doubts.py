@@ -12,6 +12,7 @@ from proxy.config.overrides import ADMIN_VARIABLE, CONFIG_VARIABLE, PREFIX, vari
 from proxy.config.secrets import LoginSource
 from proxy.config.settings import Settings
 from proxy.config.upstreams import UpstreamSettings
+from proxy.core.allow import EVERYBODY
 from proxy.core.egress import EgressInvalid, proxy_of_environment
 
 # Kubernetes, "Service: environment variables": what every pod beside a Service named entrepot is given.
@@ -22,7 +23,7 @@ _API = re.compile(r"/v[12](/|$)")
 def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences, each with the variable or key that it is about."""
     of_upstreams = (*_of_urls(settings), *_of_trust(settings))
-    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_upstreams)
+    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_upstreams, *_of_logins(settings))
 
 
 def exposed(secret_files: Iterable[Path]) -> Iterator[str]:
@@ -77,6 +78,18 @@ def _of_trust(settings: Settings) -> Iterator[str]:
                 f"upstreams.{name}.insecure: the certificate of {upstream.base_url(name)} is not verified: who is on "
                 "the way can read its credentials and send other content; ca_file can name its authority"
             )
+
+
+def _of_logins(settings: Settings) -> Iterator[str]:
+    clear = not settings.listen.is_loopback and not (settings.public_url or "").startswith("https://")
+    if settings.clients.given and clear:
+        yield (
+            f"clients: logins reach {settings.listen} in clear: put it behind a TLS terminator, and name that as "
+            "public_url: https://…"
+        )
+    named = {who.partition(":")[0] for each in settings.allow for who in each.who} - {EVERYBODY}
+    if named and not settings.clients.given:
+        yield "allow: names users or groups, but there is no way to log in: clients says how"
 
 
 def _secret_variables(settings: Settings) -> Iterator[str]:

@@ -22,6 +22,7 @@ ENVIRON = {
 }
 POLICY = """{"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection":
     {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7}}]}"""
+HTPASSWD = "me:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n"
 
 
 @pytest.fixture
@@ -32,6 +33,8 @@ def uncommented(write: Write, tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text('{"auths": {"harbor.example.com": {"username": "me", "password": "hidden"}}}')
     (tmp_path / "bundles.pub.pem").write_text(PUBLIC_KEY)
     (tmp_path / "lifecycle.json").write_text(POLICY)
+    (tmp_path / "htpasswd").write_text(HTPASSWD)
+    (tmp_path / "token-key.pem").write_text("hidden secret of more than 32 bytes")
     return write(with_examples(REFERENCE.read_text()).replace("/run/secrets", str(tmp_path)))
 
 
@@ -44,6 +47,7 @@ def test_its_examples_load(uncommented: Path) -> None:
     assert str(settings.admin_socket) == "/run/entrepot/admin.sock"
     assert settings.upstreams["*.dkr.ecr.us-east-1.amazonaws.com"].auth.type == "ecr"
     assert len(settings.upstreams) == 17
+    assert [each.rule.rate for each in settings.allow] == [None, 100_000_000]
     assert [len(each.parsed.rules) for each in settings.lifecycle] == [1, 1]
 
 

@@ -1,5 +1,7 @@
 """What is allowed in a configuration and yet is likely a mistake is said, and changes nothing else."""
 
+from pathlib import Path
+
 import pytest
 
 from proxy.commands.configuration import check as config_check
@@ -104,3 +106,18 @@ def test_config_check_warns_on_standard_error_and_is_content(
     assert "good; 9 upstreams" in out
     assert "warning: ENTREPOT_LISTENS" in err
     assert "warning" not in out
+
+
+def test_logins_that_travel_in_clear_are_told(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "htpasswd").write_text("me:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n")
+    (tmp_path / "htpasswd").chmod(0o600)
+    text = f"clients: {{htpasswd: {tmp_path}/htpasswd}}\n"
+    assert warnings(text, write) == []
+    (said,) = warnings(f"{text}listen: 0.0.0.0:5000\n", write)
+    assert "in clear" in said
+    assert warnings(f"{text}listen: 0.0.0.0:5000\npublic_url: https://mirror.test\n", write) == []
+
+
+def test_rules_for_those_who_cannot_log_in_are_told(write: Write) -> None:
+    (said,) = warnings("allow: [{who: ['user:alice'], pull: ['*']}]\n", write)
+    assert said.startswith("allow: names users")
