@@ -26,7 +26,7 @@ class Loaded(NamedTuple):
     warnings: tuple[str, ...]  # sentences: what is allowed and yet likely a mistake
 
 
-_ADMIN_KEYS = frozenset({"anonymous", "clients", "listen", "admin_public", "admin", "admin_socket"})
+_ADMIN_KEYS = frozenset({"listen", "admin_public", "admin", "admin_socket"})
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -56,7 +56,9 @@ def admin_url(path: Path | None, environ: Mapping[str, str]) -> str:
     try:
         if not written.document.faults:
             context = Surroundings(folder=_folder(path), environ=environ, secret=check_secret, secret_files=set())
-            settings = Settings.model_validate({**tree, "cache": {"path": "/"}}, context=context)
+            # Whoever may pull there may not be known by what else is wrong.
+            whole = {**tree, "anonymous": True, "cache": {"path": "/"}}
+            settings = Settings.model_validate(whole, context=context)
             return f"unix:{settings.admin_socket}" if settings.admin_socket is not None else str(settings.admin)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, written.origins, known_keys())
