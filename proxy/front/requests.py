@@ -218,10 +218,10 @@ class Requests:
 
     def keep(self, block: bytes, understood: Understood) -> None:
         """For the first step, from now on: whoever asks with the same bytes twice will do so again."""
-        if understood.shown:
-            self._blocks.put(understood.shown, Understood(ANONYMOUS, understood.head, understood.asked))
-        else:
+        if not understood.shown:
             self._blocks.put(block, understood)
+        elif self._blocks.peek(understood.shown) is None:  # with a login it comes here each time
+            self._blocks.put(understood.shown, Understood(ANONYMOUS, understood.head, understood.asked))
 
     def read(self, block: bytes, parser: HeadParser | None) -> Understood:
         """``parser`` has seen the beginning of the block, where it came in pieces. Raises RequestMalformed."""
