@@ -20,6 +20,7 @@ from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
 from proxy.front.door import Door
+from proxy.front.fairness import Fairness
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
 from proxy.front.proxied import Networks, entrance
@@ -106,18 +107,18 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
+    hashing = stack.enter_context(ThreadPoolExecutor(_LOGINS, thread_name_prefix="logins"))
     slow = stack.enter_context(slow_clients())
     jobs = around.jobs(await stack.enter_async_context(task_group()))
     times = Timekeeper(catalog, around.now, around.wall or around.now, rules.cache.earliest)
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, times)
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
-    hashing = stack.enter_context(ThreadPoolExecutor(_LOGINS, thread_name_prefix="logins"))
     logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, around.read_file)
     admissions = Admissions(logins, AllowGate())
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()
-    door = Door(gate, logins, around.names)
+    door = Door(gate, logins, around.names, Fairness(admissions.gate.limiting_rule, cache.blobs))
     handler = Handler(cache, door, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts, logins.recall)
     fast_path = FastPath(cache, gate, access_log, date)

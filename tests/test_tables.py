@@ -99,6 +99,7 @@ TABLES: dict[str, Entry] = {
 UNNAMED = {
     "core.seldom.Seldom._said",
     "front.access_log.AccessLines._known",
+    "front.fairness.Fairness._shares",
     "front.fast_path.FastPath._prepared",
     "front.requests.Requests._blocks",
     "front.requests.Requests._remainders",

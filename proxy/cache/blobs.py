@@ -72,6 +72,10 @@ class Blobs:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
 
+    async def is_held(self, repository: Repository, digest: Digest) -> bool:
+        """Whether nothing has to be fetched for ``get``, as far as can be told before."""
+        return await self._holdings.find(repository, digest) is not None
+
     def peek(self, repository: Repository, digest: Digest) -> tuple[bytes, float] | None:
         """The bytes of a hit, if they are in memory, and until when it may be repeated without looking again, in
         seconds since the epoch. Never waits."""

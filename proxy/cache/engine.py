@@ -22,7 +22,7 @@ from proxy.cache.manifests import Manifests
 from proxy.cache.pins import Pins
 from proxy.cache.proofs import Proofs
 from proxy.cache.reconcile import reconcile
-from proxy.cache.rereading import RATE, ReadPace
+from proxy.cache.rereading import RATE
 from proxy.cache.retention import Retention
 from proxy.cache.scrub import Scrub
 from proxy.cache.sources import Source, Sources, no_homes
@@ -41,6 +41,7 @@ from proxy.core.tables import Tables
 from proxy.storage.contract import BlobStore, Catalog
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
+from proxy.tasks.shared_pace import SharedPace
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.cache")
@@ -184,7 +185,7 @@ async def start_cache(
     carries = AccessRules(upstreams.access_ttl, upstreams.trust, rules.tags.negative_ttl)
     access = Access(holdings, standings, registry, carries, jobs, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
-    pace = ReadPace(RATE)
+    pace = SharedPace(RATE)
     touches = Touches(registry, upstreams.touch_period, tables, now)
     imports = Imports(holdings, space, access, tags, registry)
     await imports.load()

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from proxy.cache.body import HeldBody
 from proxy.cache.doubts import ANY_AGE, Doubts, VerifyRules
 from proxy.cache.generations import Generations
-from proxy.cache.rereading import ReadCount, ReadPace, agrees
+from proxy.cache.rereading import ReadCount, agrees
 from proxy.cache.threads import StoreThreads
 from proxy.cache.tombstones import Tombstones
 from proxy.core.budget import Budget, Reservation
@@ -27,6 +27,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, Tables
 from proxy.storage.contract import BlobReader, BlobStore, Catalog, Content, Held, Ingest, Member, MembershipRecord
 from proxy.tasks.off_loop import off_loop
+from proxy.tasks.shared_pace import SharedPace
 from proxy.tasks.turns import Turns
 
 log = logging.getLogger("entrepot.holdings")
@@ -176,7 +177,7 @@ class Holdings:
         with suppress(ContentMissing):
             await off_loop(self.threads.behind, partial(self.store.mark_proven, content.digest, now))
 
-    async def prove_again(self, content: Content, pace: ReadPace, read: ReadCount) -> bool | None:
+    async def prove_again(self, content: Content, pace: SharedPace, read: ReadCount) -> bool | None:
         """Reads all of it: whether its bytes are those of the digest, None as for ``reopen``. What is wrong goes into
         quarantine, and the next pull fetches it anew. Raises NoSpace or StoreFailed."""
         body = await self.reopen(content)
@@ -191,7 +192,7 @@ class Holdings:
 
     async def _proven_before(self, body: HeldBody, content: Content) -> HeldBody | None:
         try:
-            good = await agrees(body, content, self.threads, ReadPace(float("inf")), ReadCount())
+            good = await agrees(body, content, self.threads, SharedPace(float("inf")), ReadCount())
         except BaseException:
             body.close()
             raise

@@ -7,9 +7,10 @@ import logging
 from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
-from proxy.cache.rereading import ReadCount, ReadPace
+from proxy.cache.rereading import ReadCount
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.storage.contract import Content
+from proxy.tasks.shared_pace import SharedPace
 
 log = logging.getLogger("entrepot.proofs")
 
@@ -25,7 +26,7 @@ class ProofStats:
 class Proofs:
     """Works off what ``Holdings.doubted`` gathers."""
 
-    def __init__(self, holdings: Holdings, pace: ReadPace) -> None:
+    def __init__(self, holdings: Holdings, pace: SharedPace) -> None:
         self.stats = ProofStats()
         self._holdings = holdings
         self._pace = pace

@@ -1,6 +1,5 @@
 """Held content read again from its home and compared with its digest, no faster than a pace allows."""
 
-import asyncio
 import logging
 import os
 from dataclasses import dataclass
@@ -12,26 +11,13 @@ from proxy.core.errors import StoreFailed
 from proxy.core.names import Hasher
 from proxy.storage.contract import Content
 from proxy.tasks.off_loop import off_loop
+from proxy.tasks.shared_pace import SharedPace
 
 log = logging.getLogger("entrepot.scrub")
 
 RATE = 20_000_000  # bytes per second, of all that is read again without anybody waiting for it
 _STEP = 1 << 20  # bytes
 _TURN = 1 << 17  # bytes hashed before the core is offered to whoever waits for it, such as the event loop
-
-
-class ReadPace:
-    """Shared by all that must not take more than ``rate`` bytes per second together."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._due = 0.0
-
-    async def spend(self, size: int) -> None:
-        """Returns when the next bytes may be read after these."""
-        now = asyncio.get_running_loop().time()
-        self._due = max(self._due, now) + size / self._rate
-        await asyncio.sleep(max(0.0, self._due - now))
 
 
 @dataclass(slots=True)
@@ -41,7 +27,7 @@ class ReadCount:
     bytes: int = 0
 
 
-async def agrees(body: HeldBody, content: Content, threads: StoreThreads, pace: ReadPace, read: ReadCount) -> bool:
+async def agrees(body: HeldBody, content: Content, threads: StoreThreads, pace: SharedPace, read: ReadCount) -> bool:
     """Are these the bytes of its digest? What cannot be read is not."""
     hasher = Hasher(content.digest)
     while hasher.count < content.size:

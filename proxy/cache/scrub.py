@@ -11,10 +11,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
-from proxy.cache.rereading import RATE, ReadCount, ReadPace
+from proxy.cache.rereading import RATE, ReadCount
 from proxy.core.moments import due_in
 from proxy.core.portions import PORTIONS, Portion
 from proxy.storage.contract import Content
+from proxy.tasks.shared_pace import SharedPace
 
 log = logging.getLogger("entrepot.scrub")
 
@@ -48,8 +49,8 @@ class _Mark:
 class Scrub:
     """``pace`` is that of the passes behind everything else."""
 
-    def __init__(self, holdings: Holdings, now: Callable[[], float], pace: ReadPace | None = None) -> None:
-        self._pace = pace or ReadPace(RATE)
+    def __init__(self, holdings: Holdings, now: Callable[[], float], pace: SharedPace | None = None) -> None:
+        self._pace = pace or SharedPace(RATE)
         self.stats = ScrubStats()
         self._holdings = holdings
         self._now = now
@@ -81,13 +82,13 @@ class Scrub:
     async def verify(self, rate: float, read: ReadCount | None = None) -> AsyncGenerator[Checked, None]:
         """Reads all that is held at so many bytes per second, counted in ``read`` meanwhile. Bad content is put into
         quarantine, so that the next pull fetches it anew. Raises NoSpace, StoreFailed."""
-        pace, read = ReadPace(rate), read or ReadCount()
+        pace, read = SharedPace(rate), read or ReadCount()
         for portion in PORTIONS:
             async with aclosing(self._verified(pace, portion, read)) as checked:
                 async for each in checked:
                     yield each
 
-    async def _verified(self, pace: ReadPace, portion: Portion, read: ReadCount) -> AsyncGenerator[Checked, None]:
+    async def _verified(self, pace: SharedPace, portion: Portion, read: ReadCount) -> AsyncGenerator[Checked, None]:
         for content in await self._holdings.catalog.contents.between(*portion):
             good = await self._check(content, pace, read)
             if good is None:
@@ -97,7 +98,7 @@ class Scrub:
             self.stats.bad += not good
             yield Checked(content, good)
 
-    async def _check(self, content: Content, pace: ReadPace, read: ReadCount) -> bool | None:
+    async def _check(self, content: Content, pace: SharedPace, read: ReadCount) -> bool | None:
         """None for what has left meanwhile."""
         if await self._holdings.catalog.contents.get(content.digest) is None:
             return None

@@ -9,6 +9,7 @@ from proxy.core.errors import LoginNeeded, LoginRefused, NameInvalid, RequestMal
 from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import CatalogList, TagList, TokenGrant
 from proxy.core.token_scopes import granted
+from proxy.front.fairness import Fairness
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.login.issuers import OURSELVES
@@ -19,9 +20,10 @@ _NAME: Final = re.compile(r"/v2/([a-zA-Z0-9._:/-]{1,255})/(?:manifests|blobs|ref
 
 
 class Door:
-    """The gate decides; ``names`` are those of upstreams."""
+    """The gate decides; ``names`` are those of upstreams. ``fairness`` is what each may take who is in."""
 
-    def __init__(self, gate: Gate, logins: Logins, names: UpstreamNames) -> None:
+    def __init__(self, gate: Gate, logins: Logins, names: UpstreamNames, fairness: Fairness) -> None:
+        self.fairness = fairness
         self._gate = gate
         self._logins = logins
         self._names = names

@@ -97,7 +97,7 @@ class Handler:
             caller = await self._door.admitted(understood, address, scheme)
             if asked is None:
                 raise understood.fault or RequestMalformed("nothing was asked")
-            return await self._answer(caller, asked), ""
+            return await self._answer(caller, address, asked), ""
         except Fault as kind:
             return replies.fault(kind, operation, new_request_id()), str(kind)
         except Exception:
@@ -105,7 +105,7 @@ class Handler:
             log.exception("request %s: %s %.1000r", request, head.method, head.target)
             return replies.fault(StoreFailed("unforeseen"), operation, request), "unforeseen"
 
-    async def _answer(self, caller: Caller, asked: Asked) -> Reply:
+    async def _answer(self, caller: Caller, address: str, asked: Asked) -> Reply:
         """Raises Fault kinds."""
         cache = self._cache
         match asked.operation:
@@ -118,7 +118,7 @@ class Handler:
             case BlobPull() as pull if asked.method == "HEAD":
                 return replies.blob_size(pull, await cache.blobs.size(pull.repository, pull.digest))
             case BlobPull() as pull:
-                answer = await cache.blobs.get(pull.repository, pull.digest)
+                answer = await self._door.fairness.blob(caller, address, pull)
                 try:
                     return replies.blob(pull, answer)
                 except BaseException:

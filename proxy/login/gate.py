@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from proxy.core.access import Admission, Caller
-from proxy.core.allow import OPEN, AllowRules, admission
+from proxy.core.allow import OPEN, AllowRule, AllowRules, admission, deciding_rule
 from proxy.core.names import Repository
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
@@ -21,10 +21,18 @@ class AllowGate:
     def configure(self, allow: AllowRules) -> None:
         """Holds for the next request on."""
         self._allow = allow
+        self._limits = any(rule.rate is not None or rule.fills is not None for rule in allow.rules)
         self._known: BoundedTable[tuple[Caller, Repository], Admission] = BoundedTable(
             _REMEMBERED, weigh=lambda _: _WEIGHT
         )
         self._peek: Callable[[tuple[Caller, Repository]], Admission | None] = self._known.peek
+
+    def limiting_rule(self, caller: Caller, repository: Repository) -> AllowRule | None:
+        """The rule that lets him pull of it, where rules limit anything."""
+        if not self._limits:
+            return None
+        number = deciding_rule(self._allow, caller, repository)
+        return self._allow.rules[number] if number is not None else None
 
     def admit(self, caller: Caller, operation: Operation) -> Admission:
         """Never waits and never raises."""
