@@ -77,7 +77,7 @@ class Logins:
         self._issuers = Issuers(self.rules, self._material, self._own_keys, pool, self._fetching, now)
         self._marks = self._issuers.marks()
         self._proving: Flights[tuple[bytes, int], Caller] = Flights(jobs.group)
-        self._known: BoundedTable[bytes, Caller] = tables.table("logins", _REMEMBERED)
+        self._known: BoundedTable[bytes, Caller] = tables.table("logins", _REMEMBERED, weigh=_weight)
         self._refused: BoundedTable[bytes, str] = tables.table("refused logins", _REFUSED, _REFUSED_FOR)
         self._failures: BoundedTable[str, int] = tables.table("failed logins", _FAILURES, FORGOTTEN)
         self._told = Seldom(1.0)
@@ -242,6 +242,11 @@ class Logins:
         for table in (self._known, self._refused):
             for mark, _ in table.items():
                 table.pop(mark)
+
+
+def _weight(caller: Caller) -> int:
+    """Bytes."""
+    return 500 + len(caller.name) + len(caller.ground) + sum(100 + len(group) for group in caller.groups)
 
 
 def _user_and_password(given: bytes) -> tuple[str, bytes]:
