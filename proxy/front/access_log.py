@@ -51,10 +51,12 @@ class Line(NamedTuple):
     seconds: float
     fault: str  # in the operator's words; empty where all went well
     request: str = ""  # the id that the client was told with the fault
+    user: str = ""  # empty of whoever has not logged in
 
     def fields(self) -> dict[str, Any]:
         """What the log shows, by name."""
         line, agent = _REQUEST_LINE.match(self.block), _AGENT.search(self.block)
+        named = {"user": self.user} if self.user else {}
         return {
             "message": "request",
             "client": self.client,
@@ -68,6 +70,7 @@ class Line(NamedTuple):
             "agent": agent[1].decode("latin-1").rstrip() if agent else "",
             "fault": self.fault,
             "request": self.request,
+            **named,
         }
 
 
@@ -170,7 +173,7 @@ class AccessLines:
         millisecond = int(line.at * 1000)
         if millisecond != self._millisecond:
             self._millisecond, self._stamp = millisecond, stamp(line.at)
-        alike = line[2:6]  # the header block, status, traffic, bytes sent
+        alike = (*line[2:6], line.user)  # the header block, status, traffic, bytes sent
         before, between, behind = self._known.peek(alike) or self._made(line, alike)
         return f"{before}{self._stamp}{between}{line.client}{behind}"
 

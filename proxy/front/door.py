@@ -50,6 +50,13 @@ class Door:
                 raise hidden(asked.operation)
         return caller
 
+    def name(self, understood: Understood) -> str:
+        """The sender's, as far as memory tells; empty of whoever has none."""
+        caller = understood.caller
+        if understood.authorization:
+            caller = self._logins.recall(understood.authorization)
+        return caller.name if caller is not None else ""
+
     def shows(self, caller: Caller, repository: Repository) -> bool:
         """Whether a catalog for him has that repository."""
         return self._gate.admit(caller, TagList(repository, None, "")) is ADMITTED

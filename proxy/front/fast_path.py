@@ -100,7 +100,8 @@ class FastPath:
         tally.requests += 1
         tally.sent += prepared.sent
         if self._access_log.every:
-            line = Line(now, address, shown or block, prepared.status, tally.traffic, prepared.sent, 0.0, "")
+            block, name = shown or block, caller.name
+            line = Line(now, address, block, prepared.status, tally.traffic, prepared.sent, 0.0, "", "", name)
             self._access_log.write(line)
         return prepared.encoded
 

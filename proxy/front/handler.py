@@ -72,18 +72,9 @@ class Handler:
         tally.requests += 1
         tally.sent += sent
         if self._access_log.wants(reply.status, fault):
-            now, seconds = self._now(), loop.time() - started
-            line = Line(
-                now,
-                address,
-                understood.shown or block,
-                reply.status,
-                tally.traffic,
-                sent,
-                seconds,
-                fault,
-                reply.request,
-            )
+            now, seconds, user = self._now(), loop.time() - started, self._door.name(understood)
+            shown, said = understood.shown or block, (fault, reply.request, user)
+            line = Line(now, address, shown, reply.status, tally.traffic, sent, seconds, *said)
             self._access_log.write(line)
         return keep_alive
 

@@ -12,13 +12,12 @@ from proxy.tasks.off_loop import off_loop
 from proxy.tasks.places import Places
 
 _LONGEST = 72  # bytes that bcrypt looks at; htpasswd leaves out the rest too
-_NOBODY = b"$2b$10$" + b"." * 53
-"""Costs an unknown user as much as a known one with the usual cost."""
+_USUAL = b"$2b$10$"
 
 
 class Passwords:
-    """``pool`` makes the hashes, two at a time for all, in turn by the network that asks: whoever guesses waits for
-    himself."""
+    """``pool`` makes the hashes, two at a time for all, in turn by the network that asks and the user it asks for;
+    users that there are not count as one. Whoever guesses waits for himself, and not even a neighbour waits for him."""
 
     def __init__(self, users: Callable[[], Mapping[str, bytes]], pool: Executor) -> None:
         self._users = users
@@ -29,14 +28,21 @@ class Passwords:
         """Raises TokenRefused where the password is not that user's."""
         if b"\0" in password:
             raise TokenRefused("the password holds a null byte")
-        written = self._users().get(user)
-        check = functools.partial(_is_right, password[:_LONGEST], written or _NOBODY)
-        async with self._places.place(network_of(address)):
+        users = self._users()
+        written = users.get(user)
+        check = functools.partial(_is_right, password[:_LONGEST], written or _nobodys(users))
+        whose = f"{network_of(address)} {user if written is not None else ''}"
+        async with self._places.place(whose):
             right = await off_loop(self._pool, check)
         if written is None:
             raise TokenRefused("there is no such user")
         if not right:
             raise TokenRefused(f"the password of {user!a} is wrong")
+
+
+def _nobodys(users: Mapping[str, bytes]) -> bytes:
+    """A hash of no password, that costs an unknown user what it costs the others."""
+    return next(iter(users.values()), _USUAL)[: len(_USUAL)] + b"." * 53
 
 
 def _is_right(password: bytes, written: bytes) -> bool:

@@ -19,6 +19,7 @@ LINES = [
     Line(1.0, "10.0.0.7", BLOCK, 200, HIT, 512, 0.5, ""),
     Line(1.0, "10.0.0.7", BLOCK, 200, HIT, 12, 0.5, "client went away"),
     Line(1.0, "10.0.0.7", b"GET /~client~ HTTP/1.1\r\nUser-Agent: 1970-01-01T00:00:00.000Z\r\n", 404, HIT, 0, 0.0, ""),
+    *(Line(1.0, "10.0.0.7", BLOCK, 200, HIT, 512, 0.0, "", "", user) for user in ("", "alice", "~client~ 1970")),
     Line(1.0, "10.0.0.7", b"\x00\xff", 400, HIT, 0, 0.0, ""),
     Line(1.0, "10.0.0.7", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414, HIT, 0, 0.0, ""),
 ]

@@ -6,6 +6,7 @@ import re
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
+from proxy.core.access import Caller
 from proxy.core.errors import RequestFault, RequestMalformed
 from proxy.core.names import UpstreamNames
 from proxy.front.requests import HeadLimits, HeadParser, RequestHead, Requests, Understood
@@ -28,6 +29,10 @@ FIELDS = [
     b"Accept: a/b",
     b"X-Y: z",
     b"Authorization: Basic eDp5",
+    b"AUTHORIZATION:Bearer t \t",
+    b"authorization:  Basic \xe9",
+    b"Authorization:",
+    b"X-Authorization: Bearer no",
     b"Range: bytes=1-2",
     b"If-None-Match: x",
     b"Connection: close",
@@ -111,21 +116,45 @@ def test_what_is_taken_is_a_pull_and_nothing_but(octets: bytes, seed: int) -> No
 @given(st.lists(ALL, min_size=1, max_size=6))
 def test_what_came_before_changes_no_meaning(blocks: list[bytes]) -> None:
     """Blocks are remembered without what means nothing."""
-    remembering = Requests(NAMES, LIMITS)
+    remembering = Requests(NAMES, LIMITS, who=who)
     for octets in blocks:
         end = octets.find(b"\r\n\r\n") + 4
         if end < 4:
             continue
         block = octets[:end]
-        assert meaning(remembering, block) == meaning(Requests(NAMES, LIMITS), block)
+        found = meaning(remembering, block)
+        assert found == meaning(Requests(NAMES, LIMITS, who=who), block)
+        if not isinstance(found, str):
+            assert found[0] == credential(block), "another credential than the one that was sent"
 
 
-def meaning(requests: Requests, block: bytes) -> object:
+def who(authorization: bytes) -> Caller:
+    return Caller(authorization.decode("latin-1"))
+
+
+def credential(block: bytes) -> bytes | None:
+    """What the values of all headers of that name come to, as RFC 9110 section 5.3 has it; None without any."""
+    fields = [field.partition(b":") for field in block.split(b"\r\n")[1:]]
+    values = [value.strip(b" \t") for name, _, value in fields if name.lower() == b"authorization"]
+    return b",".join(values) if values else None
+
+
+def meaning(requests: Requests, block: bytes) -> str | tuple[bytes | None, object]:
+    """What was sent as a login, and what is asked."""
+    known = requests.known(block)
+    assert known is None or credential(block) is None, "a login is remembered with its block"
     try:
-        understood: Understood = requests.recall(block) or requests.read(block, None)
+        understood: Understood = known or requests.recall(block) or requests.read(block, None)
+        again: Understood = requests.recall(block) or requests.read(block, None)
+        requests.keep(block, again)
     except RequestMalformed as malformed:
         return str(malformed)
+    assert again.authorization == understood.authorization
+    assert understood.caller is not None
+    assert understood.caller.name == understood.authorization.decode("latin-1")
+    sent = understood.authorization if understood.shown else None
     head, asked = understood.head, understood.asked
     said = None if asked is None else (asked.method, asked.operation, asked.path, asked.namespace)
     condition = [head.headers.get(name) for name in ("range", "if-none-match", "host")]
-    return said, str(understood.fault), head.method, head.keep_alive, head.has_body, head.version, condition
+    asking = said, str(understood.fault), head.method, head.keep_alive, head.has_body, head.version, condition
+    return sent, asking

@@ -330,6 +330,16 @@ async def test_failed_logins_are_slowed_and_right_ones_are_not(house: House) -> 
     assert await seconds(basic("bob"), 200) < 0.9
 
 
+async def test_a_neighbour_of_whoever_guesses_waits_for_none_of_it(house: House, clock: ManualClock) -> None:
+    """Guesses at one user, from the same address, as fast as they go."""
+    guesses = [asyncio.create_task(ask(house, "/v2/", basic("alice", f"guess {number}"))) for number in range(100)]
+    while not house.admissions.logins.counts["wrong"]:
+        await asyncio.sleep(0.001)
+    assert (await ask(house, "/v2/", basic("bob"))).status == 200
+    assert house.admissions.logins.counts["wrong"] < 100
+    assert {(await guess).status for guess in guesses} == {401}
+
+
 async def test_no_memory_and_no_line_holds_a_password_or_a_token(house: House, upstream: FaultUpstream) -> None:
     upstream.manifest(HERS, "v1", RAW)
     granted = await token(house, basic("alice"))
@@ -347,6 +357,16 @@ async def test_no_memory_and_no_line_holds_a_password_or_a_token(house: House, u
         everything += repr(table.items())
     for canary in canaries:
         assert canary.decode() not in everything
+
+
+async def test_a_line_says_who_asked_on_both_paths(house: House, upstream: FaultUpstream) -> None:
+    upstream.manifest(HERS, "v1", RAW)
+    for _ in range(3):
+        assert (await ask(house, manifest_path("v1"), basic("alice"))).status == 200
+    assert (await ask(house, manifest_path("v1"), basic("bob"))).status == 404
+    assert (await ask(house, manifest_path("v1"), basic("bob", "wrong"))).status == 401
+    said = [(line.user, line.status, line.fields().get("user")) for line in house.lines]
+    assert said == [("alice", 200, "alice")] * 3 + [("bob", 404, "bob"), ("", 401, None)]
 
 
 async def test_what_is_configured_is_told_to_no_stranger(house: House) -> None:
