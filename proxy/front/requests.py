@@ -221,7 +221,9 @@ class Requests:
         if not understood.shown:
             self._blocks.put(block, understood)
         elif self._blocks.peek(understood.shown) is None:  # with a login it comes here each time
-            self._blocks.put(understood.shown, Understood(ANONYMOUS, understood.head, understood.asked))
+            self._blocks.put(
+                understood.shown, Understood(ANONYMOUS, understood.head, understood.asked, understood.fault)
+            )
 
     def read(self, block: bytes, parser: HeadParser | None) -> Understood:
         """``parser`` has seen the beginning of the block, where it came in pieces. Raises RequestMalformed."""

@@ -146,7 +146,8 @@ def meaning(requests: Requests, block: bytes) -> str | tuple[bytes | None, objec
     try:
         understood: Understood = known or requests.recall(block) or requests.read(block, None)
         again: Understood = requests.recall(block) or requests.read(block, None)
-        requests.keep(block, again)
+        if (recalled := requests.recall(block)) is not None:
+            requests.keep(block, recalled)
     except RequestMalformed as malformed:
         return str(malformed)
     assert again.authorization == understood.authorization
