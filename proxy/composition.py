@@ -118,7 +118,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     admissions = Admissions(logins, AllowGate())
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()
-    door = Door(gate, logins, around.names, Fairness(admissions.gate.limiting_rule, cache.blobs))
+    door = Door(gate, logins, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
     handler = Handler(cache, door, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts, logins.recall)
     fast_path = FastPath(cache, gate, access_log, date)

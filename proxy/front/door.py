@@ -2,9 +2,11 @@
 he is told."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from proxy.core.access import ADMITTED, ANONYMOUS, Admission, Caller, Gate, hidden
+from proxy.core.allow import AllowRule
 from proxy.core.errors import LoginNeeded, LoginRefused, NameInvalid, RequestMalformed, UpstreamUnknown
 from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import CatalogList, TagList, TokenGrant
@@ -19,10 +21,17 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 _NAME: Final = re.compile(r"/v2/([a-zA-Z0-9._:/-]{1,255})/(?:manifests|blobs|referrers|tags)/[^/]+")
 
 
-class Door:
-    """The gate decides; ``names`` are those of upstreams. ``fairness`` is what each may take who is in."""
+LimitingRule = Callable[[Caller, Repository], AllowRule | None]
 
-    def __init__(self, gate: Gate, logins: Logins, names: UpstreamNames, fairness: Fairness) -> None:
+
+class Door:
+    """The gate decides; ``names`` are those of upstreams. ``limiting_rule`` tells by which rule
+    a caller pulls of a repository, where that bounds what he may take, and ``fairness`` holds him to it."""
+
+    def __init__(
+        self, gate: Gate, logins: Logins, names: UpstreamNames, limiting_rule: LimitingRule, fairness: Fairness
+    ) -> None:
+        self.limiting_rule = limiting_rule
         self.fairness = fairness
         self._gate = gate
         self._logins = logins
@@ -35,7 +44,7 @@ class Door:
         asked, fault = understood.asked, understood.fault
         if asked is None and not isinstance(fault, UpstreamUnknown):  # about the request alone, whoever sent it
             raise fault or RequestMalformed("nothing was asked")
-        caller = await self._caller(understood, address, scheme)
+        caller = await self._caller(understood, address, scheme) if self._logins.wanted else ANONYMOUS
         if asked is None:
             if self._logins.wanted and not caller.name:  # what is configured is told to no stranger
                 raise LoginNeeded(self._challenge(understood, scheme))
@@ -51,10 +60,8 @@ class Door:
         return caller
 
     def name(self, understood: Understood) -> str:
-        """The sender's, as far as memory tells; empty of whoever has none."""
-        caller = understood.caller
-        if understood.authorization:
-            caller = self._logins.recall(understood.authorization)
+        """The sender's, as far as memory tells by now; empty of whoever has none."""
+        caller = self._logins.recall(understood.authorization)
         return caller.name if caller is not None else ""
 
     def shows(self, caller: Caller, repository: Repository) -> bool:
@@ -67,8 +74,6 @@ class Door:
 
     async def _caller(self, understood: Understood, address: str, scheme: str) -> Caller:
         caller = understood.caller
-        if not self._logins.wanted:
-            return ANONYMOUS
         try:
             if not understood.authorization:
                 caller = caller or ANONYMOUS

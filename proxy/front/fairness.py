@@ -3,7 +3,6 @@
 Whoever is held back waits, and is not refused. What is answered from memory in one step is not counted.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from proxy.cache.answers import BlobAnswer, Outcome
@@ -12,7 +11,6 @@ from proxy.cache.body import Body, FilePiece
 from proxy.core.access import Caller
 from proxy.core.allow import AllowRule
 from proxy.core.doors import network_of
-from proxy.core.names import Repository
 from proxy.core.operations import BlobPull
 from proxy.core.tables import BoundedTable
 from proxy.tasks.places import Places
@@ -22,9 +20,6 @@ _KEPT = 4 << 20  # bytes
 _SHARE = 2000  # bytes that one share takes
 _PORTION = 1 << 20  # bytes that go out in one piece, at most
 _OFTEN = 20  # pieces in a second
-
-RuleOf = Callable[[Caller, Repository], AllowRule | None]
-"""The rule that lets a caller pull of a repository."""
 
 
 class _Share(NamedTuple):
@@ -38,16 +33,12 @@ class _Share(NamedTuple):
 class Fairness:
     """A caller is a user, or a network where nobody has logged in."""
 
-    def __init__(self, rule_of: RuleOf, blobs: Blobs) -> None:
-        self._rule_of = rule_of
+    def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._shares: BoundedTable[tuple[str, AllowRule], _Share] = BoundedTable(_KEPT, weigh=lambda _: _SHARE)
 
-    async def blob(self, caller: Caller, address: str, pull: BlobPull) -> BlobAnswer:
-        """As ``Blobs.get``, within what the caller may take."""
-        rule = self._rule_of(caller, pull.repository)
-        if rule is None or (rule.rate is None and rule.fills is None):
-            return await self._blobs.get(pull.repository, pull.digest)
+    async def blob(self, rule: AllowRule, caller: Caller, address: str, pull: BlobPull) -> BlobAnswer:
+        """As ``Blobs.get``, within what the rule lets the caller take."""
         who = f"user {caller.name}" if caller.name else f"network {network_of(address)}"
         share = self._share(who, rule)
         answer, place = await self._placed(share, pull)

@@ -72,7 +72,8 @@ class Handler:
         tally.requests += 1
         tally.sent += sent
         if self._access_log.wants(reply.status, fault):
-            now, seconds, user = self._now(), loop.time() - started, self._door.name(understood)
+            now, seconds, caller = self._now(), loop.time() - started, understood.caller
+            user = caller.name if caller is not None else self._door.name(understood)
             shown, said = understood.shown or block, (fault, reply.request, user)
             line = Line(now, address, shown, reply.status, tally.traffic, sent, seconds, *said)
             self._access_log.write(line)
@@ -109,12 +110,7 @@ class Handler:
             case BlobPull() as pull if asked.method == "HEAD":
                 return replies.blob_size(pull, await cache.blobs.size(pull.repository, pull.digest))
             case BlobPull() as pull:
-                answer = await self._door.fairness.blob(caller, address, pull)
-                try:
-                    return replies.blob(pull, answer)
-                except BaseException:
-                    answer.body.close()
-                    raise
+                return await self._blob(caller, address, pull)
             case TagList() as listing:
                 tags = await cache.listings.tags(listing.repository, listing.limit, listing.query)
                 return await cache.holdings.turns.run(replies.tags(asked, listing, tags))
@@ -124,6 +120,19 @@ class Handler:
             case CatalogList() as listing:
                 shown = partial(self._door.shows, caller)
                 return replies.catalog(asked, listing, await cache.listings.catalog(listing.limit, listing.last, shown))
+
+    async def _blob(self, caller: Caller, address: str, pull: BlobPull) -> Reply:
+        """As much at a time as the caller may take."""
+        rule = self._door.limiting_rule(caller, pull.repository)
+        if rule is None:
+            answer = await self._cache.blobs.get(pull.repository, pull.digest)
+        else:
+            answer = await self._door.fairness.blob(rule, caller, address, pull)
+        try:
+            return replies.blob(pull, answer)
+        except BaseException:
+            answer.body.close()
+            raise
 
     async def _send(self, transport: asyncio.Transport, understood: Understood, reply: Reply, keep_alive: bool) -> int:
         """Bytes of body that went out. Raises ClientGone, TransportUnfit, or the Fault of a body that broke off."""

@@ -42,8 +42,6 @@ class RequestHead(NamedTuple):
 
     def without_login(self) -> "RequestHead":
         """The same, where no login is to be kept with it."""
-        if "authorization" not in self.headers:
-            return self
         return self._replace(headers={name: value for name, value in self.headers.items() if name != "authorization"})
 
     def require_pull(self) -> None:
@@ -233,9 +231,10 @@ class Requests:
         if understood is not None and parts is not None:
             return self._signed(understood, parts)
         head = (parser or HeadParser(self.limits)).head(block)
-        authorization = head.headers.get("authorization")
-        given = _Parts(parts.block if parts is not None else _anonymized(block), _octets(authorization))
-        head = head.without_login()
+        given = _Parts(block, None)
+        if (authorization := head.headers.get("authorization")) is not None:
+            shown = parts.block if parts is not None else _anonymized(block)
+            head, given = head.without_login(), _Parts(shown, authorization.encode("latin-1"))
         try:
             head.require_pull()
             if self._hosts is not None:
@@ -276,7 +275,3 @@ def _anonymized(block: bytes) -> bytes:
     """As much of a block as may be shown, where it is long or odd."""
     line, agent = block[: block.find(b"\r\n")], _AGENT.search(block)
     return b"%b%b\r\n\r\n" % (line, agent[0] if agent else b"")
-
-
-def _octets(value: str | None) -> bytes | None:
-    return None if value is None else value.encode("latin-1")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from proxy.core.access import Admission, Caller
+from proxy.core.access import ADMITTED, Admission, Caller
 from proxy.core.allow import OPEN, AllowRule, AllowRules, admission, deciding_rule
 from proxy.core.names import Repository
 from proxy.core.operations import Operation
@@ -10,6 +10,10 @@ from proxy.core.tables import BoundedTable
 
 _REMEMBERED = 4 << 20  # bytes
 _WEIGHT = 400  # bytes of an entry's value, a caller's share of himself included
+
+
+def _weight(admission: Admission) -> int:
+    return _WEIGHT
 
 
 class AllowGate:
@@ -21,21 +25,21 @@ class AllowGate:
     def configure(self, allow: AllowRules) -> None:
         """Holds for the next request on."""
         self._allow = allow
+        self._open = allow == OPEN
         self._limits = any(rule.rate is not None or rule.fills is not None for rule in allow.rules)
-        self._known: BoundedTable[tuple[Caller, Repository], Admission] = BoundedTable(
-            _REMEMBERED, weigh=lambda _: _WEIGHT
-        )
+        self._known: BoundedTable[tuple[Caller, Repository], Admission] = BoundedTable(_REMEMBERED, weigh=_weight)
         self._peek: Callable[[tuple[Caller, Repository]], Admission | None] = self._known.peek
 
     def limiting_rule(self, caller: Caller, repository: Repository) -> AllowRule | None:
-        """The rule that lets him pull of it, where rules limit anything."""
-        if not self._limits:
-            return None
-        number = deciding_rule(self._allow, caller, repository)
-        return self._allow.rules[number] if number is not None else None
+        """The rule that lets him pull of it, where that bounds what he may take."""
+        number = deciding_rule(self._allow, caller, repository) if self._limits else None
+        rule = self._allow.rules[number] if number is not None else None
+        return rule if rule is not None and (rule.rate is not None or rule.fills is not None) else None
 
     def admit(self, caller: Caller, operation: Operation) -> Admission:
         """Never waits and never raises."""
+        if self._open:
+            return ADMITTED
         repository = operation.repository
         if repository is None:
             return admission(self._allow, caller, operation)

@@ -51,8 +51,9 @@ class Granted(NamedTuple):
 
 
 class Logins:
-    """``now`` is the service's clock and ``wall`` the world's, which tokens of others go by. ``trouble`` says what is
-    wrong with the files of logins, while what they held before goes on to hold."""
+    """``wanted``: there is a way to log in. ``now`` is the service's clock and ``wall`` the world's, which tokens of
+    others go by. ``trouble`` says what is wrong with the files of logins, while what they held before goes on to
+    hold."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Logins:
         self.rules, self._contents, self._material = NO_SECRETS
         self.trouble = ""
         self.counts: Counter[str] = Counter(right=0, wrong=0)
+        self.wanted = self.rules.allow.logins
         self._pool = pool
         self._now = now
         self._wall = wall
@@ -82,11 +84,6 @@ class Logins:
         self._failures: BoundedTable[str, int] = tables.table("failed logins", _FAILURES, FORGOTTEN)
         self._told = Seldom(1.0)
         self._generation = 0
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is a way to log in."""
-        return self.rules.allow.logins
 
     def troubles(self) -> Mapping[str, str]:
         """What is wrong, by what is: empty where all is well."""
@@ -206,6 +203,7 @@ class Logins:
             self._own_keys = TokenKeys.random()
         self._own_keys = material.token_keys or self._own_keys
         self.rules, self._contents, self._material, self.trouble = rules, contents, material, ""
+        self.wanted = rules.allow.logins
         former = self._issuers
         self._issuers = Issuers(rules, material, self._own_keys, self._pool, self._fetching, self._now, former)
         self._marks = self._issuers.marks()
