@@ -41,6 +41,7 @@ WORKS: Mapping[str, Work] = MappingProxyType(
         "parallel": colds.parallel,
         "crowd": hits.crowd,
         "letting-go": letting_go.under_hits,
+        "letting-go-idle": letting_go.idle,
         "start": start.large_catalog,
     }
 )
