@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 
-from proxy.cache.buffers import Buffers
 from proxy.cache.fill import Fill
 from proxy.cache.room import Room
 from proxy.cache.verifier import InOrderVerifier
@@ -23,6 +23,9 @@ from proxy.core.transfer_plan import TransferRules
 from proxy.storage.contract import Ingest
 from proxy.tasks.off_loop import off_loop
 
+_FIRST = 128 << 10  # bytes of a buffer: what an upstream has begun to send is soon passed on
+_LARGEST = 1 << 20  # larger ones fall out of the processor's cache and cost more than they save
+_MOST = 3  # buffers
 _PAUSES = Backoff(first=0.2, longest=5.0)
 
 Open = Callable[[int, int | None], Awaitable[Transfer]]
@@ -82,6 +85,38 @@ class Segment:
                 return False
             self.end = end
             return True
+
+
+class Buffers:
+    """What a mover receives into, a few in turn, so that one is filled while others are hashed. ``give_back`` may come
+    from any thread, everything else from one at a time."""
+
+    def __init__(self) -> None:
+        self._size = _FIRST
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._there = 0  # free and in use
+
+    def next(self, wait: Callable[[], None]) -> memoryview:
+        """Blocks while all are in use; ``wait`` is called before."""
+        if self._there == _MOST or not self._free.empty():
+            if self._free.empty():
+                wait()
+            buffer = self._free.get()
+            if len(buffer) >= self._size:
+                return buffer
+            self._there -= 1
+        self._there += 1
+        return memoryview(bytearray(self._size))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """It is not looked at any more."""
+        self._free.put(buffer)
+
+    def filled(self, buffer: memoryview, count: int) -> None:
+        """So many bytes came: where they fill it, the next one is larger, and the interpreter lock is taken less
+        often."""
+        if count == len(buffer):
+            self._size = min(2 * self._size, _LARGEST)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
