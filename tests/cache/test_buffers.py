@@ -34,7 +34,12 @@ def test_with_all_in_use_the_mover_helps_and_waits() -> None:
     buffers, helped = Buffers(), threading.Event()
     taken = [buffers.next(helped.set) for _ in range(3)]
     assert not helped.is_set()
-    given = threading.Timer(0, lambda: (helped.wait(), buffers.give_back(taken[1])))
-    given.start()
+
+    def give_back_once_helped() -> None:
+        helped.wait()
+        buffers.give_back(taken[1])
+
+    prover = threading.Thread(target=give_back_once_helped)
+    prover.start()
     assert buffers.next(helped.set) is taken[1]
-    given.join()
+    prover.join()
