@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.bench import colds, hits, letting_go, start
+from tests.bench import colds, hits, letting_go, memory, start
 from tests.bench.bench import LONG, SHORT, Bench, opened
 from tests.bench.clients import WrongAnswer
 from tests.bench.contestants import OURS
@@ -43,6 +43,7 @@ WORKS: Mapping[str, Work] = MappingProxyType(
         "letting-go": letting_go.under_hits,
         "letting-go-idle": letting_go.idle,
         "start": start.large_catalog,
+        "memory": memory.memory,
     }
 )
 _LAG = 100.0  # milliseconds
