@@ -60,7 +60,7 @@ class Platform(NamedTuple):
         return "/".join(part for part in self if part)
 
 
-class Selection(NamedTuple):
+class WantedParts(NamedTuple):
     """What of an image is wanted. ``sizes`` are claims of the manifest, in bytes; ``lacking`` are platforms of which
     the index has nothing, ``offered`` those that it has."""
 
@@ -77,14 +77,14 @@ class _Listed(NamedTuple):
     attested: str | None
 
 
-def select(raw: bytes, stated: str, wanted: Sequence[Platform] | None) -> Steps[Selection]:
+def select(raw: bytes, stated: str, wanted: Sequence[Platform] | None) -> Steps[WantedParts]:
     """Of a manifest's bytes: of an index the images for ``wanted``, all where that is None, with what is attested of
     them, and what has no platform. Raises ManifestInvalid."""
     document = yield from read_object(raw)
     parts = yield from parts_in(document, stated)
     sizes = yield from _sizes(document)
     if wanted is None or not parts.manifests:
-        return Selection(parts, parts.manifests, sizes)
+        return WantedParts(parts, parts.manifests, sizes)
     listed = yield from _listed(document)
     offered = {each.digest: each.platform for each in listed if each.platform is not None and each.attested is None}
     meant = {digest for digest, platform in offered.items() if any(each.means(platform) for each in wanted)}
@@ -92,7 +92,7 @@ def select(raw: bytes, stated: str, wanted: Sequence[Platform] | None) -> Steps[
     meant |= {each.digest for each in listed if each.attested in meant}
     lacking = tuple(each for each in wanted if offered and not any(map(each.means, offered.values())))
     manifests = tuple(digest for digest in parts.manifests if digest in meant)
-    return Selection(parts, manifests, sizes, lacking, tuple(dict.fromkeys(offered.values())))
+    return WantedParts(parts, manifests, sizes, lacking, tuple(dict.fromkeys(offered.values())))
 
 
 def _listed(document: dict[str, Any]) -> Steps[list[_Listed]]:

@@ -176,12 +176,12 @@ def _yaml(text: str) -> Iterator[Any]:
     if len(text) > _YAML_LIMIT:
         raise ListRefused(f"YAML of more than {_YAML_LIMIT >> 20} MiB: give it as JSON")
     try:
-        yield from yaml.load_all(text, _Loader)
+        yield from yaml.load_all(text, _ListLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as cause:
         raise ListRefused(f"it is no YAML that can be read: {' '.join(str(cause).split())}") from None
 
 
-class _Loader(yaml.CSafeLoader):
+class _ListLoader(yaml.CSafeLoader):
     """Tags that are somebody's own, as Compose's ``!reset``, stand for nothing; what ``<<`` takes in stays small."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
@@ -197,4 +197,4 @@ def _nothing(loader: yaml.CSafeLoader, node: yaml.Node) -> None:
     return
 
 
-_Loader.add_constructor(None, _nothing)  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+_ListLoader.add_constructor(None, _nothing)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import nodesemver
+import nodesemver  # type: ignore[import-untyped]  # it has none
 
 from proxy.core.patterns import fits
 from proxy.core.steps import Steps
@@ -76,14 +76,14 @@ def _in_range(glob: str, written: str, tags: Sequence[str]) -> Steps[list[str]]:
         if tag == f"{before}{text}{behind}" and _VERSION.fullmatch(text):
             version = _version(text)
             if version is not None and meant.test(version):
-                found.append((_Ordered(version), tag))
+                found.append((_Sortable(version), tag))
         if not place % _STEP:
             yield
     found.sort(key=lambda each: each[0], reverse=True)
     return [tag for _, tag in found]
 
 
-class _Ordered:
+class _Sortable:
     """A version as it is sorted."""
 
     __slots__ = ("version",)
@@ -91,7 +91,7 @@ class _Ordered:
     def __init__(self, version: nodesemver.SemVer) -> None:
         self.version = version
 
-    def __lt__(self, other: "_Ordered") -> bool:
+    def __lt__(self, other: "_Sortable") -> bool:
         return bool(self.version.compare(other.version) < 0)
 
 
