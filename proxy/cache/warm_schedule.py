@@ -16,6 +16,7 @@ from proxy.cache.whole_images import PlatformWish
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.foreign_json import SMALL, JsonRefused, parse_json_object
 from proxy.core.platforms import Platform
+from proxy.tasks.woken import woken
 from proxy.warm.references import Wanted
 from proxy.warm.schedule import next_time
 
@@ -105,23 +106,12 @@ class WarmSchedule:
         while self.due_at is None or self._now() < self.due_at:
             self._configured.clear()
             pause = None if self.due_at is None else min(_LONGEST, self.due_at - self._now())
-            if await self._reconfigured_within(sleep, pause):
+            if await woken(self._configured, None if pause is None else sleep(pause)):
                 self.due_at = self._next()
 
     def _next(self) -> float | None:
         rules = self.rules
         return next_time(rules.schedule, self._now()) if rules.schedule is not None and rules.images else None
-
-    async def _reconfigured_within(self, sleep: Sleep, pause: float | None) -> bool:
-        """Waits for other rules, as long as ``pause`` at most where there is one."""
-        sooner = asyncio.ensure_future(self._configured.wait())
-        waiting = [sooner] if pause is None else [sooner, asyncio.ensure_future(sleep(pause))]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            return sooner.done()
-        finally:
-            for each in waiting:
-                each.cancel()
 
     async def _remember(self) -> None:
         try:

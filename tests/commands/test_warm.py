@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from proxy.core.manifests import OCI_INDEX
 from tests.cast import FaultUpstream, roles
 from tests.commands.test_progress import ESCAPE, Person, upstream
 from tests.process import PROXY
@@ -112,9 +113,7 @@ def put_index(up: FaultUpstream, tag: str, *architectures: str) -> list[Image]:
         {"digest": image.digest, "size": 1, "platform": {"os": "linux", "architecture": name}}
         for image, name in zip(images, architectures, strict=True)
     ]
-    up.manifest(
-        APP, tag, json.dumps({**EMPTY, "manifests": listed}).encode(), "application/vnd.oci.image.index.v1+json"
-    )
+    up.manifest(APP, tag, json.dumps({"schemaVersion": 2, "manifests": listed}).encode(), OCI_INDEX)
     return images
 
 

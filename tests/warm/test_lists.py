@@ -78,7 +78,8 @@ def docker(repository: str, tag: str, digest: str = "<none>") -> str:
         (KUBERNETES, ["busybox", WEB, "quay.io/team/model:v2", "ghcr.io/team/night:1"]),
         ("", []),
     ],
-    ids=["lines", "windows", "mark", "list", "pods", "pod", "docker", "one", "podman", "crictl", "json", "compose", "kubernetes", "empty"],
+    ids=["lines", "windows", "mark", "list", "pods", "pod", "docker", "one", "podman", "crictl", "json", "compose",
+         "kubernetes", "empty"],
 )  # fmt: skip
 def test_a_list_is_known_by_what_it_looks_like(content: str, images: list[str]) -> None:
     assert sorted(read_list(content.encode()).images) == sorted(images)
