@@ -2,7 +2,7 @@
 
 What is held is passed over, so a warming that was interrupted goes on where it was. Signatures are looked for where
 clients look: by the referrers API or under its fallback tag (OCI distribution-spec "Listing Referrers"), and under
-cosign's tags (cosign, "Signature Spec").
+cosign's tags.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from proxy.core.manifests import OCI_INDEX, ManifestInvalid, read_manifest
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.core.parts import DEEPEST
 from proxy.core.platforms import Platform, WantedParts, select
-from proxy.core.referrers import fallback_tag
+from proxy.core.referrers import cosign_tags, fallback_tag
 from proxy.tasks.side_by_side import side_by_side
 from proxy.warm.references import WantedImage
 
@@ -45,7 +45,6 @@ _AGAIN = Backoff(first=1.0, longest=60.0)
 _TRIES = 4  # of what is asked too often
 _REFERRERS = 1_000  # of one image
 _ABOUT = 2  # levels: what is said of an image, and of that
-_COSIGN = ("sig", "att", "sbom")
 
 
 class PlatformWish(NamedTuple):
@@ -144,9 +143,8 @@ class WholeImages:
                     await self._take_if_there(about, referrer)
         except ReferrersUnsupported:
             await self._take_if_there(about, fallback_tag(subject))
-        if subject.algorithm == "sha256":
-            for kind in _COSIGN:
-                await self._take_if_there(about, Tag(f"sha256-{subject.encoded}.{kind}"))
+        for tag in cosign_tags(subject):
+            await self._take_if_there(about, tag)
         if len(about.manifests) > _REFERRERS:
             raise NotBrought("space", f"more than {_REFERRERS} manifests are about it")
 
