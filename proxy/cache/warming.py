@@ -1,7 +1,8 @@
 """Images brought before anybody pulls them, by an operator's order or on schedule."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -61,20 +62,13 @@ class Warming:
     async def _find(
         self, newest: int | None, images: dict[WantedImage, None], ledger: WarmLedger, written: str | Wanted
     ) -> None:
-        try:
-            wanted = parse_wanted(written, newest) if isinstance(written, str) else written
-        except ValueError as wrong:
-            ledger.results.append(_failed(str(written), NotBrought("reference", str(wrong))))
-            return
-        if isinstance(wanted, WantedImage):
-            images[wanted] = None
-            return
-        try:
-            images |= dict.fromkeys(await self._tagged(wanted))
-        except NotBrought as cause:
-            ledger.results.append(_failed(str(wanted), cause))
-        except Fault as fault:
-            ledger.results.append(_failed(str(wanted), NotBrought.by(fault)))
+        async with _kept(str(written), ledger):
+            try:
+                wanted = parse_wanted(written, newest) if isinstance(written, str) else written
+            except ValueError as wrong:
+                raise NotBrought("reference", str(wrong)) from None
+            found = [wanted] if isinstance(wanted, WantedImage) else await self._tagged(wanted)
+            images |= dict.fromkeys(found)
 
     async def _tagged(self, wanted: WantedTags) -> list[WantedImage]:
         """Raises NotBrought, and upstream's faults."""
@@ -99,20 +93,28 @@ class Warming:
         return list(tags)
 
     async def _bring(self, order: WarmOrder, ledger: WarmLedger, image: WantedImage) -> None:
-        try:
+        async with _kept(str(image), ledger):
             result = await self._images.bring(image, order.wish, ledger)
             if order.pin:
                 await self._pins.add(str(image), *result.named)
-        except NotBrought as cause:
-            result = _failed(str(image), cause)
-        except Fault as fault:
-            result = _failed(str(image), NotBrought.by(fault))
-        except Exception:
-            log.exception("warming %s", image)
-            result = _failed(str(image), NotBrought("failed", "an unforeseen failure; the log has it"))
-        ledger.results.append(result)
-        if result.refused:
-            log.warning("not warmed: %s: %s", image, result.refused)
+            ledger.results.append(result)
+
+
+@asynccontextmanager
+async def _kept(name: str, ledger: WarmLedger) -> AsyncIterator[None]:
+    """What goes wrong inside is the result of this one, and costs no other."""
+    try:
+        yield
+        return
+    except NotBrought as cause:
+        failed = _failed(name, cause)
+    except Fault as fault:
+        failed = _failed(name, NotBrought.by(fault))
+    except Exception:
+        log.exception("warming %s", name)
+        failed = _failed(name, NotBrought("failed", "an unforeseen failure; the log has it"))
+    ledger.results.append(failed)
+    log.warning("not warmed: %.300s: %s", name, failed.refused)
 
 
 def _failed(name: str, cause: NotBrought) -> WarmedImage:

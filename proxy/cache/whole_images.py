@@ -6,7 +6,7 @@ cosign's tags.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,6 +41,7 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 _BLOBS = 3  # of one image at a time
+_SUBJECTS = 4  # manifests of one image, about which is asked at a time
 _AGAIN = Backoff(first=1.0, longest=60.0)
 _TRIES = 4  # of what is asked too often
 _REFERRERS = 1_000  # of one image
@@ -132,11 +133,10 @@ class WholeImages:
         subjects = list(tree.manifests)
         for _ in range(_ABOUT):
             known = set(about.manifests)
-            for subject in subjects:
-                await self._take_about(subject, about)
+            await _each(_SUBJECTS, subjects, partial(self._take_about, about))
             subjects = [digest for digest in about.manifests if digest not in known and digest not in tree.manifests]
 
-    async def _take_about(self, subject: Digest, about: _Tree) -> None:
+    async def _take_about(self, about: _Tree, subject: Digest) -> None:
         try:
             with suppress(UpstreamOffline):
                 for referrer in await self._referrers(about.repository, subject):
@@ -173,30 +173,22 @@ class WholeImages:
     # ------------------------------------------------------------ blobs
 
     async def _bring_blobs(self, tree: _Tree, ledger: WarmLedger) -> None:
-        """All of them are tried, so that the next time fewer are missing. Raises NotBrought for the first that is not
-        held then."""
+        """Raises NotBrought."""
         ledger.want(tree.manifests | tree.blobs)
         missing = {
             blob: size for blob, size in tree.blobs.items() if not await self._blobs.is_held(tree.repository, blob)
         }
         ledger.fetch(sum(missing.values()))
-        failed: list[NotBrought] = []
 
         async def bring(blob: Digest) -> None:
             try:
                 async with self._places:
                     came = await self._bring_blob(tree.repository, blob, ledger)
                 tree.fetched += came
-            except NotBrought as cause:
-                failed.append(cause)
-            except Fault as fault:
-                failed.append(NotBrought.by(fault))
             finally:
                 ledger.brought(missing[blob])
 
-        await side_by_side(_BLOBS, missing, bring)
-        if failed:
-            raise failed[0]
+        await _each(_BLOBS, missing, bring)
 
     async def _bring_blob(self, repository: Repository, blob: Digest, ledger: WarmLedger) -> int:
         """Bytes that came for it."""
@@ -228,6 +220,23 @@ class WholeImages:
                     raise
             await self._sleep(pause)
         return await ask()
+
+
+async def _each(most: int, pieces: Iterable[Digest], work: Callable[[Digest], Awaitable[None]]) -> None:
+    """All of them are tried, so that the next time fewer are missing. Raises NotBrought for the first that failed."""
+    failed: list[NotBrought] = []
+
+    async def tried(piece: Digest) -> None:
+        try:
+            await work(piece)
+        except NotBrought as cause:
+            failed.append(cause)
+        except Fault as fault:
+            failed.append(NotBrought.by(fault))
+
+    await side_by_side(most, pieces, tried)
+    if failed:
+        raise failed[0]
 
 
 def _demand_kept(answer: ManifestAnswer) -> None:

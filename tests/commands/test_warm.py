@@ -169,6 +169,26 @@ async def test_stopped_by_a_person_it_goes_on_where_it_was(entrepot: Site, upstr
     assert len(held) == 1
 
 
+async def test_a_proxy_that_stops_says_so_and_the_next_one_goes_on(
+    entrepot: Site, upstream: FaultUpstream, person: Person
+) -> None:
+    image = put_image(upstream, "v1", b"one" * MiB)
+    gate = asyncio.Event()
+    upstream.plays(f"/v2/{APP}/blobs/{image.parts[1]}", roles.holds(MiB, gate))
+    command = asyncio.create_task(person("warm", f"{IMAGE}:v1"))
+    async with asyncio.timeout(30):
+        while not entrepot.half_born():
+            await asyncio.sleep(0.02)
+    await entrepot.stop()
+    said = await command
+    assert said.status == 1
+    assert "Traceback" not in said.err + entrepot.output.read_text()
+    gate.set()
+    await entrepot.start()
+    assert (await entrepot.command("warm", f"{IMAGE}:v1")).returncode == 0
+    assert set(stored(entrepot.folder)) == image.all
+
+
 async def test_offline_what_is_held_is_warm_and_all_else_is_said_to_be_offline(
     entrepot: Site, upstream: FaultUpstream, person: Person
 ) -> None:

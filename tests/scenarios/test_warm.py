@@ -5,12 +5,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from proxy.cache.warm_ledger import WarmedImage
 from proxy.cache.warming import WarmOrder
-from proxy.cache.whole_images import PlatformWish
+from proxy.cache.whole_images import PlatformWish, WholeImages
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
 from proxy.core.names import Digest
 from proxy.core.platforms import Platform
+from proxy.warm.references import WantedImage
 from tests.cast import FaultUpstream, roles
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, NAME, House, MiB, blob_path, manifest_path
@@ -232,6 +235,36 @@ async def test_each_failure_has_its_reason_and_costs_no_other_image(house: House
     }
     assert "is not a configured upstream" in found["other.test/x:v1"].refused
     assert good.all <= set(stored(house.folder))
+
+
+async def test_signatures_that_cannot_be_asked_for_are_an_outage_and_the_image_is_held(
+    house: House, upstream: FaultUpstream
+) -> None:
+    image = put_image(upstream, "v1", b"one")
+    upstream.always(f"/v2/{APP}/referrers/{image.digest}", roles.fails(503))
+    kind, why = await refused(house, f"{IMAGE}:v1")
+    assert (kind, "503" in why) == ("outage", True)
+    assert set(stored(house.folder)) == image.all
+
+
+async def test_a_bug_costs_the_image_that_it_is_about_and_no_other(
+    house: House, upstream: FaultUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring = WholeImages.bring
+    fired: list[WantedImage] = []
+
+    async def planted(images: WholeImages, image: WantedImage, *rest: Any) -> WarmedImage:
+        if image.reference == "v1":
+            fired.append(image)
+            raise RuntimeError("nobody foresaw it")
+        return await bring(images, image, *rest)
+
+    monkeypatch.setattr(WholeImages, "bring", planted)
+    for tag in ("v1", "v2"):
+        put_image(upstream, tag, tag.encode())
+    bad, good = await warmed(house, f"{IMAGE}:v1", f"{IMAGE}:v2")
+    assert fired
+    assert (bad.kind, good.kind) == ("failed", "")
 
 
 async def test_a_registry_that_is_away_is_an_outage_and_what_is_held_of_it_is_not_called_warm(
