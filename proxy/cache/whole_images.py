@@ -25,7 +25,6 @@ from proxy.core.errors import (
     Fault,
     Overloaded,
     RateLimited,
-    ReferrersUnsupported,
     UpstreamOffline,
     UpstreamRefused,
 )
@@ -45,6 +44,7 @@ _SUBJECTS = 4  # manifests of one image, about which is asked at a time
 _AGAIN = Backoff(first=1.0, longest=60.0)
 _TRIES = 4  # of what is asked too often
 _REFERRERS = 1_000  # of one image
+_OFFERED = 20  # platforms that are told
 _ABOUT = 2  # levels: what is said of an image, and of that
 
 
@@ -118,12 +118,10 @@ class WholeImages:
         tree.fetched += len(answer.raw) if answer.outcome in (Outcome.MISS, Outcome.COLLAPSED) else 0
         tree.blobs |= {blob: selection.sizes.get(blob, 0) for blob in selection.parts.blobs}
         if tree.digest is None:
-            tree.digest = answer.digest
-        if selection.lacking:
-            tree.lacking, tree.offered = selection.lacking, selection.offered
+            tree.digest, tree.lacking, tree.offered = answer.digest, selection.lacking, selection.offered
+            _demand_some(tree, selection)
         if selection.manifests and not deep:
             raise NotBrought("failed", "it is an index within an index within …")
-        _demand_some(tree, selection)
         for child in selection.manifests:
             await self._take(tree, child, platforms, deep - 1)
 
@@ -141,7 +139,7 @@ class WholeImages:
             with suppress(UpstreamOffline):
                 for referrer in await self._referrers(about.repository, subject):
                     await self._take_if_there(about, referrer)
-        except ReferrersUnsupported:
+        except (Absent, UpstreamRefused):  # no such API, or none for us
             await self._take_if_there(about, fallback_tag(subject))
         for tag in cosign_tags(subject):
             await self._take_if_there(about, tag)
@@ -154,7 +152,7 @@ class WholeImages:
             await self._take(about, reference, None, DEEPEST)
 
     async def _referrers(self, repository: Repository, subject: Digest) -> list[Digest]:
-        """Raises ReferrersUnsupported, and upstream's faults."""
+        """Raises Absent where there is no such API, and upstream's faults."""
         found: dict[Digest, None] = {}
         query: str | None = ""
         while query is not None and len(found) <= _REFERRERS:
@@ -254,4 +252,5 @@ def _demand_some(tree: _Tree, selection: WantedParts) -> None:
 
 
 def _without(tree: _Tree) -> str:
-    return f"it has no {' and no '.join(map(str, tree.lacking))}: it has {', '.join(map(str, tree.offered)) or 'none'}"
+    offered = [*map(str, tree.offered[:_OFFERED]), *(["…"] if len(tree.offered) > _OFFERED else [])]
+    return f"it has no {' and no '.join(map(str, tree.lacking))}: it has {', '.join(offered) or 'none'}"

@@ -163,6 +163,25 @@ async def test_signatures_come_by_the_referrers_api_with_what_is_said_of_them(
     assert set(stored(house.folder)) == index.all | of_index.all | of_amd.all | of_sbom.all
 
 
+async def test_a_registry_that_refuses_its_referrers_has_those_under_the_tag(
+    house: House, upstream: FaultUpstream
+) -> None:
+    image = put_image(upstream, "v1", b"layer")
+    referrer = put_image(upstream, None, b"a referrer", subject=image.digest)
+    put_platforms(upstream, image.digest.replace(":", "-"), (referrer, None))
+    upstream.always(f"/v2/{APP}/referrers/{image.digest}", roles.refuses())
+    assert (await brought(house, f"{IMAGE}:v1")).signatures == 2
+
+
+async def test_an_index_within_an_index_is_gone_into(house: House, upstream: FaultUpstream) -> None:
+    amd, arm, other = (put_image(upstream, None, name) for name in (b"amd", b"arm", b"other"))
+    inner = put_platforms(upstream, "inner", (arm, ARM))
+    middle = put_platforms(upstream, "middle", (other, AMD))
+    index = put_platforms(upstream, "v1", (amd, AMD), (inner, None), (middle, None))
+    await brought(house, f"{IMAGE}:v1")
+    assert set(stored(house.folder)) == {index.digest, inner.digest, middle.digest, *amd.all, *other.all}
+
+
 async def test_signatures_come_under_the_fallback_tag_and_under_those_of_cosign(
     house: House, upstream: FaultUpstream
 ) -> None:
