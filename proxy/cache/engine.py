@@ -204,7 +204,7 @@ async def start_cache(
     manifests = Manifests(holdings, space, access, tags, registry, touches.served, jobs)
     listings = Listings(holdings, standings, registry, rules.tags, group, now)
     images = WholeImages(holdings, manifests, blobs, listings, _places_to_warm(rules.fills))
-    warming = Warming(holdings, listings, pins, images)
+    warming = Warming(holdings, listings, pins, images, registry)
     behind = Behind(
         touches,
         Maintenance(holdings, space, retention, lifecycle, Scrub(holdings, now, pace)),

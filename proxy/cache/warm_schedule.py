@@ -95,6 +95,8 @@ class WarmSchedule:
         seconds = self._now() - began
         self.last = LastWarm(began, seconds, len(ledger.results), len(failed), ledger.fetched, told)
         self.images.update(held=len(ledger.results) - len(failed), failed=len(failed))
+        for line in told:
+            log.warning("not warmed: %s", line)
         log.info("warmed on schedule: %d images, %d failed, %d bytes fetched",
                  self.last.images, self.last.failed, self.last.fetched_bytes)  # fmt: skip
         with suppress(NoSpace, StoreFailed):  # which the storage has told

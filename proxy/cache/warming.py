@@ -1,7 +1,7 @@
 """Images brought before anybody pulls them, by an operator's order or on schedule."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
@@ -12,10 +12,12 @@ from proxy.cache.listings import Listings
 from proxy.cache.pins import Pins
 from proxy.cache.warm_ledger import NotBrought, WarmedImage, WarmLedger
 from proxy.cache.whole_images import PlatformWish, WholeImages
-from proxy.core.errors import Fault, TagInvalid
-from proxy.core.names import Repository, Tag
+from proxy.core.errors import Fault, NameInvalid, TagInvalid, UpstreamUnknown
+from proxy.core.image_names import repository_named
+from proxy.core.names import Repository, Tag, names_a_host
 from proxy.core.paging import LARGEST_PAGE
 from proxy.tasks.side_by_side import side_by_side
+from proxy.upstream.contract import Registry
 from proxy.warm.references import Wanted, WantedImage, WantedTags, parse_wanted
 from proxy.warm.versions import chosen
 
@@ -38,13 +40,21 @@ class WarmOrder(NamedTuple):
 
 
 class Warming:
-    """One image that fails costs no other."""
+    """One image that fails costs no other. ``registry(upstream)`` gives the registry of a configured upstream."""
 
-    def __init__(self, holdings: Holdings, listings: Listings, pins: Pins, images: WholeImages) -> None:
+    def __init__(
+        self,
+        holdings: Holdings,
+        listings: Listings,
+        pins: Pins,
+        images: WholeImages,
+        registry: Callable[[str], Registry],
+    ) -> None:
         self._holdings = holdings
         self._listings = listings
         self._pins = pins
         self._images = images
+        self._registry = registry
 
     def ledger(self) -> WarmLedger:
         """For a warming that is to begin."""
@@ -67,8 +77,26 @@ class Warming:
                 wanted = parse_wanted(written, newest) if isinstance(written, str) else written
             except ValueError as wrong:
                 raise NotBrought("reference", str(wrong)) from None
+            wanted = wanted._replace(repository=self._meant(wanted.repository))
             found = [wanted] if isinstance(wanted, WantedImage) else await self._tagged(wanted)
             images |= dict.fromkeys(found)
+
+    def _meant(self, repository: Repository) -> Repository:
+        """Where clients name images by the path form, ``entrepot.internal:5000/ghcr.io/o/i``, the upstream within."""
+        if self._is_upstream(repository.upstream) or not names_a_host(repository.name.partition("/")[0]):
+            return repository
+        try:
+            within = repository_named(repository.name)
+        except NameInvalid:
+            return repository
+        return within if self._is_upstream(within.upstream) else repository
+
+    def _is_upstream(self, name: str) -> bool:
+        try:
+            self._registry(name)
+        except UpstreamUnknown:
+            return False
+        return True
 
     async def _tagged(self, wanted: WantedTags) -> list[WantedImage]:
         """Raises NotBrought, and upstream's faults."""
@@ -114,7 +142,6 @@ async def _kept(name: str, ledger: WarmLedger) -> AsyncIterator[None]:
         log.exception("warming %s", name)
         failed = _failed(name, NotBrought("failed", "an unforeseen failure; the log has it"))
     ledger.results.append(failed)
-    log.warning("not warmed: %.300s: %s", name, failed.refused)
 
 
 def _failed(name: str, cause: NotBrought) -> WarmedImage:

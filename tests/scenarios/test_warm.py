@@ -11,7 +11,7 @@ from proxy.cache.warm_ledger import WarmedImage
 from proxy.cache.warming import WarmOrder
 from proxy.cache.whole_images import PlatformWish, WholeImages
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
-from proxy.core.names import Digest
+from proxy.core.names import Digest, Repository, Tag
 from proxy.core.platforms import Platform
 from proxy.warm.references import WantedImage
 from tests.cast import FaultUpstream, roles
@@ -99,6 +99,15 @@ async def test_the_same_name_twice_and_by_its_digest_is_fetched_once(house: Hous
     assert [each.name for each in found] == [f"{IMAGE}:latest", f"{IMAGE}@{image.digest}"]
     assert not any(each.refused for each in found)
     assert len(upstream.requests("blob")) == 2
+
+
+async def test_a_name_by_the_path_form_means_the_upstream_within(house: House, upstream: FaultUpstream) -> None:
+    image = put_image(upstream, "v1", b"one")
+    found = await brought(house, f"entrepot.internal:5000/{IMAGE}:v1")
+    assert found.name == f"{IMAGE}:v1"
+    assert set(stored(house.folder)) == image.all
+    kind, why = await refused(house, f"entrepot.internal:5000/{APP}:v1")
+    assert (kind, "'entrepot.internal:5000' is not a configured upstream" in why) == ("unknown", True)
 
 
 async def test_of_an_index_only_the_platforms_that_are_wanted_come_and_it_is_kept_whole_itself(
@@ -405,10 +414,16 @@ async def test_many_blobs_of_many_images_take_a_dozen_places_at_most(house: Hous
 async def test_a_registry_that_is_asked_too_often_is_asked_again_later(house: House, upstream: FaultUpstream) -> None:
     image = put_image(upstream, "v1", b"one")
     upstream.plays(f"/v2/{APP}/manifests/v1", roles.limits("1"))
-    work = asyncio.create_task(brought(house, f"{IMAGE}:v1"))
-    await until(lambda: len(upstream.requests("manifest")) == 1)
-    house.clock.advance(2)
-    await work
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        house.clock.advance(seconds)
+
+    cache = house.cache
+    images = WholeImages(cache.holdings, cache.manifests, cache.blobs, cache.listings, 1, sleep)
+    await images.bring(WantedImage(Repository(NAME, APP), Tag("v1")), HERE, cache.warming.ledger())
+    assert slept == [1.0]
     assert set(stored(house.folder)) == image.all
 
 
