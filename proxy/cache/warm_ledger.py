@@ -104,9 +104,10 @@ class WarmLedger:
         """So many bytes are not held yet."""
         self._total += size
 
-    def brought(self, size: int) -> None:
-        """Or given up: they are not waited for any more."""
-        self._done += size
+    def brought(self, size: int, came: int) -> None:
+        """So many came of what was taken for ``size`` bytes; where none did they are not waited for any more."""
+        self._done += came or size
+        self._total += came - size if came else 0
 
     @contextmanager
     def watching(self, repository: Repository, digest: Digest, body: FillBody) -> Iterator[None]:

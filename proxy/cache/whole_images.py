@@ -179,12 +179,13 @@ class WholeImages:
         ledger.fetch(sum(missing.values()))
 
         async def bring(blob: Digest) -> None:
+            came = 0
             try:
                 async with self._places:
                     came = await self._bring_blob(tree.repository, blob, ledger)
                 tree.fetched += came
             finally:
-                ledger.brought(missing[blob])
+                ledger.brought(missing[blob], came)
 
         await _each(_BLOBS, missing, bring)
 
