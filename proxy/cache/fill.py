@@ -12,7 +12,7 @@ from threading import Condition
 
 from proxy.cache.body import FilePiece
 from proxy.cache.pass_through import HELD_BACK, PassThroughBody
-from proxy.core.errors import Fault
+from proxy.core.errors import Fault, NoSpace, afresh
 from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.spans import Spans
 from proxy.storage.contract import Ingest
@@ -200,6 +200,21 @@ class FillBody:
         if self._fill.spilled is not None:
             return await self._passed_through(self._fill.spilled, position, end)
         return b""
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come, of whatever part."""
+        return self._fill.received
+
+    async def over(self) -> None:
+        """Until the fill has come to its end, for one who wants it kept and reads none of it. Raises its fault, and
+        NoSpace where the disk took no more."""
+        if self._fill.task is not None:
+            await asyncio.wait([self._fill.task])
+        if self._fill.fault is not None:
+            raise afresh(self._fill.fault)
+        if self._fill.spilled is not None:
+            raise NoSpace(f"there is no room for {self._fill.digest}")
 
     async def _passed_through(self, proof: Hasher, position: int, end: int | None) -> FilePiece | bytes:
         if self._pass_through is None:
