@@ -12,11 +12,12 @@ FLOORS = {
     "tasks": {"core", "tasks"},
     "storage": {"core", "tasks", "storage"},
     "upstream": {"core", "tasks", "upstream"},
-    "cache": {"core", "tasks", "storage.contract", "upstream.contract", "cache"},
+    "warm": {"core", "warm"},
+    "cache": {"core", "tasks", "storage.contract", "upstream.contract", "warm", "cache"},
     "login": {"core", "tasks", "login"},
     "front": {"core", "tasks", "cache", "login", "logs", "front"},
     "bundles": {"core", "bundles"},
-    "config": {"core", "bundles.signatures", "login.key_sets", "login.token_keys", "config"},
+    "config": {"core", "bundles.signatures", "login.key_sets", "login.token_keys", "warm", "config"},
     "clients": {"core", "config", "clients"},
     "admin": {"core", "tasks", "cache", "login", "front", "config", "bundles", "logs", "registries", "admin"},
     "doctor": {
@@ -36,6 +37,7 @@ FLOORS = {
         "config",
         "clients",
         "bundles",
+        "warm",
         "upstream.ecr_faults",
         "admin",
         "doctor",
@@ -79,10 +81,12 @@ LIBRARIES = {
     "aiohttp.web": {"admin", "app"},
     "bcrypt": {"login.passwords"},
     "botocore": {"upstream.ecr_faults"},
+    "cronsim": {"warm.schedule"},
     "cryptography": {"bundles.signatures", "login.key_sets", "login.token_keys"},
     "httptools": {"front.requests"},
     "idna": {"config.places"},
     "jwt": {"login.key_sets", "login.token_keys"},
+    "nodesemver": {"warm.versions"},
     "prometheus_client": {"admin.metrics"},
     "pydantic": {"config", "admin"},
     "pydantic_core": {"config.faults"},
@@ -91,7 +95,7 @@ LIBRARIES = {
     "typer": {"cli", "commands"},
     "urllib3": {"upstream.tunnel"},
     "uvloop": {"cli"},
-    "yaml": {"config.document", "clients.node_files", "commands.configuration"},
+    "yaml": {"config.document", "clients.node_files", "commands.configuration", "warm.lists"},
     "zstandard": {"bundles.flows", "bundles.volumes"},
 }
 """Library, or part of one, → where it lives. The longest name that fits counts."""
@@ -121,7 +125,7 @@ def test_a_library_is_used_only_where_it_lives(room: Room) -> None:
             assert library in sys.stdlib_module_names or library == "proxy", f"{library} has no address"
 
 
-DECIDING = [room for room in ROOMS if room.floor in {"core", "clients"} and room.name != "clients.disk"]
+DECIDING = [room for room in ROOMS if room.floor in {"core", "clients", "warm"} and room.name != "clients.disk"]
 
 
 @pytest.mark.parametrize("room", DECIDING, ids=str)

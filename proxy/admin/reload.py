@@ -1,9 +1,10 @@
-"""A changed configuration, taken without a restart: who may pull what, lifecycle policies, their interval, and pins.
-What else has changed is named, and waits for the next start. A configuration that is wrong is refused whole."""
+"""A changed configuration, taken without a restart: who may pull what, lifecycle policies, pins, what is offline, what
+is warmed. What else has changed is named, and waits for the next start. One that is wrong is refused whole."""
 
 import asyncio
 import logging
 import os
+import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -12,9 +13,11 @@ from typing import Any, NamedTuple
 from proxy.admin.messages import ReloadResult
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
+from proxy.cache.warm_schedule import WarmRules, WarmSchedule
 from proxy.config import ConfigInvalid, Loaded, Settings, effective, load, read_file
 from proxy.core.allow import AllowRules
 from proxy.core.claims import Expected
+from proxy.core.platforms import Platform
 from proxy.core.policies import Assignment
 from proxy.login.material import LoginSecrets
 from proxy.login.rules import IssuerRules, LoginRules
@@ -22,19 +25,8 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.reload")
 
-_TAKEN = frozenset(
-    {
-        "allow",
-        "anonymous",
-        "clients",
-        "lifecycle",
-        "lifecycle_interval",
-        "offline",
-        "pins",
-        "public_url",
-        "token_key_file",
-    }
-)
+_WHO = frozenset({"allow", "anonymous", "clients", "public_url", "token_key_file"})
+_TAKEN = _WHO | {"lifecycle", "lifecycle_interval", "offline", "pins", "warm"}
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -55,6 +47,22 @@ def login_rules(settings: Settings) -> LoginRules:
     return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, settings.public_url or "")
 
 
+def warm_rules(settings: Settings) -> WarmRules:
+    """As they are in the settings; without a platform those of this machine."""
+    warm = settings.warm
+    platforms = warm.platforms or (Platform.of_machine(platform.machine()),)
+    return WarmRules(warm.wanted(), platforms, warm.schedule, warm.pin)
+
+
+class Taken(NamedTuple):
+    """Those who take what holds at once."""
+
+    maintenance: Maintenance
+    offline: Callable[[frozenset[str]], None]
+    warm: WarmSchedule
+    logins: Callable[[LoginSecrets], None]
+
+
 class _Read(NamedTuple):
     """A configuration as it was read: its settings by their written paths, and what can hold at once."""
 
@@ -63,14 +71,8 @@ class _Read(NamedTuple):
     rules: LifecycleRules
     pins: tuple[str, ...]
     offline: frozenset[str]
+    warm: WarmRules
     warnings: tuple[str, ...]
-
-
-class Taking(NamedTuple):
-    """How the rooms are told of what holds at once."""
-
-    offline: Callable[[frozenset[str]], None]
-    logins: Callable[[LoginSecrets], None]
 
 
 class Reload:
@@ -80,16 +82,14 @@ class Reload:
     def __init__(
         self,
         started_with: Loaded,
-        maintenance: Maintenance,
-        take: Taking,
+        taken: Taken,
         pool: Executor,
         now: Callable[[], float],
     ) -> None:
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         self.last: ReloadResult | None = None
         self._source = started_with.source
-        self._maintenance = maintenance
-        self._taking = take
+        self._taken = taken
         self._pool = pool
         self._now = now
         self._turn = asyncio.Lock()
@@ -117,14 +117,16 @@ class Reload:
         await self()
 
     def _take(self, read: _Read) -> ReloadResult:
-        lifecycle, pins = self._maintenance.lifecycle, self._maintenance.retention.pins
+        lifecycle, pins = self._taken.maintenance.lifecycle, self._taken.maintenance.retention.pins
         changed = set(differing(self._in_force, read.written))
         if lifecycle.rules.assignments != read.rules.assignments and not any(map(_is_policy, changed)):
             changed.add("lifecycle")  # a policy file has other contents under the same name
         lifecycle.configure(read.rules)
         pins.configure(read.pins)
-        self._taking.offline(read.offline)
-        self._taking.logins(read.logins)
+        self._taken.offline(read.offline)
+        self._taken.logins(read.logins)
+        if self._taken.warm.rules != read.warm:
+            self._taken.warm.configure(read.warm)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -138,9 +140,15 @@ class Reload:
 
     def _read(self) -> _Read:
         settings, _, warnings = load(self._source, os.environ)
-        logins = LoginSecrets.read(login_rules(settings), read_file)
-        written, rules = flat(effective(settings)), lifecycle_rules(settings)
-        return _Read(written, logins, rules, settings.pins, settings.offline_upstreams(), warnings)
+        return _Read(
+            flat(effective(settings)),
+            LoginSecrets.read(login_rules(settings), read_file),
+            lifecycle_rules(settings),
+            settings.pins,
+            settings.offline_upstreams(),
+            warm_rules(settings),
+            warnings,
+        )
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

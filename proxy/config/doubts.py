@@ -14,6 +14,7 @@ from proxy.config.settings import Settings
 from proxy.config.upstreams import UpstreamSettings
 from proxy.core.allow import EVERYBODY
 from proxy.core.egress import EgressInvalid, proxy_of_environment
+from proxy.core.names import UpstreamNames
 
 # Kubernetes, "Service: environment variables": what every pod beside a Service named entrepot is given.
 _OF_A_SERVICE = re.compile(r"ENTREPOT_(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9_]+)?", re.ASCII)
@@ -23,7 +24,8 @@ _API = re.compile(r"/v[12](/|$)")
 def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences, each with the variable or key that it is about."""
     of_upstreams = (*_of_urls(settings), *_of_trust(settings))
-    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_upstreams, *_of_logins(settings))
+    of_keys = (*of_upstreams, *_of_warm(settings), *_of_logins(settings))
+    return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_keys)
 
 
 def exposed(secret_files: Iterable[Path]) -> Iterator[str]:
@@ -90,6 +92,15 @@ def _of_logins(settings: Settings) -> Iterator[str]:
     named = {who.partition(":")[0] for each in settings.allow for who in each.who} - {EVERYBODY}
     if named and not settings.clients.given:
         yield "allow: names users or groups, but there is no way to log in: clients says how"
+
+
+def _of_warm(settings: Settings) -> Iterator[str]:
+    names = UpstreamNames.of(settings.upstreams, None)
+    for place, wanted in enumerate(settings.warm.wanted()):
+        if names.find(wanted.repository.upstream) is None:
+            yield f"warm.images[{place}]: {wanted.repository.upstream} is not one of the upstreams"
+    if settings.warm.schedule is not None and not settings.warm.images:
+        yield "warm.schedule: there are no images that it could be for"
 
 
 def _secret_variables(settings: Settings) -> Iterator[str]:
