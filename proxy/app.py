@@ -151,7 +151,6 @@ async def _start(
     )
     storage = lambda: service.storage.trouble  # noqa: E731
     catalog = catalog_troubles(recovered, lambda: service.cache.compared)
-    cache = service.cache
     health = Health(
         [
             catalog,
