@@ -71,6 +71,7 @@ class Collaborators(NamedTuple):
     gate: Gate = OpenGate()
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
     wall: Callable[[], float] | None = None  # the machine's clock
+    pseudonym: str = ""  # ours among caches
 
 
 async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
@@ -94,7 +95,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     access_log = AccessLog(around.names, around.write_line, around.lines)
     gate, date = around.gate, DateHeader()
     handler = Handler(cache, gate, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
-    requests = Requests(around.names, rules.connections.head, rules.hosts)
+    requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym)
     fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
     return Service(catalog, health, cache, access_log, handler, front, entrance(front, rules.trusted_proxies), jobs)

@@ -185,7 +185,7 @@ class Manifests:
 
     async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         try:
-            found = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
+            found, _ = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
             await self._access.standings.renew(repository)
             await self.tags.audited(repository, tag, record, found)
         except Fault as cause:
@@ -196,15 +196,15 @@ class Manifests:
         if await self._held(repository, record.digest, Outcome.REVALIDATED) is None:
             return await self._fetch(repository, tag)
         try:
-            digest = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
+            digest, remarks = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
         except (Absent, UpstreamRefused) as refusal:
             raise await self._refused(repository, tag, refusal) from refusal
         await self._access.standings.renew(repository)
         confirmed = await self._held(repository, digest, Outcome.REVALIDATED)
         if confirmed is None:
             return await self._fetch(repository, tag)
-        await self.tags.point(repository, tag, digest)
-        return confirmed
+        await self.tags.point(repository, tag, digest, remarks.second_hand)
+        return confirmed.with_remarks(remarks)
 
     async def _fetch(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         try:
@@ -214,9 +214,10 @@ class Manifests:
         await self._access.standings.renew(repository)
         kept = await self._keep(repository, fetched)
         if kept and not isinstance(reference, Digest):
-            await self.tags.point(repository, reference, fetched.digest)
+            await self.tags.point(repository, reference, fetched.digest, fetched.remarks.second_hand)
         outcome = Outcome.MISS if kept else Outcome.BYPASS
-        return ManifestAnswer(fetched.digest, fetched.facts.media_type, fetched.raw, outcome)
+        answer = ManifestAnswer(fetched.digest, fetched.facts.media_type, fetched.raw, outcome)
+        return answer if isinstance(reference, Digest) else answer.with_remarks(fetched.remarks)
 
     async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> Fault:
         """What to tell. A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives
