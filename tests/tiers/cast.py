@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.ports import free_port
-from tests.process import Answer, Entrepot, proxying
+from tests.process import Entrepot, proxying
 from tests.zoo.real.push import Pushed
 
 GHCR, QUAY, HUB = "ghcr.io", "quay.io", "docker.io"
-_BLOB = re.compile(r'"?GET (/v2/\S+/blobs/(sha256:[0-9a-f]{64})\S*)')
+_BLOB = re.compile(r"method=GET target=/v2/\S+/blobs/(sha256:[0-9a-f]{64})\S* status=200 ")
 
 
 def tier(url: str, forward: str = "ns", **more: Any) -> Mapping[str, Any]:
@@ -22,13 +22,20 @@ def tier(url: str, forward: str = "ns", **more: Any) -> Mapping[str, Any]:
 
 
 @contextmanager
-def row(folder: Path, *upstreams: Mapping[str, Any], forward: str = "ns", **settings: Any) -> Iterator[list[Entrepot]]:
-    """The first is before ``upstreams``, each other one before the one that stands before it in the list."""
+def circle(folder: Path, caches: int, forward: str) -> Iterator[list[Entrepot]]:
+    """Each asks the next one, the last one the first."""
+    ports = [free_port() for _ in range(caches)]
     with ExitStack() as stack:
-        made: list[Entrepot] = []
-        for number, before in enumerate(upstreams):
-            made.append(stack.enter_context(proxying(folder / f"cache{number}", before, **settings)))
-        yield made
+        yield [
+            stack.enter_context(
+                proxying(
+                    folder / f"cache{number}",
+                    tier(f"http://127.0.0.1:{ports[(number + 1) % caches]}", forward),
+                    listen=f"127.0.0.1:{port}",
+                )
+            )
+            for number, port in enumerate(ports)
+        ]
 
 
 def pulled(proxy: Entrepot, registry: str, name: str, image: Pushed, tag: str) -> list[str]:
@@ -45,19 +52,15 @@ def pulled(proxy: Entrepot, registry: str, name: str, image: Pushed, tag: str) -
 
 def blobs_sent(proxy: Entrepot) -> Counter[str]:
     """How many times clients got each blob, by digest, as the access log has it."""
-    return Counter(found[2] for found in _BLOB.finditer(proxy.log.read_text()))
-
-
-def refusal(answer: Answer) -> str:
-    return answer.body.decode()
+    return Counter(found[1] for found in _BLOB.finditer(proxy.log.read_text()))
 
 
 @contextmanager
-def relaying(target: int, port: int | None = None) -> Iterator[int]:
-    """A load balancer: takes connections at a port of its own, which is given, and carries bytes to ``target``."""
-    with socket.create_server(("127.0.0.1", port or free_port())) as listener:
+def relaying(port: int, target: int) -> Iterator[None]:
+    """A load balancer: takes connections at ``port``, and carries bytes to ``target``."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
         threading.Thread(target=_relay, args=(listener, target), daemon=True).start()
-        yield listener.getsockname()[1]
+        yield
         listener.shutdown(socket.SHUT_RDWR)
 
 
@@ -67,14 +70,22 @@ def _relay(listener: socket.socket, target: int) -> None:
             near, _ = listener.accept()
         except OSError:
             return
-        far = socket.create_connection(("127.0.0.1", target))
-        for one, other in ((near, far), (far, near)):
-            threading.Thread(target=_carry, args=(one, other), daemon=True).start()
+        threading.Thread(target=_join, args=(near, target), daemon=True).start()
+
+
+def _join(near: socket.socket, target: int) -> None:
+    with near, socket.create_connection(("127.0.0.1", target)) as far:
+        back = threading.Thread(target=_carry, args=(far, near))
+        back.start()
+        _carry(near, far)
+        back.join()
 
 
 def _carry(source: socket.socket, sink: socket.socket) -> None:
+    """Until either of them ends; then neither says more to the other."""
     with suppress(OSError):
         while piece := source.recv(65536):
             sink.sendall(piece)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
+    for each in (source, sink):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
