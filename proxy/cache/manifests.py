@@ -31,8 +31,10 @@ from proxy.core.errors import (
 from proxy.core.freshness import Standing, age
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.core.tables import BoundedTable, of_repository
+from proxy.core.via import Hops
 from proxy.storage.contract import Content, Grant, TagRecord
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import CAME_BY
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import FetchedManifest, Registry
 
@@ -67,7 +69,7 @@ class Manifests:
         self._served = served
         self._jobs = jobs
         self._now = tags.now
-        self._flights: Flights[Key, ManifestAnswer] = Flights(jobs.group)
+        self._flights: Flights[tuple[Key, Hops], ManifestAnswer] = Flights(jobs.group)
         table, absent_for = holdings.tables.table, tags.rules.negative_ttl
         self._audited: BoundedTable[Key, bool] = table("tag audits", _LIMIT, _AUDIT_AGAIN, of_repository)
         self._absent: BoundedTable[Key, Absent] = table("absent manifests", _LIMIT, absent_for, of_repository)
@@ -160,9 +162,15 @@ class Manifests:
         remembered = self._absent.get(key)
         if remembered is not None:
             raise afresh(remembered)
-        first = key not in self._flights
-        answer = await self._flights.join(key, run)
+        flight = key, self._apart(key[0])
+        first = flight not in self._flights
+        answer = await self._flights.join(flight, run)
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
+
+    def _apart(self, repository: Repository) -> Hops:
+        """Where another cache is asked, those who come through other caches do not wait with each other: two that ask
+        each other in a circle would, each for what the other one waits for, and nothing would come back to tell."""
+        return CAME_BY.get() if self._registry(repository.upstream).forwards else ()
 
     async def _held(self, repository: Repository, digest: Digest, outcome: Outcome) -> ManifestAnswer | None:
         found = await self._holdings.find(repository, digest)

@@ -66,6 +66,7 @@ class Registry(Protocol):
     """
 
     name: str
+    forwards: bool  # another one is asked in its place, such as a cache that may have been asked for our sake
 
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         """GET. Raises ManifestUnknown or NameUnknown, and WrongBytes where the bytes are not those of

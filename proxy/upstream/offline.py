@@ -11,6 +11,7 @@ class OfflineRegistry:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.forwards = False
 
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         raise UpstreamOffline(self.name)

@@ -74,6 +74,7 @@ class HttpRegistry:
 
     def __init__(self, network: Network, authorizer: Authorizer) -> None:
         self.name = network.settings.name
+        self.forwards = network.settings.forward is not None
         self.stats = network.stats
         self._named = network.settings.naming.repository
         self._network = network

@@ -2,6 +2,8 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,15 @@ def test_a_circle_of_caches_is_refused_in_clear_words(caches: int, forward: str,
             assert "in a circle" in refused(each)
         assert "in a circle" in refused(made[0], f"/v2/team/app/blobs/sha256:{'0' * 64}?ns={GHCR}")
         assert all("in a circle" in each.log.read_text() or caches == 1 for each in made)
+
+
+def test_those_who_ask_at_both_ends_of_a_circle_at_once_are_told_as_well(tmp_path: Path) -> None:
+    """Each cache then has asked the other one before that asks for what it waits for."""
+    with circle(tmp_path, 2, "ns") as made, ThreadPoolExecutor(16) as clients:
+        for number in range(10):
+            for path in (PULL.replace("v1", f"v{number}"), f"/v2/team/app/blobs/sha256:{number:064x}?ns={GHCR}"):
+                told = list(clients.map(partial(refused, path=path), made * 8))
+                assert all("in a circle" in each for each in told)
 
 
 def test_a_cache_behind_its_own_load_balancer_sees_itself(tmp_path: Path) -> None:
