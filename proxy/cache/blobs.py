@@ -135,6 +135,8 @@ class Blobs:
             self._opener[digest] = repository
         elif CAME_BY.get() and self._registry(repository.upstream).forwards:
             await self._ask_size(repository, digest)  # so that caches in a circle do not wait for each other here
+            if digest not in self._openings:
+                return None
         same = self._opener.get(digest) == repository  # nobody's, once it has ended and is still to be joined
         try:
             opened = await self._openings.join(digest, partial(self._open, repository, digest))

@@ -12,8 +12,13 @@ _ANOTHER = "registry.example"  # stands for the star alone
 
 
 def registries_of(settings: Settings) -> list[MirroredRegistry]:
-    """In the order of the configuration. The url of a name with a star is that of one host that it covers."""
-    return [MirroredRegistry(name, each.own_url(_one(name))) for name, each in settings.upstreams.items()]
+    """In the order of the configuration, and what bare paths mean where only the star alone covers it. The url of a
+    name with a star is that of one host that it covers."""
+    named = [MirroredRegistry(name, each.own_url(_one(name))) for name, each in settings.upstreams.items()]
+    meant = settings.default_upstream
+    if meant is None or meant in settings.upstreams:
+        return named
+    return [MirroredRegistry(meant, settings.upstreams[TIER].own_url(meant)), *named]
 
 
 def question_of(settings: Settings, here: ProxyAddress | None, names: Collection[str] = ()) -> Question:

@@ -237,15 +237,13 @@ class Overloaded(OwnFault):
 
 
 class LoopDetected(OwnFault):
-    """It comes from ourselves, or through too many caches: whoever asks would wait for his own answer."""
+    """It comes from ourselves: whoever asks would wait for his own answer."""
 
-    def __init__(self, caches: int | None) -> None:
-        """``caches`` are in the circle, None where it is only a long way."""
+    def __init__(self, caches: int) -> None:
+        """``caches`` are in the circle."""
         self.caches = caches
-        if caches is None:
-            why = "the request has come through too many caches; upstream urls may lead in a circle"
-        elif caches == 1:
-            why = "this cache asks itself: the url of its upstream leads back to it"
+        if caches == 1:
+            why = "this cache asks itself in a circle: the url of its upstream leads back to it"
         else:
             why = f"{caches} caches ask each other in a circle: the url of an upstream of one of them leads back"
         super().__init__(why)

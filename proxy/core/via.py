@@ -11,8 +11,9 @@ from proxy.core.errors import LoopDetected
 Hops = tuple[str, ...]
 """Pseudonyms, in the order in which a request has passed their instances."""
 
-MOST_HOPS = 8
-"""Caches in a row; more are no arrangement but an accident."""
+MOST_HOPS = 16
+"""Caches in a circle that is found. Of more only the last count, so that whoever makes some up before a request makes
+nobody refuse it further on."""
 _HOP = re.compile(r"(?:^|,)[ \t]*(?:HTTP/)?1\.[01][ \t]+(entrepot-[0-9a-f]{16})(?=[ \t,(]|$)", re.ASCII | re.IGNORECASE)
 
 
@@ -22,8 +23,8 @@ def pseudonym(randomness: bytes) -> str:
 
 
 def hops_of(via: str) -> Hops:
-    """Of the value of a Via header."""
-    return tuple(found.lower() for found in _HOP.findall(via))
+    """Of the value of a Via header, the last of them."""
+    return tuple(found.lower() for found in _HOP.findall(via))[-MOST_HOPS:]
 
 
 def via(hops: Hops) -> str:
@@ -32,6 +33,6 @@ def via(hops: Hops) -> str:
 
 
 def require_no_loop(hops: Hops, own: str) -> None:
-    """Raises LoopDetected for what this instance, ``own``, has asked for itself, and behind too many caches."""
-    if own in hops or len(hops) >= MOST_HOPS:
-        raise LoopDetected(len(hops) - hops.index(own) if own in hops else None)
+    """Raises LoopDetected for what this instance, ``own``, has asked for itself."""
+    if own in hops:
+        raise LoopDetected(len(hops) - hops.index(own))

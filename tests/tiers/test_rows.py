@@ -145,10 +145,16 @@ def test_an_offline_centre_is_an_outage_and_no_clear_no(ghcr: Registry, tmp_path
         assert (back.status, back.body) == (200, image.raw)
 
 
-def test_ten_nodes_take_ten_from_the_centre_and_one_from_the_registry(ghcr: Registry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("further", [False, True], ids=["a centre", "a centre before another"])
+def test_ten_nodes_take_ten_from_the_centre_and_one_from_the_registry(
+    further: bool, ghcr: Registry, tmp_path: Path
+) -> None:
     image = push_image(ghcr.port, APP, "v1")
+    once, ten_times = (dict.fromkeys(map(str, image.blobs), times) for times in (1, 10))
     with ExitStack() as stack:
-        above = stack.enter_context(proxying(tmp_path / "central", central((GHCR, ghcr))))
+        above = farthest = stack.enter_context(proxying(tmp_path / "farthest", central((GHCR, ghcr))))
+        if further:
+            above = stack.enter_context(proxying(tmp_path / "central", tier(f"http://{farthest.address}")))
         upstreams = tier(f"http://{above.address}")
         nodes = [stack.enter_context(proxying(tmp_path / f"node{number}", upstreams)) for number in range(10)]
         faults: list[BaseException] = []
@@ -165,7 +171,8 @@ def test_ten_nodes_take_ten_from_the_centre_and_one_from_the_registry(ghcr: Regi
         for thread in pulls:
             thread.join()
         assert not faults
-        assert blobs_sent(above) == dict.fromkeys(map(str, image.blobs), 10)
+        assert blobs_sent(above) == ten_times
+        assert blobs_sent(farthest) == (once if further else ten_times)
     ghcr.stop()
     assert set(ghcr.blob_transfers().values()) == {1}
     assert len(ghcr.blob_transfers()) == len(image.blobs)
