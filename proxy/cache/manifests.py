@@ -30,6 +30,7 @@ from proxy.core.errors import (
 )
 from proxy.core.freshness import Standing, age
 from proxy.core.names import Digest, Reference, Repository, Tag
+from proxy.core.second_hand import NO_REMARKS
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.core.via import Hops
 from proxy.storage.contract import Content, Grant, TagRecord
@@ -162,15 +163,15 @@ class Manifests:
         remembered = self._absent.get(key)
         if remembered is not None:
             raise afresh(remembered)
-        flight = key, self._apart(key[0])
+        flight = key, self._apart(key[0], hops) if (hops := CAME_BY.get()) else hops
         first = flight not in self._flights
         answer = await self._flights.join(flight, run)
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
 
-    def _apart(self, repository: Repository) -> Hops:
+    def _apart(self, repository: Repository, hops: Hops) -> Hops:
         """Where another cache is asked, those who come through other caches do not wait with each other: two that ask
         each other in a circle would, each for what the other one waits for, and nothing would come back to tell."""
-        return CAME_BY.get() if self._registry(repository.upstream).forwards else ()
+        return hops if self._registry(repository.upstream).forwards else ()
 
     async def _held(self, repository: Repository, digest: Digest, outcome: Outcome) -> ManifestAnswer | None:
         found = await self._holdings.find(repository, digest)
@@ -225,7 +226,9 @@ class Manifests:
             await self.tags.point(repository, reference, fetched.digest, fetched.remarks.second_hand)
         outcome = Outcome.MISS if kept else Outcome.BYPASS
         answer = ManifestAnswer(fetched.digest, fetched.facts.media_type, fetched.raw, outcome)
-        return answer if isinstance(reference, Digest) else answer.with_remarks(fetched.remarks)
+        if isinstance(reference, Digest) or fetched.remarks is NO_REMARKS:
+            return answer
+        return answer.with_remarks(fetched.remarks)
 
     async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> Fault:
         """What to tell. A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives

@@ -51,7 +51,8 @@ class Handler:
     async def __call__(self, transport: asyncio.Transport, address: str, understood: Understood, block: bytes) -> bool:
         """May the connection live on? ``block`` is the header block. In a task of its own. Raises CancelledError
         only."""
-        CAME_BY.set(hops_of(understood.head.headers.get("via", "")))
+        if "via" in understood.head.headers:
+            CAME_BY.set(hops_of(understood.head.headers["via"]))
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.active += 1

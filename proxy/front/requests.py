@@ -194,7 +194,8 @@ class Requests:
             head.require_pull()
             if self._hosts is not None:
                 self._hosts.require(head.headers.get("host", ""))
-            require_no_loop(hops_of(head.headers.get("via", "")), self._pseudonym)
+            if "via" in head.headers:
+                require_no_loop(hops_of(head.headers["via"]), self._pseudonym)
             asked = parse(head.method, head.target, head.headers, self._names)
         except Fault as fault:
             return Understood(ANONYMOUS, head, None, fault)

@@ -43,6 +43,8 @@ class HttpClient:
         self._stats = stats
         self._server = server
         self._passages = server.passages
+        # Who asks whoever it is, for whoever had us ask: only so does one that leads back to us see it.
+        self._ours = {**_OURS, "Via": via((server.pseudonym,))} if server.pseudonym else _OURS
         self._pools = pools
         self._threads = threads
         self._closed = False
@@ -51,7 +53,10 @@ class HttpClient:
     async def send(self, request: Request) -> "HttpAnswer":
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         until = asyncio.get_running_loop().time() + request.total
-        request = request._replace(headers={**_OURS, **self._via(), **request.headers})
+        came_by = CAME_BY.get()
+        own = self._server.pseudonym
+        ours = {**self._ours, "Via": via((*came_by, own))} if came_by and own else self._ours
+        request = request._replace(headers={**ours, **request.headers})
         try:
             proxy = None if self._passages.straight else await self._passages.proxy(request)
             opening = _Opening(self._settings, self._pools[request.host_class], request, proxy)
@@ -62,11 +67,6 @@ class HttpClient:
         answer = HttpAnswer(self, self._pools[request.host_class], request.target, opened, until)
         self._stats.answered(request.kind, answer.status, answer.header("ratelimit-remaining"))
         return answer
-
-    def _via(self) -> dict[str, str]:
-        """Who asks whoever it is, for whoever had us ask: only so does one that leads back to us see it."""
-        own = self._server.pseudonym
-        return {"Via": via((*CAME_BY.get(), own))} if own else {}
 
     async def in_thread(
         self,

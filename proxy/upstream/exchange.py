@@ -103,6 +103,7 @@ class Exchange:
         self._authorizer = authorizer
         self._upstream = network.settings.name
         self._home = str(network.home.origin)
+        self._named = network.settings.naming.path if network.settings.forward is not None else str
         self._health = Outages(self._upstream, network.tables)
         self._budget = RetryBudget()
 
@@ -198,7 +199,7 @@ class Exchange:
         """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, one
         return to the registry for a fresh URL after its storage refused the old one, and one question without Range
         where that may be what is refused. Raises UpstreamFault kinds."""
-        start = self._start(ask)
+        start = Target(self._network.home.origin, self._network.home.path + self._named(ask.path))
         target, hops, renewed, returned = start, 0, False, False
         while True:
             at_home = target.origin == start.origin
@@ -241,14 +242,10 @@ class Exchange:
             self._health.host_answered(origin)
         return answer
 
-    def _start(self, ask: Ask) -> Target:
-        home = self._network.home
-        return Target(home.origin, home.path + self._network.settings.naming.path(ask.path))
-
     async def bare(self, ask: Ask, send: Send) -> Rejection:
         """What the registry answers to one request without authorization, whatever the status. Raises
         UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
-        start = self._start(ask)
+        start = Target(self._network.home.origin, self._network.home.path + self._named(ask.path))
         return await self._rejection(await send(self._request(ask, start, None)), None, at_home=True)
 
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:

@@ -28,7 +28,7 @@ from proxy.core.manifests import (
 )
 from proxy.core.names import Digest, Reference, digest_of
 from proxy.core.paging import without
-from proxy.core.second_hand import Remarks, quota, second_hand
+from proxy.core.second_hand import NO_REMARKS, Remarks, quota, second_hand
 from proxy.core.steps import Steps
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
@@ -76,7 +76,7 @@ class HttpRegistry:
         self.name = network.settings.name
         self.forwards = network.settings.forward is not None
         self.stats = network.stats
-        self._named = network.settings.naming.repository
+        self._named = network.settings.naming.repository if self.forwards else str
         self._network = network
         self._limits = network.settings.limits
         self._authorizer = authorizer
@@ -109,7 +109,9 @@ class HttpRegistry:
             raise kind(self.name, f"{what} is not a manifest: {fault}", hint) from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
-        return FetchedManifest(raw, digest, facts, is_signed=digest != whole, remarks=_remarks(answer))
+        says = answer.header("Cache-Status") or answer.header("RateLimit-Remaining")
+        remarks = _remarks(answer) if says else NO_REMARKS
+        return FetchedManifest(raw, digest, facts, is_signed=digest != whole, remarks=remarks)
 
     @_in_use
     async def manifest_digest(self, name: str, reference: Reference) -> Pointed:
