@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import resource
+import secrets
 import signal
 import time
 from collections import ChainMap
@@ -39,6 +40,7 @@ from proxy.config import Address, Loaded, Settings, read_file
 from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
+from proxy.core.via import pseudonym
 from proxy.front.access_log import Lines, Logged, lines_of
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
@@ -125,7 +127,8 @@ async def _start(
     now, began = steady_clock(), time.monotonic()
     files = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="files"))
     # A group of its own: what the registries do ends after those who ask them.
-    registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())))
+    own = pseudonym(secrets.token_bytes(8))
+    registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())), pseudonym=own)
     stack.push_async_callback(registries.close)
     service = await _compose(settings, service_rules(settings, most), registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
@@ -199,7 +202,7 @@ async def _compose(
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
     around = Collaborators(
-        upstreams, names, now, logs.write, lines, jobs=make_jobs, wall=wall_clock, read_file=read_file
+        upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, registries.ourselves.pseudonym
     )
     return await compose(stack, settings.cache.path, rules, around)
 

@@ -92,6 +92,7 @@ class Collaborators(NamedTuple):
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
     wall: Callable[[], float] | None = None  # the machine's clock
     read_file: ReadFile = lambda path, limit: path.read_bytes()
+    pseudonym: str = ""  # ours among caches
 
 
 async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
@@ -120,7 +121,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     gate, date = around.gate or admissions.gate, DateHeader()
     door = Door(gate, logins, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
     handler = Handler(cache, door, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
-    requests = Requests(around.names, rules.connections.head, rules.hosts, logins.recall)
+    requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, logins.recall)
     fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
     door_of = entrance(front, rules.trusted_proxies)

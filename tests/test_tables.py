@@ -215,6 +215,7 @@ async def nobody(account: str, name: str) -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.timeout(600)  # half a minute of computing, on a machine that may have others at work
 async def test_every_table_keeps_within_its_bytes_whatever_strangers_name(
     tables: dict[str, BoundedTable[Any, Any]],
 ) -> None:

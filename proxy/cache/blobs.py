@@ -21,6 +21,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import CAME_BY
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")
@@ -137,6 +138,10 @@ class Blobs:
         first = digest not in self._openings
         if first:
             self._opener[digest] = repository
+        elif CAME_BY.get() and self._registry(repository.upstream).forwards:
+            await self._ask_size(repository, digest)  # so that caches in a circle do not wait for each other here
+            if digest not in self._openings:
+                return None
         same = self._opener.get(digest) == repository  # nobody's, once it has ended and is still to be joined
         try:
             opened = await self._openings.join(digest, partial(self._open, repository, digest))

@@ -24,6 +24,7 @@ from proxy.core.errors import BodyRefused, Fault, MethodUnsupported, RequestMalf
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
+from proxy.core.via import hops_of, require_no_loop
 from proxy.front.routes import Asked, parse
 
 
@@ -181,16 +182,18 @@ def _nobody(authorization: bytes) -> Caller:
 
 class Requests:
     """Takes one whole header block at a time, and nothing behind it. ``hosts`` are the names that it may be asked by,
-    None for any; a block that is remembered has passed. ``who`` tells from memory who has sent the value of an
-    Authorization header, None where it cannot."""
+    None for any; ``pseudonym`` is ours, so that nobody asks for us what we have asked for. A block that is remembered
+    has passed. ``who`` tells from memory who has sent the value of an Authorization header, None where it cannot."""
 
     def __init__(
         self,
         names: UpstreamNames,
         limits: HeadLimits,
         hosts: HostNames | None = None,
+        pseudonym: str = "",
         who: Callable[[bytes], Caller | None] = _nobody,
     ) -> None:
+        self._pseudonym = pseudonym
         self.limits = limits
         self._who = who
         self._names = names
@@ -239,6 +242,8 @@ class Requests:
             head.require_pull()
             if self._hosts is not None:
                 self._hosts.require(head.headers.get("host", ""))
+            if "via" in head.headers:
+                require_no_loop(hops_of(head.headers["via"]), self._pseudonym)
             asked = parse(head.method, head.target, head.headers, self._names)
         except Fault as fault:
             return self._signed(Understood(ANONYMOUS, head, None, fault), given)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from proxy.config import Settings, load
-from proxy.core.errors import UpstreamUnknown, UpstreamUnreachable
+from proxy.core.errors import ManifestUnknown, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Digest, Tag
 from proxy.registries import Registries
 from proxy.tasks.jobs import Jobs
@@ -122,3 +122,41 @@ async def test_an_upstream_whose_ca_file_vanished_keeps_nobody_from_the_others(j
     assert registries.get("a.test").name == "a.test"
     with pytest.raises(UpstreamUnreachable, match="ca_file"):
         registries.get("d.test")
+
+
+async def test_names_that_strangers_ask_a_tier_for_share_its_connections_and_are_forgotten(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    async with FaultUpstream() as up:
+        up.manifest("app", "1", RAW)
+        registries = Registries(settings_of(tmp_path, {"a.test": {}, "*": {"url": up.url}}), jobs)
+        named = registries.get("a.test")
+        for number in range(1000):
+            assert (await registries.get(f"h{number}.wild.test").manifest("app", Tag("1"))).raw == RAW
+        assert up.connections == 1
+        assert up.ledger[-1].target == "/v2/app/manifests/1?ns=h999.wild.test"
+        assert len(registries.status()) < 400
+        assert registries.get("a.test") is named
+        assert registries.requests() == {("*", "manifest", "2xx"): 1000}
+        await registries.close()
+
+
+async def test_a_name_of_a_tier_gets_nothing_that_is_meant_for_a_registry_of_that_name(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    """Neither AWS tokens nor the login that stands under it in a Docker configuration."""
+    logins = tmp_path / "config.json"
+    logins.write_text('{"auths": {"ghcr.io": {"username": "me", "password": "s3cret"}}}')
+    async with FaultUpstream() as up:
+        up.manifest("app", "1", RAW)
+        up.plays("manifest", roles.refuses(401, "UNAUTHORIZED", 'Basic realm="x"'))
+        tier = {"url": up.url, "forward": "path", "auth": {"type": "dockerconfig", "file": str(logins)}}
+        registries = Registries(settings_of(tmp_path, {"*": tier}), jobs)
+        with pytest.raises(UpstreamRefused):
+            await registries.get("ghcr.io").manifest("app", Tag("1"))
+        for name in ("123456789012.dkr.ecr.us-east-1.amazonaws.com", "public.ecr.aws"):
+            with pytest.raises(ManifestUnknown):
+                await registries.get(name).manifest("app", Tag("1"))
+            assert up.ledger[-1].target == f"/v2/{name}/app/manifests/1"
+        assert not any("authorization" in seen.headers for seen in up.ledger)
+        await registries.close()
