@@ -21,10 +21,11 @@ from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
+from proxy.front.plain_sender import PlainSender
 from proxy.front.proxied import Networks, entrance
 from proxy.front.requests import Requests
-from proxy.front.sender import PlainSender, SenderRules
 from proxy.front.slow_clients import slow_clients
+from proxy.front.streams import SenderRules, Streams
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
@@ -93,7 +94,8 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
     gate, date = around.gate, DateHeader()
-    handler = Handler(cache, gate, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
+    sender = PlainSender(Streams(senders, slow.send, rules.sender))
+    handler = Handler(cache, gate, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts)
     fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)

@@ -13,7 +13,7 @@ from proxy.core.doors import HostNames, PlaceRules
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.front.connections import ConnectionRules
-from proxy.front.sender import SenderRules
+from proxy.front.streams import SenderRules
 
 
 def service_rules(settings: Settings, most: int) -> ServiceRules:

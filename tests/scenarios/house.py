@@ -29,7 +29,7 @@ from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
 from proxy.front.proxied import Networks
-from proxy.front.sender import SenderRules
+from proxy.front.streams import SenderRules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
