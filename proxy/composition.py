@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,11 @@ from proxy.front.handler import Handler
 from proxy.front.plain_sender import PlainSender
 from proxy.front.proxied import Networks, entrance
 from proxy.front.requests import Requests
+from proxy.front.sender import Sender, Senders
 from proxy.front.slow_clients import slow_clients
 from proxy.front.streams import SenderRules, Streams
+from proxy.front.tls import Tls, TlsTerms
+from proxy.front.tls_sender import TlsSender
 from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.disk import DiskStore
 from proxy.storage.folder import cache_folder
@@ -35,6 +39,7 @@ from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 
 _SENDERS = 16  # threads
+_SHAKERS = 2  # threads for the handshakes of TLS
 _QUARANTINE_SHARE = 20  # of the budget: at most one part of so many
 
 
@@ -45,11 +50,14 @@ class ServiceRules:
     connections: ConnectionRules = field(default_factory=ConnectionRules)
     hosts: HostNames | None = None  # that pulls may be asked by, None for any
     trusted_proxies: Networks = ()  # that say whom they speak for
+    tls: TlsTerms | None = None  # of the listener, None where it is plain
+    loopback_hosts: HostNames | None = None  # that pulls may be asked by on the plain listener beside it
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What answers pulls: ``entrance`` makes the protocol of each connection, ``front`` keeps them."""
+    """What answers pulls: ``entrance`` makes the protocol of each connection, ``loopback`` that of those to the plain
+    listener beside it; ``front`` keeps them."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
@@ -58,6 +66,8 @@ class Service:
     handler: Handler
     front: Front
     entrance: Callable[[], asyncio.Protocol]
+    loopback: Callable[[], asyncio.Protocol]
+    tls: Tls | None
     jobs: Jobs
 
 
@@ -94,15 +104,32 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
     gate, date = around.gate, DateHeader()
-    sender = PlainSender(Streams(senders, slow.send, rules.sender))
+    sender = _sender(Streams(senders, slow.send, rules.sender), rules)
     handler = Handler(cache, gate, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts)
     fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    return Service(catalog, health, cache, access_log, handler, front, entrance(front, rules.trusted_proxies), jobs)
+    beside = Requests(around.names, rules.connections.head, rules.loopback_hosts)
+    loopback = partial(front.protocol, requests=beside)
+    tls = _tls(stack, front, rules.tls) if rules.tls is not None else None
+    outer = entrance(front, tls.protocol if tls is not None else front.protocol, rules.trusted_proxies)
+    return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs)
+
+
+def _sender(streams: Streams, rules: ServiceRules) -> Sender:
+    """For the connections that there can be."""
+    plain = PlainSender(streams)
+    return plain if rules.tls is None else Senders(plain, TlsSender(streams))
+
+
+def _tls(stack: AsyncExitStack, front: Front, terms: TlsTerms) -> Tls:
+    threads = stack.enter_context(ThreadPoolExecutor(_SHAKERS, thread_name_prefix="handshake"))
+    return Tls(front, threads, terms)
 
 
 def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
     service.cache.start_jobs(service.jobs)
     service.jobs.keep("silent clients", service.front.keep)
+    if service.tls is not None:
+        service.jobs.keep("clients' certificates", service.tls.keep)

@@ -4,6 +4,7 @@ One gate stands before every answer, on the fast path and on the full path alike
 or a fill: whoever waits for what somebody else began has been admitted himself.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -18,6 +19,8 @@ class Caller:
     """Whoever sent a request, as far as he has proven it. ``name`` is empty for whoever has not."""
 
     name: str
+    groups: frozenset[str] = frozenset()
+    until: float = math.inf  # seconds since the epoch, when what he has proven ends
 
 
 ANONYMOUS = Caller("")

@@ -1,0 +1,142 @@
+"""The sender for TLS connections: what is large is encrypted in threads, never in the loop.
+
+For a stream it borrows the connection's session, and writes the records to a duplicate of the socket itself. A piece is
+read, sealed and sent in one go by one thread, so that it stays in the core's cache; what the socket does not take of it
+is kept, sealed as it is, since a record cannot be made twice.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from contextlib import closing
+from functools import partial
+
+from proxy.cache.body import BytesBody, FilePiece
+from proxy.core.errors import StoreFailed
+from proxy.front.plain_sender import PlainContent
+from proxy.front.replies import Stream
+from proxy.front.sender import ClientGone, TransportUnfit
+from proxy.front.streams import Streams, Taken, Wire, duplicate
+from proxy.front.tls_session import TlsSession
+from proxy.front.tls_transport import TlsTransport
+
+_AT_ONCE = 64 << 10  # bytes that are sealed in the loop
+_LEAST, _MOST = 16 << 10, 128 << 10  # bytes that are sealed in one go
+
+
+class TlsSender:
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def fits(self, transport: asyncio.Transport) -> bool:
+        return isinstance(transport, TlsTransport)
+
+    async def send(self, transport: asyncio.Transport, content: bytes) -> None:
+        if len(content) > _AT_ONCE:
+            await self.send_stream(transport, content, Stream(BytesBody(b""), 0, 0), False)
+            return
+        _required(transport)
+        if transport.get_write_buffer_size():
+            await self._streams.drained(transport)
+        transport.write(content)
+
+    async def send_stream(self, transport: asyncio.Transport, head: bytes, stream: Stream, chunked: bool) -> int:
+        connection = _required(transport)
+        try:
+            if connection.get_write_buffer_size():
+                await self._streams.drained(connection)
+            with closing(duplicate(connection)) as sock, connection.lent() as session:
+                wire = Wire(sock, _AT_ONCE, partial(SealedFile, session, sock), partial(SealedContent, session, sock))
+                return await self._streams.send(wire, head, stream, chunked, connection.is_closing)
+        except BaseException as cause:
+            connection.abort()
+            if isinstance(cause, StoreFailed):
+                await stream.body.discard()
+            raise
+
+
+def _required(transport: asyncio.Transport) -> TlsTransport:
+    if not isinstance(transport, TlsTransport):
+        transport.abort()
+        raise TransportUnfit("the TLS sender does not write to a connection of another kind")
+    return transport
+
+
+class _Line:
+    """From a session to its socket."""
+
+    __slots__ = ("_flags", "_records", "_session", "_sock", "left", "size")
+
+    def __init__(self, session: TlsSession, sock: socket.socket, flags: int) -> None:
+        self._session = session
+        self._sock = sock
+        self._flags = flags
+        self._records = PlainContent(sock, b"", 0)
+        self.left = 0  # bytes that are sealed, and not with the socket
+        self.size = _MOST  # bytes to seal next: fewer where the client is slow, whose records wait in memory
+
+    def seal(self, content: bytes | memoryview) -> None:
+        try:
+            records = self._session.sealed(content)
+        except ssl.SSLError as cause:
+            raise ClientGone(str(cause)) from cause
+        self._records = PlainContent(self._sock, records, self._flags)
+        self.left = self._records.left
+
+    def send(self) -> Taken:
+        taken = self._records.send(self.left)
+        self.left = self._records.left
+        self.size = _LEAST if taken.full else min(2 * self.size, _MOST)
+        return taken
+
+
+class SealedFile:
+    """A part of an open file. ``left`` counts what is not sealed, and records."""
+
+    __slots__ = ("_descriptor", "_end", "_line", "_position", "left")
+
+    def __init__(self, session: TlsSession, sock: socket.socket, piece: FilePiece) -> None:
+        self._line = _Line(session, sock, 0)
+        self._descriptor, self._position, self._end = piece
+        self.left = self._end - self._position
+
+    def send(self, most: int) -> Taken:
+        line = self._line
+        if not line.left:
+            content = self._read(min(most, line.size, self._end - self._position))
+            self._position += len(content)
+            line.seal(content)
+        taken = line.send()
+        self.left = line.left + self._end - self._position
+        return taken
+
+    def _read(self, count: int) -> bytes:
+        try:
+            content = os.pread(self._descriptor, count, self._position)
+        except OSError as cause:
+            raise StoreFailed(f"reading the store: {cause}") from cause
+        if not content:
+            raise StoreFailed("a file of the store ended before its time")
+        return content
+
+
+class SealedContent:
+    """Bytes in memory. ``left`` counts what is not sealed, and records."""
+
+    __slots__ = ("_line", "_rest", "left")
+
+    def __init__(self, session: TlsSession, sock: socket.socket, content: bytes, flags: int) -> None:
+        self._line = _Line(session, sock, flags)
+        self._rest = memoryview(content)
+        self.left = len(content)
+
+    def send(self, most: int) -> Taken:
+        line = self._line
+        if not line.left:
+            size = min(most, line.size)
+            line.seal(self._rest[:size])
+            self._rest = self._rest[size:]
+        taken = line.send()
+        self.left = line.left + len(self._rest)
+        return taken
