@@ -93,7 +93,10 @@ def serve(config: ConfigFile = None) -> None:
     os.umask(0o077)  # the cache is for this user alone, what libraries write into it too
 
     def announce(listening: server.Listening) -> None:
-        print(f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}", flush=True)
+        beside = f", plain pulls on {listening.loopback}" if listening.loopback is not None else ""
+        print(
+            f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}{beside}", flush=True
+        )
 
     try:
         uvloop.run(server.serve(loaded, announce))
@@ -101,5 +104,6 @@ def serve(config: ConfigFile = None) -> None:
         stop(WRONG, f"cache.path: {refused}")
     except OSError as cause:
         settings = loaded.settings
-        where = [str(each) for each in (settings.listen, settings.admin, settings.admin_socket) if each is not None]
+        listeners = (settings.listen, settings.loopback, settings.admin, settings.admin_socket)
+        where = [str(each) for each in listeners if each is not None]
         stop(FAILED, f"cannot listen on {', '.join(where)}: {cause}")

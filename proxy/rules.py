@@ -14,10 +14,11 @@ from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.front.connections import ConnectionRules
 from proxy.front.streams import SenderRules
+from proxy.front.tls import TlsTerms
 
 
-def service_rules(settings: Settings, most: int) -> ServiceRules:
-    """All of them. ``most`` connections fit into the process."""
+def service_rules(settings: Settings, most: int, tls: TlsTerms | None) -> ServiceRules:
+    """All of them. ``most`` connections fit into the process; ``tls`` is what the listener's files came to."""
     limits = settings.limits
     places = PlaceRules(most, limits.connections_per_address)
     connections = ConnectionRules(places, limits.header_timeout, limits.idle_timeout)
@@ -27,6 +28,8 @@ def service_rules(settings: Settings, most: int) -> ServiceRules:
         connections,
         _pull_hosts(settings),
         settings.trusted_proxies,
+        tls,
+        HostNames.of("localhost", settings.host_names, any_address=False),
     )
 
 

@@ -1,5 +1,5 @@
-"""A changed configuration, taken without a restart: lifecycle policies, their interval, and pins. What else has changed
-is named, and waits for the next start. A configuration that is wrong is refused whole."""
+"""A changed configuration, taken without a restart: lifecycle policies, their interval, pins, and the files of TLS.
+What else has changed is named, and waits for the next start. A configuration that is wrong is refused whole."""
 
 import asyncio
 import logging
@@ -7,9 +7,11 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from itertools import filterfalse
 from typing import Any, NamedTuple
 
 from proxy.admin.messages import ReloadResult
+from proxy.admin.tls_files import ReadTls, read_tls
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
 from proxy.config import ConfigInvalid, Loaded, Settings, effective, load
@@ -18,7 +20,7 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.reload")
 
-_TAKEN = frozenset({"lifecycle", "lifecycle_interval", "offline", "pins"})
+_TAKEN = frozenset({"clients", "lifecycle", "lifecycle_interval", "offline", "pins", "tls"})
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -35,7 +37,16 @@ class _Read(NamedTuple):
     rules: LifecycleRules
     pins: tuple[str, ...]
     offline: frozenset[str]
+    tls: ReadTls | None
     warnings: tuple[str, ...]
+
+
+class Taking(NamedTuple):
+    """How the rooms are told of what holds at once. ``tls`` is None of a plain listener, which only a start makes
+    another."""
+
+    offline: Callable[[frozenset[str]], None]
+    tls: Callable[[ReadTls], None] | None = None
 
 
 class Reload:
@@ -46,7 +57,7 @@ class Reload:
         self,
         started_with: Loaded,
         maintenance: Maintenance,
-        take_offline: Callable[[frozenset[str]], None],
+        taking: Taking,
         pool: Executor,
         now: Callable[[], float],
     ) -> None:
@@ -54,7 +65,7 @@ class Reload:
         self.last: ReloadResult | None = None
         self._source = started_with.source
         self._maintenance = maintenance
-        self._take_offline = take_offline
+        self._taking = taking
         self._pool = pool
         self._now = now
         self._turn = asyncio.Lock()
@@ -66,7 +77,7 @@ class Reload:
         async with self._turn:
             try:
                 read = await off_loop(self._pool, self._read)
-            except (ConfigInvalid, OSError) as refused:
+            except (ConfigInvalid, ValueError, OSError) as refused:
                 self.counts["refused"] += 1
                 self.last = ReloadResult(at=self._now(), refused=str(refused))
                 log.error("the configuration is refused, all stays as it was: %s", refused)
@@ -88,23 +99,29 @@ class Reload:
             changed.add("lifecycle")  # a policy file has other contents under the same name
         lifecycle.configure(read.rules)
         pins.configure(read.pins)
-        self._take_offline(read.offline)
+        self._taking.offline(read.offline)
+        if read.tls is not None and self._taking.tls is not None:
+            self._taking.tls(read.tls)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
             at=self._now(),
             changed=tuple(sorted(changed)),
-            applied=tuple(sorted(filter(_holds_at_once, changed))),
-            needs_restart=tuple(key for key in differing(self._started_with, read.written) if not _holds_at_once(key)),
+            applied=tuple(sorted(filter(self._holds_at_once(read), changed))),
+            needs_restart=tuple(filterfalse(self._holds_at_once(read), differing(self._started_with, read.written))),
             policies=len(read.rules.assignments),
             pins=len(read.pins),
         )
 
+    def _holds_at_once(self, read: _Read) -> Callable[[str], bool]:
+        """TLS that is turned on or off makes another listener."""
+        same_listener = (read.tls is None) == (self._taking.tls is None)
+        return lambda key: _holds_at_once(key) and (same_listener or not key.startswith("tls."))
+
     def _read(self) -> _Read:
         settings, _, warnings = load(self._source, os.environ)
-        return _Read(
-            flat(effective(settings)), lifecycle_rules(settings), settings.pins, settings.offline_upstreams(), warnings
-        )
+        written, rules = flat(effective(settings)), lifecycle_rules(settings)
+        return _Read(written, rules, settings.pins, settings.offline_upstreams(), read_tls(settings), warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from proxy.bundles.signatures import PublicKey
+from proxy.config.clients import CertificateSettings, ClientSettings
 from proxy.config.egress import EgressSettings
 from proxy.config.lifecycle import LifecycleSettings
-from proxy.config.places import Address, HostName, Listen, Network, Patterns, SingleRegistryName
+from proxy.config.places import Address, HostName, Listen, Network, Patterns, SingleRegistryName, Url
 from proxy.config.quantities import (
     DAY,
     HOUR,
@@ -29,8 +30,10 @@ from proxy.config.quantities import (
 from proxy.config.secrets import FilePath, PublicKeyFile, SocketPath
 from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
+from proxy.config.tls import TlsFiles, TlsSettings
 from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
 from proxy.core.budget import FreeSpaceRule
+from proxy.core.certificates import CertificateNames
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -149,8 +152,16 @@ class Settings(Section):
     # sees only the fields above its own.
     anonymous: bool = False
     """Allow pulls by anyone who can reach a listen address that is not loopback."""
+    tls: TlsSettings | None = None
+    """TLS on listen, in place of plain HTTP. New files and new contents hold at once; on or off needs a restart."""
+    clients: ClientSettings = Field(default_factory=ClientSettings)
+    """How clients are known."""
     listen: Listen = Address("127.0.0.1", 5000)
     """Address of the OCI pull API: host:port, IPv6 in brackets."""
+    loopback: Listen | None = None
+    """A second address of the pull API, on loopback and always plain HTTP: for clients on the same machine."""
+    public_url: Url | None = None
+    """The URL that clients know the pull API by. Without it: where it listens."""
     admin_public: bool = False
     """Allow an admin address that is not loopback. Anyone who can reach it can purge."""
     admin: Listen = Address("127.0.0.1", 5001)
@@ -214,17 +225,53 @@ class Settings(Section):
     @field_validator("listen")
     @classmethod
     def _open_on_purpose(cls, listen: Address, info: ValidationInfo) -> Address:
-        if not listen.is_loopback and info.data.get("anonymous") is False:
-            raise ValueError("is open to others than this machine: set anonymous: true if everyone there may pull")
+        tls = info.data.get("tls")
+        guarded = (
+            info.data.get("anonymous") is not False or "tls" not in info.data or (tls is not None and tls.client_ca)
+        )
+        if not listen.is_loopback and not guarded:
+            raise ValueError(
+                "is open to others than this machine: set anonymous: true if everyone there may pull, or demand "
+                "certificates of clients by tls.client_ca"
+            )
         return listen
+
+    @field_validator("loopback")
+    @classmethod
+    def _beside_and_on_loopback(cls, loopback: Address | None, info: ValidationInfo) -> Address | None:
+        listen = info.data.get("listen")
+        if loopback is None or listen is None:
+            return loopback
+        if not loopback.is_loopback:
+            raise ValueError("is open to others than this machine: a plain listener beside listen stays on loopback")
+        if loopback.port and loopback.port == listen.port and (loopback == listen or listen.is_any):
+            raise ValueError("is the same address as listen")
+        return loopback
+
+    @field_validator("clients")
+    @classmethod
+    def _certificates_have_an_authority(cls, clients: ClientSettings, info: ValidationInfo) -> ClientSettings:
+        tls = info.data.get("tls")
+        if clients.certificates is not None and "tls" in info.data and (tls is None or tls.client_ca is None):
+            raise Misfit([(("certificates",), "nobody's certificate is believed: name its authority in tls.client_ca")])
+        return clients
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """Of the pull listener; None where it is plain. A certificate is demanded where there is no other way in."""
+        return self.tls.files(demanded=not self.anonymous) if self.tls is not None else None
+
+    @property
+    def certificate_names(self) -> CertificateNames:
+        return (self.clients.certificates or CertificateSettings()).names
 
     @field_validator("admin")
     @classmethod
     def _admin_is_guarded(cls, admin: Address, info: ValidationInfo) -> Address:
         if not admin.is_loopback and info.data.get("admin_public") is False:
             raise ValueError("is open to others than this machine: set admin_public: true if everyone there may purge")
-        if admin.port != 0 and admin == info.data.get("listen"):
-            raise ValueError("is the same address as listen: the two APIs never share one")
+        if admin.port != 0 and admin in (info.data.get("listen"), info.data.get("loopback")):
+            raise ValueError("is the same address as listen or loopback: the two APIs never share one")
         return admin
 
     @field_validator("upstreams")

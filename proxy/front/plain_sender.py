@@ -20,6 +20,8 @@ from proxy.front.streams import FULL, Streams, Taken, Wire, client_left, duplica
 
 
 class PlainSender:
+    """Writes only to what is not encrypted; ``streams`` is how."""
+
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
@@ -28,6 +30,7 @@ class PlainSender:
         return transport.get_extra_info("ssl_object") is None
 
     async def send(self, transport: asyncio.Transport, content: bytes) -> None:
+        """By the transport's own buffer."""
         if not self.fits(transport):
             _refuse(transport)
         if transport.get_write_buffer_size():
@@ -35,6 +38,7 @@ class PlainSender:
         transport.write(content)
 
     async def send_stream(self, transport: asyncio.Transport, head: bytes, stream: Stream, chunked: bool) -> int:
+        """By a duplicate of its socket."""
         try:
             if not self.fits(transport):
                 _refuse(transport)
@@ -68,6 +72,7 @@ class PlainFile:
         self.left = piece.end - piece.start
 
     def send(self, most: int) -> Taken:
+        """As of ``Feed``."""
         asked = min(most, self.left)
         try:
             sent = os.sendfile(self._sock, self._descriptor, self._position, asked)
@@ -96,6 +101,7 @@ class PlainContent:
         self.left = len(content)
 
     def send(self, most: int) -> Taken:
+        """As of ``Feed``."""
         asked = min(most, self.left)
         try:
             sent = self._sock.send(self._rest[:asked], self._flags)

@@ -30,6 +30,8 @@ _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.E
 
 @dataclass(frozen=True, slots=True)
 class SenderRules:
+    """What a client is held to."""
+
     stall: float = 60.0  # seconds without progress before a client is cut off
     slowest: int = 16 << 10  # bytes per second on average, looked at once ``stall`` has passed
 
@@ -59,6 +61,8 @@ class Pace:
 
 
 class Taken(NamedTuple):
+    """What came of one try."""
+
     size: int  # bytes that went to the socket
     full: bool  # it takes no more for now
 

@@ -93,6 +93,7 @@ class TlsEntrance(asyncio.Protocol):
         self._session: TlsSession | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Where there is a place."""
         self._transport = transport = cast(asyncio.Transport, transport)
         front, peer = self._tls.front, transport.get_extra_info("peername")
         if not self._address:
@@ -103,6 +104,7 @@ class TlsEntrance(asyncio.Protocol):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
+        """Of the handshake, or what is none."""
         self._received += data
         if self._session is None:
             if self._received[0] != _HANDSHAKE_RECORD:

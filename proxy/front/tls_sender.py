@@ -26,6 +26,8 @@ _LEAST, _MOST = 16 << 10, 128 << 10  # bytes that are sealed in one go
 
 
 class TlsSender:
+    """Writes only to connections of ``TlsTransport``; ``streams`` is how."""
+
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
@@ -33,6 +35,7 @@ class TlsSender:
         return isinstance(transport, TlsTransport)
 
     async def send(self, transport: asyncio.Transport, content: bytes) -> None:
+        """What is long goes as a stream does."""
         if len(content) > _AT_ONCE:
             await self.send_stream(transport, content, Stream(BytesBody(b""), 0, 0), False)
             return
@@ -42,6 +45,7 @@ class TlsSender:
         transport.write(content)
 
     async def send_stream(self, transport: asyncio.Transport, head: bytes, stream: Stream, chunked: bool) -> int:
+        """By a duplicate of the socket, with the session borrowed."""
         connection = _required(transport)
         try:
             if connection.get_write_buffer_size():
@@ -102,6 +106,7 @@ class SealedFile:
         self.left = self._end - self._position
 
     def send(self, most: int) -> Taken:
+        """As of ``Feed``."""
         line = self._line
         if not line.left:
             content = self._read(min(most, line.size, self._end - self._position))
@@ -132,6 +137,7 @@ class SealedContent:
         self.left = len(content)
 
     def send(self, most: int) -> Taken:
+        """As of ``Feed``."""
         line = self._line
         if not line.left:
             size = min(most, line.size)

@@ -19,6 +19,8 @@ class Handshake(NamedTuple):
 
 
 class TlsSession:
+    """The server's side of one, by the terms of ``context``."""
+
     def __init__(self, context: ssl.SSLContext) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)

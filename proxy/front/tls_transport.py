@@ -19,7 +19,9 @@ _WITHHELD = 64 << 10  # bytes from the client, while the session is lent; behind
 class Above(Protocol):
     """The protocol of a client's requests. ``retire`` ends its connection behind the reply under way."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As of ``asyncio.Protocol``, as are the others."""
+
     def connection_lost(self, exc: Exception | None) -> None: ...
     def data_received(self, data: bytes) -> None: ...
     def pause_writing(self) -> None: ...
@@ -28,6 +30,8 @@ class Above(Protocol):
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """``raw`` is the transport beneath, ``above`` the protocol that is served."""
+
     __slots__ = ("_above", "_closing", "_ended", "_known", "_lent", "_raw", "_session", "_withheld")
 
     def __init__(
@@ -59,6 +63,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # ------------------------------------------------------------ to what is beneath
 
     def data_received(self, data: bytes) -> None:
+        """Records, or parts of them."""
         if self._lent:
             self._withheld += data
             if len(self._withheld) > _WITHHELD:
@@ -81,6 +86,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._above.retire()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """However it ended."""
         self._known.pop(self, None)
         self._above.connection_lost(exc)
 
@@ -107,10 +113,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._raw.can_write_eof()
 
     def write_eof(self) -> None:
+        """Our last word, by TLS and by TCP."""
         self._end()
         self._raw.write_eof()
 
     def close(self) -> None:
+        """With our last word, unless a stream is under way."""
         if self._closing:
             return
         self._closing = True

@@ -1,16 +1,15 @@
 """TLS in front of requests: who is let in, and what goes out."""
 
-import asyncio
+import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from proxy.front.tls import TlsTerms
-from tests.cast import FaultUpstream, roles
+from tests.cast import FaultUpstream
 from tests.cast.authority import Authority
 from tests.scenarios.house import APP, House, HouseRules, MiB, blob_path
-from collections.abc import Callable
-import ssl
 
 Bytes = Callable[[int], bytes]
 

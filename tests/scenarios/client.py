@@ -57,7 +57,9 @@ class Client:
             raise
         try:
             name = "localhost" if tls is not None else None
-            return cls(*await asyncio.open_connection(sock=sock, limit=buffer or 1 << 20, ssl=tls, server_hostname=name))
+            return cls(
+                *await asyncio.open_connection(sock=sock, limit=buffer or 1 << 20, ssl=tls, server_hostname=name)
+            )
         except BaseException:
             sock.close()
             raise
