@@ -288,7 +288,7 @@ BAD = [
         3,
         "the same address",
     ),
-    Bad("pulls where the admin API is", "loopback: 127.0.0.1:5001\n", "admin", None, "never share one"),
+    Bad("pulls where the admin API is", "loopback: 127.0.0.1:9\nadmin: 127.0.0.1:9\n", "admin", 2, "never share one"),
     Bad(
         "certificates of nobody's authority",
         "clients:\n  certificates: {name: cn}\n",
