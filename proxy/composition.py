@@ -2,6 +2,7 @@
 what it works with."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -27,7 +28,7 @@ from proxy.front.proxied import Networks, entrance
 from proxy.front.requests import Requests
 from proxy.front.sender import Sender, Senders
 from proxy.front.slow_clients import slow_clients
-from proxy.front.streams import SenderRules, Streams
+from proxy.front.streams import SenderRules, SendSlowly, Streams
 from proxy.front.tls import Tls, TlsTerms
 from proxy.front.tls_sender import TlsSender
 from proxy.storage.catalog import SqliteCatalog
@@ -104,7 +105,9 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
     gate, date = around.gate, DateHeader()
-    sender = _sender(Streams(senders, slow.send, rules.sender), rules)
+    sender: Sender = PlainSender(Streams(senders, _SENDERS, slow.send, rules.sender))
+    if rules.tls is not None:
+        sender = Senders(sender, _tls_sender(stack, slow.send, rules.sender))
     handler = Handler(cache, gate, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts)
     fast_path = FastPath(cache, gate, access_log, date)
@@ -116,10 +119,11 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs)
 
 
-def _sender(streams: Streams, rules: ServiceRules) -> Sender:
-    """For the connections that there can be."""
-    plain = PlainSender(streams)
-    return plain if rules.tls is None else Senders(plain, TlsSender(streams))
+def _tls_sender(stack: AsyncExitStack, send_slowly: SendSlowly, rules: SenderRules) -> TlsSender:
+    """Its threads compute: more of them than cores would only take turns, and the loop would wait for its own."""
+    count = os.cpu_count() or 1
+    threads = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="sealer"))
+    return TlsSender(Streams(threads, count, send_slowly, rules))
 
 
 def _tls(stack: AsyncExitStack, front: Front, terms: TlsTerms) -> Tls:

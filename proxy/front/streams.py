@@ -10,7 +10,7 @@ import os
 import select
 import socket
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,6 @@ from proxy.tasks.off_loop import off_loop
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
 _PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
-_AT_LEISURE = 12  # turns; below that there are threads to spare
 _IDLE_POLL = 0.005  # seconds
 _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
 
@@ -105,10 +104,11 @@ class Wire(NamedTuple):
 
 
 class Streams:
-    """``threads`` runs the turns, as many at once as it has threads."""
+    """``threads`` runs the turns, ``count`` at once."""
 
-    def __init__(self, threads: ThreadPoolExecutor, send_slowly: SendSlowly, rules: SenderRules) -> None:
+    def __init__(self, threads: Executor, count: int, send_slowly: SendSlowly, rules: SenderRules) -> None:
         self._threads = threads
+        self._at_leisure = count * 3 // 4  # turns; below that there are threads to spare
         self._send_slowly = send_slowly
         self._rules = rules
         self._turns = 0  # running and waiting for a thread
@@ -164,7 +164,7 @@ class Streams:
     async def _in_threads(self, sock: socket.socket, feed: Feed, pace: Pace) -> None:
         """Turn by turn. Patience is for quiet times: with others waiting, a thread does not wait itself."""
         while feed.left:
-            patience = _PATIENCE if self._turns < _AT_LEISURE else 0
+            patience = _PATIENCE if self._turns < self._at_leisure else 0
             self._turns += 1
             try:
                 turn = partial(_push, sock.fileno(), feed, patience)

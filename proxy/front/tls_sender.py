@@ -90,6 +90,7 @@ class _Line:
 
     def send(self) -> Taken:
         taken = self._records.send(self.left)
+        os.sched_yield()  # a kernel without preemption lets the event loop wait for a core that computes
         self.left = self._records.left
         self.size = _LEAST if taken.full else min(2 * self.size, _MOST)
         return taken

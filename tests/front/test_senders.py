@@ -28,7 +28,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def sender() -> Iterator[PlainSender]:
     with ThreadPoolExecutor(1) as threads, slow_clients() as slow:
-        yield PlainSender(Streams(threads, slow.send, SenderRules()))
+        yield PlainSender(Streams(threads, 1, slow.send, SenderRules()))
 
 
 async def came(authority: Authority, port: int, asked: bytes) -> bytes:
