@@ -50,7 +50,7 @@ class TlsSender:
         try:
             if connection.get_write_buffer_size():
                 await self._streams.drained(connection)
-            with closing(duplicate(connection)) as sock, connection.lent() as session:
+            with closing(duplicate(connection)) as sock, connection.borrowed() as session:
                 wire = Wire(sock, _AT_ONCE, partial(SealedFile, session, sock), partial(SealedContent, session, sock))
                 return await self._streams.send(wire, head, stream, chunked, connection.is_closing)
         except BaseException as cause:

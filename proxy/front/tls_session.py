@@ -1,6 +1,6 @@
 """One TLS session in memory: bytes in, bytes out, and no socket.
 
-An SSL object has one user at a time: the event loop, or the thread to which the loop lent it. Nothing here waits.
+An SSL object has one user at a time: the event loop, or the thread of a sender that borrowed it. Nothing here waits.
 """
 
 import ssl

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from proxy.core.access import Caller
 from proxy.front.tls_session import TlsSession
 
-_WITHHELD = 64 << 10  # bytes from the client, while the session is lent; behind them the socket is not read
+_WITHHELD = 64 << 10  # bytes from the client, while a sender has the session; behind them the socket is not read
 
 
 class Above(Protocol):
@@ -32,7 +32,7 @@ class Above(Protocol):
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """``raw`` is the transport beneath, ``above`` the protocol that is served."""
 
-    __slots__ = ("_above", "_closing", "_ended", "_known", "_lent", "_raw", "_session", "_withheld")
+    __slots__ = ("_above", "_borrowed", "_closing", "_ended", "_known", "_raw", "_session", "_withheld")
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._raw = raw
         self._session = session
         self._above = above
-        self._lent = False
+        self._borrowed = False
         self._withheld = b""
         self._ended = False  # our last word is out
         self._closing = False
@@ -64,7 +64,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Records, or parts of them."""
-        if self._lent:
+        if self._borrowed:
             self._withheld += data
             if len(self._withheld) > _WITHHELD:
                 self._raw.pause_reading()
@@ -100,8 +100,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """In the loop: for what is small."""
-        if self._lent:
-            raise RuntimeError("the session is lent to a sender")
+        if self._borrowed:
+            raise RuntimeError("the session is with a sender")
         if self._ended or self._raw.is_closing():
             return
         try:
@@ -149,17 +149,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._session if name == "ssl_object" else self._raw.get_extra_info(name, default)
 
     @contextmanager
-    def lent(self) -> Iterator[TlsSession]:
+    def borrowed(self) -> Iterator[TlsSession]:
         """The session, for one who writes to a duplicate of the socket. Whatever fails meanwhile breaks the
         connection."""
-        self._lent = True
+        self._borrowed = True
         try:
             yield self._session
         except BaseException:
             self.abort()
             raise
         finally:
-            self._lent = False
+            self._borrowed = False
         withheld, self._withheld = self._withheld, b""
         if withheld and not self._raw.is_closing():
             if not self._raw.is_reading():
@@ -167,7 +167,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.data_received(withheld)
 
     def _end(self) -> None:
-        if self._ended or self._lent or self._raw.is_closing():
+        if self._ended or self._borrowed or self._raw.is_closing():
             return
         self._ended = True
         self._raw.write(self._session.ended())
