@@ -146,7 +146,11 @@ class TlsEntrance(asyncio.Protocol):
                 if step.done or step.fault:
                     self._ended(step, session)
                     return
-        except BaseException:
+        except Exception:
+            log.exception("a handshake broke off")
+            self._transport.abort()
+            return
+        except asyncio.CancelledError:
             self._transport.abort()
             raise
         self._stepping = False

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,21 @@ async def test_a_handshake_that_does_not_come_is_not_waited_for(house: House) ->
     house.front.sweep(house.clock() + 1)
     await house.connected(0)
     silent.leave()
+
+
+@tls_under(trusted_proxies=(ip_network("127.0.0.0/8"),))
+async def test_a_load_balancer_names_the_client_in_clear_before_the_handshake(
+    house: House, authority: Authority
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    try:
+        writer.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n")
+        await writer.start_tls(trusting(authority), server_hostname="localhost")
+        writer.write(request("/v2/"))
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+        assert [line.client for line in house.lines] == ["192.0.2.7"]
+    finally:
+        writer.transport.abort()
 
 
 # ---------------------------------------------------------------- client certificates
