@@ -54,6 +54,7 @@ class Entrance(asyncio.Protocol):
             self._since = front.now()
 
     def data_received(self, data: bytes) -> None:
+        """Of the header, and what follows it."""
         self._received += data
         try:
             header = parse_proxy_header(self._received)

@@ -26,6 +26,8 @@ _EVENTS = 256
 
 @dataclass(frozen=True, slots=True)
 class SlowClientRules:
+    """How turns go among them."""
+
     share: int = 1 << 20  # bytes that one reader gets at its turn: the others wait meanwhile
     fast: int = 4 << 20  # bytes taken without a pause, after which a reader is no longer slow
 
