@@ -22,7 +22,9 @@ from proxy.front.tls_session import TlsSession
 from proxy.front.tls_transport import TlsTransport
 
 _AT_ONCE = 64 << 10  # bytes that are sealed in the loop
-_LEAST, _MOST = 16 << 10, 128 << 10  # bytes that are sealed in one go
+_LEAST, _MOST = 16 << 10, 112 << 10
+"""Bytes that are sealed in one go. What is allocated from 128 KiB on is mapped anew each time, page by page, which can
+cost as much as to encrypt it."""
 
 
 class TlsSender:
@@ -99,10 +101,11 @@ class _Line:
 class SealedFile:
     """A part of an open file. ``left`` counts what is not sealed, and records."""
 
-    __slots__ = ("_descriptor", "_end", "_line", "_position", "left")
+    __slots__ = ("_buffer", "_descriptor", "_end", "_line", "_position", "left")
 
     def __init__(self, session: TlsSession, sock: socket.socket, piece: FilePiece) -> None:
         self._line = _Line(session, sock, 0)
+        self._buffer = bytearray()  # kept from one piece to the next, while the client is fast
         self._descriptor, self._position, self._end = piece
         self.left = self._end - self._position
 
@@ -114,17 +117,22 @@ class SealedFile:
             self._position += len(content)
             line.seal(content)
         taken = line.send()
+        if taken.full:
+            self._buffer = bytearray()
         self.left = line.left + self._end - self._position
         return taken
 
-    def _read(self, count: int) -> bytes:
+    def _read(self, count: int) -> memoryview:
+        if len(self._buffer) < count:
+            self._buffer = bytearray(count)
+        room = memoryview(self._buffer)[:count]
         try:
-            content = os.pread(self._descriptor, count, self._position)
+            came = os.preadv(self._descriptor, [room], self._position)
         except OSError as cause:
             raise StoreFailed(f"reading the store: {cause}") from cause
-        if not content:
+        if not came:
             raise StoreFailed("a file of the store ended before its time")
-        return content
+        return room[:came]
 
 
 class SealedContent:
