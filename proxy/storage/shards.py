@@ -62,7 +62,6 @@ class Shards:
         self._home = home
         self._quarantine = quarantine
         self._now = now
-        self._owners = home.owners()
 
     def open(self, digest: Digest) -> DiskReader:
         """A file whose seal is broken is read whole first, and is only given out if its bytes are good. Raises
@@ -212,7 +211,7 @@ class Shards:
     def _holds(self, found: os.stat_result, digest: Digest) -> bool:
         """Can this be the file of the digest? An empty file is what a power cut leaves of a write that nobody
         synced."""
-        return is_regular(found, self._owners) and (found.st_size > 0 or digest in _EMPTY)
+        return is_regular(found, self._home.owners) and (found.st_size > 0 or digest in _EMPTY)
 
     def _clear(self, digest: Digest, shard: int) -> None:
         """A regular file of ours is replaced by the rename itself; anything else is moved out of its way."""
@@ -220,7 +219,7 @@ class Shards:
             found = os.stat(digest.encoded, dir_fd=shard, follow_symlinks=False)
         except FileNotFoundError:
             return
-        if not is_regular(found, self._owners):
+        if not is_regular(found, self._home.owners):
             self._quarantine.take(digest.encoded, shard)
 
 

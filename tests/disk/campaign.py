@@ -14,11 +14,13 @@ _ROUNDS = 15  # of one life, after which a restart shows what it has kept
 
 
 class Campaign:
-    """Lives are below ``folder``; a new one begins where the last one has something wrong."""
+    """Lives are below ``folder``; a new one begins where the last one has something wrong. ``logs`` is where the log of
+    such a life is kept."""
 
-    def __init__(self, folder: Path, library: Path) -> None:
+    def __init__(self, folder: Path, library: Path, logs: Path | None = None) -> None:
         self._folder = folder
         self._library = library
+        self._logs = logs
         self._numbers = itertools.count(1)
         self._life: Life | None = None
 
@@ -41,6 +43,8 @@ class Campaign:
         is_over = fault.lasts or life.rounds >= _ROUNDS
         if is_over and not outcome.findings:
             outcome.findings.extend(await life.restarted())
+        if outcome.findings and self._logs is not None:
+            shutil.copy(life.entrepot.log, self._logs / f"{fault}.log")
         if is_over or outcome.findings:
             await self._part()
         return outcome

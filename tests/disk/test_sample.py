@@ -36,7 +36,7 @@ _AROUND = [
     Fault(START, (Call.WRITE,), "EIO", 20),
     Fault(RESTART, (Call.WRITE,), "ENOSPC", 6),
     Fault(RESTART, (Call.OPEN,), "EIO", 2),
-    Fault.sick(START, "full"),
+    Fault.sick(START, "gone"),
     Fault.sick(RESTART, "read-only"),
     Fault.sick(STOP, "full"),
 ]
