@@ -60,12 +60,12 @@ class Amazon:
         upstream = self._configured(name)
         if upstream is None or not isinstance(upstream.auth, EcrAuth | EcrPublicAuth):
             return None
-        return self._tokens.aws(_identity(upstream.auth, _host(name, upstream), self._ways(name)))
+        return self._tokens.aws(_identity(upstream.auth, ecr_host(name, upstream), self._ways(name)))
 
     def immutable(self, repository: Repository, tag: Tag) -> bool:
         """Whether its ECR repository does not let the tag be overwritten; False while that is not known."""
         upstream = self._configured(repository.upstream)
-        host = _host(repository.upstream, upstream) if upstream is not None else None
+        host = ecr_host(repository.upstream, upstream) if upstream is not None else None
         if upstream is None or host is None or not isinstance(upstream.auth, EcrAuth):
             return False
         identity = _identity(upstream.auth, host, self._ways(repository.upstream))
@@ -80,7 +80,7 @@ class Amazon:
         or not to be had."""
         name = repository.upstream  # of content that is held: it need not be configured any more
         upstream, aws = self._configured(name), self.aws(name)
-        host = _host(name, upstream) if upstream is not None and upstream.push_times else None
+        host = ecr_host(name, upstream) if upstream is not None and upstream.push_times else None
         if host is None or aws is None:
             return {}
         return await self._push_times.of(repository, aws, host.account)
@@ -102,7 +102,7 @@ class Amazon:
         return {name: stats._asdict() for name, stats in self._tokens.stats().items()}
 
 
-def _host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
+def ecr_host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
     """The ECR registry that an upstream is, by its name or by where it is."""
     return parse_ecr_host(name) or parse_ecr_host(urlsplit(upstream.base_url(name)).hostname or "")
 
