@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -105,6 +105,7 @@ class Campaign:
             shutil.rmtree(life.folder)
 
 
-def every(call: Call, error: str, step: str) -> Iterator[Fault]:
-    """The first of such a call in that step, the second, and so on without end: until one has not failed."""
-    return (Fault(step, (call,), error, nth) for nth in itertools.count(1))
+def every(call: Call, errors: Sequence[str], step: str) -> Iterator[Fault]:
+    """The first of such a call in that step, the second, and so on without end, with these errors in turn: until one
+    has not failed."""
+    return (Fault(step, (call,), error, nth) for nth, error in enumerate(itertools.cycle(errors), 1))
