@@ -102,5 +102,5 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
 
 def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
-    service.cache.start_jobs(service.jobs)
+    service.cache.start_jobs(service.jobs, lambda: service.storage.trouble)
     service.jobs.keep("silent clients", service.front.keep)
