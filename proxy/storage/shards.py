@@ -27,6 +27,7 @@ _EMPTY = frozenset(Digest.of(b"", algorithm) for algorithm in ALGORITHMS)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Missing, a symlink or a file for a folder, a symlink, a socket, a device for a file.
 _NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
+_IN_THE_WAY = _NOT_OURS - {errno.ENOENT}
 _SECOND = 1_000_000_000
 _NANOSECONDS = 1_000_000_000
 _STEP = 4.0  # seconds; good until the year 2096
@@ -199,7 +200,7 @@ class Shards:
         try:
             shard = make_folder(digest.encoded[:2], folder)
         except OSError as error:
-            if error.errno not in _NOT_OURS:
+            if error.errno not in _IN_THE_WAY:
                 raise
             self._quarantine.take(digest.encoded[:2], folder)
             shard = make_folder(digest.encoded[:2], folder)
