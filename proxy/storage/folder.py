@@ -206,18 +206,17 @@ def _take(lock: int, path: Path) -> None:
 
 
 def _is_free(path: Path, lock: int) -> bool:
-    """Is nobody there who started when the disk took no lock, and has locked the folder itself? ``lock`` is ours."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if not os.path.samestat(os.fstat(folder), os.fstat(lock)):
-            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (*_NO_LOCKS, errno.EBADF):  # file systems that lock no folders
-            raise
-    finally:
-        os.close(folder)
+    """Is nobody there who started when the disk took no lock, and has locked the folder itself? ``lock`` is ours. Where
+    that cannot be asked, as on file systems that lock no folders, nobody is."""
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not os.path.samestat(os.fstat(folder), os.fstat(lock)):
+                fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(folder)
     return True
 
 

@@ -122,3 +122,13 @@ def test_what_is_held_where_no_lock_was_had_is_not_missing(process: Child, path:
     assert process.injector.fired
     assert (opened["kept"], opened["put"]) == ("StoreFailed", "StoreFailed")
     assert recovers(process) == {"trouble": {}, "kept": "content"}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lock_that_fails_once_is_had_the_next_time(process: Child, path: Path, number: int) -> None:
+    with cache_folder(path), closing(DiskStore(path)) as store:
+        put(store, b"content")
+    process.injector.arm([Call.LOCK], "EIO", number, 1)
+    assert process.answers(path)["kept"] == "content"
+    assert process.injector.fired
+    assert recovers(process) == {"trouble": {}, "kept": "content"}
