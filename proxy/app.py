@@ -27,10 +27,11 @@ from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload
+from proxy.admin.reload import Reload, Taken
 from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
+from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
@@ -129,7 +130,8 @@ async def _start(
     service = await _compose(settings, service_rules(settings, most), registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     credentials = OwnCredentials(settings, os.environ)
-    reload = Reload(loaded, service.cache.maintenance, registries.take_offline, files, now)
+    taken = Taken(service.cache.maintenance, registries.take_offline, service.cache.warm_schedule)
+    reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -201,7 +203,11 @@ def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections
         health,
         Metrics(families_of(telemetry, health)),
         partial(status_of, telemetry, health),
-        (*Operations(cache.maintenance, telemetry.reload).offers(), *bundling.offers()),
+        (
+            *Operations(cache.maintenance, telemetry.reload).offers(),
+            *bundling.offers(),
+            *WarmOperation(cache).offers(),
+        ),
         ContentDoor(cache),
     )
     return admin_app(api, connections)

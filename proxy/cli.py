@@ -19,6 +19,7 @@ from proxy.commands import (
     reload,
     status,
     verify,
+    warm,
 )
 from proxy.commands.session import FAILED, WRONG, ConfigFile, load_or_stop, stop
 from proxy.config import Loaded
@@ -43,6 +44,7 @@ for command in (
     verify.verify,
     reload.reload,
     exports.export,
+    warm.warm,
 ):
     app.command()(command)
 

@@ -1,9 +1,10 @@
-"""A changed configuration, taken without a restart: lifecycle policies, their interval, and pins. What else has changed
-is named, and waits for the next start. A configuration that is wrong is refused whole."""
+"""A changed configuration, taken without a restart: lifecycle policies, their interval, pins, what is offline, what is
+warmed. What else has changed is named, and waits for the next start. A configuration that is wrong is refused whole."""
 
 import asyncio
 import logging
 import os
+import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -12,13 +13,15 @@ from typing import Any, NamedTuple
 from proxy.admin.messages import ReloadResult
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
+from proxy.cache.warm_schedule import WarmRules, WarmSchedule
 from proxy.config import ConfigInvalid, Loaded, Settings, effective, load
+from proxy.core.platforms import Platform
 from proxy.core.policies import Assignment
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.reload")
 
-_TAKEN = frozenset({"lifecycle", "lifecycle_interval", "offline", "pins"})
+_TAKEN = frozenset({"lifecycle", "lifecycle_interval", "offline", "pins", "warm"})
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -28,6 +31,21 @@ def lifecycle_rules(settings: Settings) -> LifecycleRules:
     return LifecycleRules(assignments, settings.lifecycle_interval)
 
 
+def warm_rules(settings: Settings) -> WarmRules:
+    """As they are in the settings; without a platform those of this machine."""
+    warm = settings.warm
+    platforms = warm.platforms or (Platform.of_machine(platform.machine()),)
+    return WarmRules(warm.wanted(), platforms, warm.schedule, warm.pin)
+
+
+class Taken(NamedTuple):
+    """Those who take what holds at once."""
+
+    maintenance: Maintenance
+    offline: Callable[[frozenset[str]], None]
+    warm: WarmSchedule
+
+
 class _Read(NamedTuple):
     """A configuration as it was read: its settings by their written paths, and what can hold at once."""
 
@@ -35,6 +53,7 @@ class _Read(NamedTuple):
     rules: LifecycleRules
     pins: tuple[str, ...]
     offline: frozenset[str]
+    warm: WarmRules
     warnings: tuple[str, ...]
 
 
@@ -45,16 +64,14 @@ class Reload:
     def __init__(
         self,
         started_with: Loaded,
-        maintenance: Maintenance,
-        take_offline: Callable[[frozenset[str]], None],
+        taken: Taken,
         pool: Executor,
         now: Callable[[], float],
     ) -> None:
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         self.last: ReloadResult | None = None
         self._source = started_with.source
-        self._maintenance = maintenance
-        self._take_offline = take_offline
+        self._taken = taken
         self._pool = pool
         self._now = now
         self._turn = asyncio.Lock()
@@ -82,13 +99,15 @@ class Reload:
         await self()
 
     def _take(self, read: _Read) -> ReloadResult:
-        lifecycle, pins = self._maintenance.lifecycle, self._maintenance.retention.pins
+        lifecycle, pins = self._taken.maintenance.lifecycle, self._taken.maintenance.retention.pins
         changed = set(differing(self._in_force, read.written))
         if lifecycle.rules.assignments != read.rules.assignments and not any(map(_is_policy, changed)):
             changed.add("lifecycle")  # a policy file has other contents under the same name
         lifecycle.configure(read.rules)
         pins.configure(read.pins)
-        self._take_offline(read.offline)
+        self._taken.offline(read.offline)
+        if self._taken.warm.rules != read.warm:
+            self._taken.warm.configure(read.warm)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -103,7 +122,12 @@ class Reload:
     def _read(self) -> _Read:
         settings, _, warnings = load(self._source, os.environ)
         return _Read(
-            flat(effective(settings)), lifecycle_rules(settings), settings.pins, settings.offline_upstreams(), warnings
+            flat(effective(settings)),
+            lifecycle_rules(settings),
+            settings.pins,
+            settings.offline_upstreams(),
+            warm_rules(settings),
+            warnings,
         )
 
 

@@ -72,6 +72,11 @@ class Blobs:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
 
+    async def is_held(self, repository: Repository, digest: Digest) -> bool:
+        """Whether it is held for the repository; nothing is fetched and nothing opened. Raises as ``get``."""
+        found = await self._holdings.find(repository, digest)
+        return found is not None and await self._access.admit(repository, found)
+
     def peek(self, repository: Repository, digest: Digest) -> tuple[bytes, float] | None:
         """The bytes of a hit, if they are in memory, and until when it may be repeated without looking again, in
         seconds since the epoch. Never waits."""

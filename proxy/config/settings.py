@@ -30,6 +30,7 @@ from proxy.config.secrets import FilePath, PublicKeyFile, SocketPath
 from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
+from proxy.config.warm import WarmSettings
 from proxy.core.budget import FreeSpaceRule
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -196,6 +197,8 @@ class Settings(Section):
     """How blobs are fetched."""
     verify: VerifySettings = VerifySettings()
     """How content that is held is proven again."""
+    warm: WarmSettings = Field(default_factory=WarmSettings)
+    """Images that are brought before anybody pulls them. Holds at once after a reload."""
     imports: ImportSettings = Field(default_factory=ImportSettings, alias="import")
     """Whose bundles `entrepot import` may bring."""
 

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -24,6 +25,8 @@ from proxy.tasks.off_loop import off_loop
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
 _PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
+_SOON = 0.02  # seconds that a turn waits for what is still to arrive
+_FOLLOWS = 0.25  # seconds after which a turn waits no more
 _AT_LEISURE = 12  # turns; below that there are threads to spare
 _IDLE_POLL = 0.005  # seconds
 _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
@@ -152,7 +155,7 @@ class PlainSender:
             if chunked:
                 await self._send_bytes(sock, b"%x\r\n" % length, socket.MSG_MORE, pace)
             if isinstance(piece, FilePiece):
-                await self._send_file(sock, piece, pace)
+                length = await self._send_file(sock, piece._replace(more=None) if chunked else piece, pace)
             else:
                 await self._send_bytes(sock, piece, 0, pace)
             if chunked:
@@ -162,8 +165,10 @@ class PlainSender:
             await self._send_bytes(sock, b"0\r\n\r\n", 0, pace)
         return position - stream.start
 
-    async def _send_file(self, sock: socket.socket, piece: FilePiece, pace: Pace) -> None:
-        """Turn by turn in threads. Patience is for quiet times: with others waiting, a thread does not wait itself."""
+    async def _send_file(self, sock: socket.socket, piece: FilePiece, pace: Pace) -> int:
+        """Turn by turn in threads; returns the bytes sent, which are more than the piece's where more came meanwhile.
+        Patience is for quiet times: with others waiting, a thread does not wait itself."""
+        start = piece.start
         while piece.start < piece.end:
             patience = _PATIENCE if self._turns < _AT_LEISURE else 0
             self._turns += 1
@@ -174,8 +179,9 @@ class PlainSender:
                 self._turns -= 1
             pace.sent(position - piece.start)
             piece = piece._replace(start=position)
-            if full:
+            if full and position < piece.end:
                 piece = piece._replace(start=await self._send_slowly(sock, piece, pace))
+        return piece.start - start
 
     async def _send_bytes(self, sock: socket.socket, content: bytes, flags: int, pace: Pace) -> None:
         rest = memoryview(content)
@@ -239,7 +245,7 @@ def _duplicate(transport: asyncio.Transport) -> socket.socket:
 
 def _push(sock: int, piece: FilePiece, patience: int) -> tuple[int, bool]:
     """One turn in a thread: (how far it got, whether the socket takes no more)."""
-    position, stop = piece.start, min(piece.end, piece.start + _QUANTUM)
+    position, stop, until = piece.start, min(piece.end, piece.start + _QUANTUM), time.monotonic() + _FOLLOWS
     while position < stop:
         try:
             position += send_file(sock, piece.descriptor, position, stop - position)
@@ -248,4 +254,7 @@ def _push(sock: int, piece: FilePiece, patience: int) -> tuple[int, bool]:
             poller.register(sock, select.POLLOUT)
             if not patience or not poller.poll(patience):
                 return position, True
+        if position == piece.end and piece.more is not None and patience and time.monotonic() < until:
+            piece = piece._replace(end=max(position, piece.more(position, _SOON)))
+            stop = min(piece.end, piece.start + _QUANTUM)
     return position, False

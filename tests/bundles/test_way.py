@@ -146,6 +146,22 @@ def test_of_an_index_the_platforms_that_are_held_go_out_and_the_list_says_which_
     assert far.manifest("team/app", other["digest"], "quay.io").status != 200
 
 
+def test_what_is_found_by_a_tag_made_of_an_image_travels_with_it(
+    near: Site, far: Site, mine: str, tmp_path: Path
+) -> None:
+    parcel = Parcel()
+    subject = parcel.image(b"the layer" * 100)
+    parcel.tag(f"docker.io/{mine}/app:v1", subject)
+    signature = str(subject["digest"]).replace(":", "-") + ".sig"
+    parcel.tag(f"docker.io/{mine}/app:{signature}", parcel.image(b"signed" * 100))
+    parcel.tag(f"docker.io/{mine}/app:v2", parcel.image(b"another" * 100))
+    near.does("import", parcel.folder(tmp_path / "made"))
+    near.does("export", f"docker.io/{mine}/app:v1", "--to", tmp_path / "b.tar")
+    far.does("import", tmp_path / "b.tar")
+    assert far.manifest(f"{mine}/app", signature).status == 200
+    assert far.manifest(f"{mine}/app", "v2").status != 200
+
+
 def test_what_is_about_an_image_travels_with_it(near: Site, far: Site, mine: str, tmp_path: Path) -> None:
     parcel = Parcel()
     subject = parcel.image(b"layer" * 100)

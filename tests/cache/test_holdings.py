@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cache.holdings import Holdings, Provenance
+from proxy.cache.retention import rest
 from proxy.core.errors import StoreFailed
 from proxy.core.graph import Membership, Node, Removal
 from proxy.core.names import Digest, Repository
@@ -120,3 +121,23 @@ async def test_what_a_repository_is_told_about_its_content_is_known_at_the_next_
     assert found.membership == MembershipRecord("application/config", 9.0)
     await holdings.disallow(NGINX, LAYER.digest)
     assert await holdings.find(NGINX, LAYER.digest) is None
+
+
+async def test_it_is_at_leisure_when_nothing_is_served_and_nothing_was_a_second_ago(holdings: Holdings) -> None:
+    await keep(holdings)
+    assert holdings.at_leisure
+    holdings.mark_used(LAYER.digest, 7.0)
+    assert not holdings.at_leisure
+    holdings.mark_used(LAYER.digest, 5.9)
+    assert holdings.at_leisure
+    body = await holdings.open(LAYER)
+    assert body is not None
+    assert not holdings.at_leisure
+    body.close()
+    assert holdings.at_leisure
+
+
+def test_what_goes_by_rule_rests_for_clients_alone() -> None:
+    assert rest(0.005, at_leisure=True) == 0.0
+    assert rest(0.005, at_leisure=False) == pytest.approx(0.12)
+    assert rest(0.0, at_leisure=False) == pytest.approx(0.01)

@@ -17,6 +17,7 @@ from proxy.core.manifests import (
     read_manifest,
 )
 from proxy.core.names import Digest
+from proxy.core.platforms import Platform, select
 from proxy.core.steps import at_once
 from tests.fuzz import examples
 from tests.fuzz.octets import mangled
@@ -80,3 +81,15 @@ def test_a_platform_can_be_shown_and_a_payload_is_part_of_what_came(raw: bytes, 
     platform = at_once(platform_of(raw, child))
     assert platform is None or (platform.isprintable() and 0 < len(platform) <= 60)
     assert at_once(digested(raw)) == raw or b'"signatures"' in raw
+
+
+@examples
+@given(RAW | mangled(RAW) | st.binary(max_size=60), STATED, st.none() | st.just((Platform("linux", "amd64"),)))
+def test_what_is_wanted_of_it_is_a_part_of_it(raw: bytes, stated: str, platforms: tuple[Platform, ...] | None) -> None:
+    try:
+        wanted = at_once(select(raw, stated, platforms))
+    except ManifestInvalid:
+        return
+    assert set(wanted.manifests) <= set(wanted.parts.manifests)
+    assert all(size >= 0 for size in wanted.sizes.values())
+    assert all(str(platform).isprintable() for platform in wanted.offered)
