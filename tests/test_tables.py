@@ -132,6 +132,7 @@ GROWS = {
     "cache.tombstones.Tombstones._committing": "contents on their way in",
     "cache.tombstones.Tombstones._counted": "bytes that are still on the disk",
     "cache.touches.Touches._pending": "10,000 contents that are held",
+    "cache.verifier.InOrderVerifier._pending": "pieces of one fill that are to be hashed",
     "cache.warm_ledger.WarmLedger._arriving": "12 blobs of all warmings",
     "cache.warm_ledger.WarmLedger._wanted": "200,000 contents of one warming",
     "cache.warm_ledger.WarmLedger.results": "10,000 images, and as many names as one order has",
