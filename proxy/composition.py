@@ -81,9 +81,9 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     held = stack.enter_context(cache_folder(folder))
     health = StorageHealth()
     quarantine_limit = min(BYTES_LIMIT, rules.cache.limits.soft // _QUARANTINE_SHARE)
-    store = DiskStore(held.path, health, around.now, held.reclaim, quarantine_limit)
+    store = DiskStore(held.path, health, around.now, held.claim, quarantine_limit)
     stack.callback(store.close)
-    catalog = SqliteCatalog(held.path, health, held.reclaim)
+    catalog = SqliteCatalog(held.path, health, held.claim)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
@@ -103,5 +103,5 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
 
 def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
-    service.cache.start_jobs(service.jobs)
+    service.cache.start_jobs(service.jobs, lambda: service.storage.trouble)
     service.jobs.keep("silent clients", service.front.keep)
