@@ -42,7 +42,8 @@ class Amazon:
 
     def private(self, name: str, auth: EcrAuth, network: Network) -> EcrAuthorizer:
         """Raises UpstreamUnknown for a host that a pattern matches and that is no ECR registry: it gets no token."""
-        host = parse_ecr_host(name) or parse_ecr_host(network.home.origin.host)
+        own = parse_ecr_host(name) if network.settings.forward is None else None
+        host = own or parse_ecr_host(network.home.origin.host)
         if host is None and (auth.region is None or looks_like_ecr(name)):
             raise UpstreamUnknown(name)
         return EcrAuthorizer(name, self._tokens.private(_identity(auth, host, self._ways(name))))
@@ -60,12 +61,12 @@ class Amazon:
         upstream = self._configured(name)
         if upstream is None or not isinstance(upstream.auth, EcrAuth | EcrPublicAuth):
             return None
-        return self._tokens.aws(_identity(upstream.auth, _host(name, upstream), self._ways(name)))
+        return self._tokens.aws(_identity(upstream.auth, ecr_host(name, upstream), self._ways(name)))
 
     def immutable(self, repository: Repository, tag: Tag) -> bool:
         """Whether its ECR repository does not let the tag be overwritten; False while that is not known."""
         upstream = self._configured(repository.upstream)
-        host = _host(repository.upstream, upstream) if upstream is not None else None
+        host = _itself(repository.upstream, upstream)
         if upstream is None or host is None or not isinstance(upstream.auth, EcrAuth):
             return False
         identity = _identity(upstream.auth, host, self._ways(repository.upstream))
@@ -80,7 +81,7 @@ class Amazon:
         or not to be had."""
         name = repository.upstream  # of content that is held: it need not be configured any more
         upstream, aws = self._configured(name), self.aws(name)
-        host = _host(name, upstream) if upstream is not None and upstream.push_times else None
+        host = _itself(name, upstream) if upstream is not None and upstream.push_times else None
         if host is None or aws is None:
             return {}
         return await self._push_times.of(repository, aws, host.account)
@@ -102,9 +103,15 @@ class Amazon:
         return {name: stats._asdict() for name, stats in self._tokens.stats().items()}
 
 
-def _host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
-    """The ECR registry that an upstream is, by its name or by where it is."""
-    return parse_ecr_host(name) or parse_ecr_host(urlsplit(upstream.base_url(name)).hostname or "")
+def ecr_host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
+    """The ECR registry that is asked, by the name of the upstream or by where it is."""
+    own = parse_ecr_host(name) if upstream.forwarding is None else None
+    return own or parse_ecr_host(urlsplit(upstream.base_url(name)).hostname or "")
+
+
+def _itself(name: str, upstream: UpstreamSettings | None) -> EcrHost | None:
+    """The ECR registry that an upstream is: one that is asked in place of another knows nothing of its repositories."""
+    return None if upstream is None or upstream.forwarding is not None else ecr_host(name, upstream)
 
 
 def _identity(auth: EcrAuth | EcrPublicAuth, host: EcrHost | None, ways: WaysOut) -> AwsIdentity:

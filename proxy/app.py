@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import resource
+import secrets
 import signal
 import time
 from collections import ChainMap
@@ -27,11 +28,12 @@ from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload, Taking
+from proxy.admin.reload import Reload, Taken
 from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
+from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
@@ -39,6 +41,7 @@ from proxy.config import Address, Loaded, Settings
 from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
+from proxy.core.via import pseudonym
 from proxy.front.access_log import Lines, Logged, lines_of
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
@@ -129,7 +132,8 @@ async def _start(
     now, began = steady_clock(), time.monotonic()
     files = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="files"))
     # A group of its own: what the registries do ends after those who ask them.
-    registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())))
+    own = pseudonym(secrets.token_bytes(8))
+    registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())), pseudonym=own)
     stack.push_async_callback(registries.close)
     read = await off_loop(files, partial(read_tls, settings))
     rules = service_rules(settings, most, read.terms if read is not None else None)
@@ -137,8 +141,9 @@ async def _start(
     jobs, lag = service.jobs, LoopLag()
     tls = TlsWatch(read, service.tls, files) if read is not None and service.tls is not None else None
     credentials = OwnCredentials(settings, os.environ)
-    taking = Taking(registries.take_offline, tls.configure if tls is not None else None)
-    reload = Reload(loaded, service.cache.maintenance, taking, files, now)
+    take_tls = tls.configure if tls is not None else None
+    taken = Taken(service.cache.maintenance, registries.take_offline, service.cache.warm_schedule, take_tls)
+    reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -205,7 +210,8 @@ async def _compose(
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
-    around = Collaborators(upstreams, names, now, logs.write, lines, jobs=make_jobs, wall=wall_clock)
+    own = registries.ourselves.pseudonym
+    around = Collaborators(upstreams, names, now, logs.write, lines, jobs=make_jobs, wall=wall_clock, pseudonym=own)
     return await compose(stack, settings.cache.path, rules, around)
 
 
@@ -219,7 +225,11 @@ def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections
         health,
         Metrics(families_of(telemetry, health)),
         partial(status_of, telemetry, health),
-        (*Operations(cache.maintenance, telemetry.reload).offers(), *bundling.offers()),
+        (
+            *Operations(cache.maintenance, telemetry.reload).offers(),
+            *bundling.offers(),
+            *WarmOperation(cache).offers(),
+        ),
         ContentDoor(cache),
     )
     return admin_app(api, connections)

@@ -1,8 +1,8 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a person."""
 
 import os
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -19,6 +19,7 @@ from proxy.commands import (
     reload,
     status,
     verify,
+    warm,
 )
 from proxy.commands.session import FAILED, WRONG, ConfigFile, load_or_stop, stop
 from proxy.config import Loaded
@@ -43,20 +44,28 @@ for command in (
     verify.verify,
     reload.reload,
     exports.export,
+    warm.warm,
 ):
     app.command()(command)
 
 
-def _attended(loaded: Loaded, work: Callable[[str], T]) -> T:
-    import uvloop  # noqa: PLC0415 - as below
+def _run(process: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The cache is for this user alone, what libraries write into it too."""
+    import uvloop  # noqa: PLC0415 - the other commands start without all of it
 
-    from proxy import app as server  # noqa: PLC0415
     from proxy.storage.folder import FolderRefused  # noqa: PLC0415
 
+    os.umask(0o077)
     try:
-        return uvloop.run(server.attend(loaded, work))
+        return uvloop.run(process())
     except FolderRefused as refused:
         stop(WRONG, f"cache.path: {refused}")
+
+
+def _attended(loaded: Loaded, work: Callable[[str], T]) -> T:
+    from proxy import app as server  # noqa: PLC0415 - as above
+
+    return _run(lambda: server.attend(loaded, work))
 
 
 app.command("import")(imports.importing(_attended))
@@ -84,13 +93,9 @@ def entrepot(
 @app.command()
 def serve(config: ConfigFile = None) -> None:
     """Run the proxy. Without a file: loopback, embedded store, the well-known public registries."""
-    import uvloop  # noqa: PLC0415 - the other commands start without all of it
-
-    from proxy import app as server  # noqa: PLC0415
-    from proxy.storage.folder import FolderRefused  # noqa: PLC0415
+    from proxy import app as server  # noqa: PLC0415 - as above
 
     loaded = load_or_stop(config)
-    os.umask(0o077)  # the cache is for this user alone, what libraries write into it too
 
     def announce(listening: server.Listening) -> None:
         beside = f", plain pulls on {listening.loopback}" if listening.loopback is not None else ""
@@ -99,9 +104,7 @@ def serve(config: ConfigFile = None) -> None:
         )
 
     try:
-        uvloop.run(server.serve(loaded, announce))
-    except FolderRefused as refused:
-        stop(WRONG, f"cache.path: {refused}")
+        _run(lambda: server.serve(loaded, announce))
     except OSError as cause:
         settings = loaded.settings
         listeners = (settings.listen, settings.loopback, settings.admin, settings.admin_socket)

@@ -83,6 +83,7 @@ class Collaborators(NamedTuple):
     gate: Gate = OpenGate()
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
     wall: Callable[[], float] | None = None  # the machine's clock
+    pseudonym: str = ""  # ours among caches
 
 
 async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
@@ -92,9 +93,9 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     held = stack.enter_context(cache_folder(folder))
     health = StorageHealth()
     quarantine_limit = min(BYTES_LIMIT, rules.cache.limits.soft // _QUARANTINE_SHARE)
-    store = DiskStore(held.path, health, around.now, held.reclaim, quarantine_limit)
+    store = DiskStore(held.path, health, around.now, held.claim, quarantine_limit)
     stack.callback(store.close)
-    catalog = SqliteCatalog(held.path, health, held.reclaim)
+    catalog = SqliteCatalog(held.path, health, held.claim)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
@@ -109,7 +110,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     if rules.tls is not None:
         sender = Senders(sender, _tls_sender(stack, slow.send, rules.sender))
     handler = Handler(cache, gate, sender, access_log, date, around.now)
-    requests = Requests(around.names, rules.connections.head, rules.hosts)
+    requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym)
     fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
     beside = Requests(around.names, rules.connections.head, rules.loopback_hosts)
@@ -133,7 +134,7 @@ def _tls(stack: AsyncExitStack, front: Front, terms: TlsTerms) -> Tls:
 
 def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
-    service.cache.start_jobs(service.jobs)
+    service.cache.start_jobs(service.jobs, lambda: service.storage.trouble)
     service.jobs.keep("silent clients", service.front.keep)
     if service.tls is not None:
         service.jobs.keep("clients' certificates", service.tls.keep)

@@ -1,5 +1,5 @@
 """The registries behind us. Those that the configuration names are there from the start; a pattern may stand for many
-hosts, which are made when first asked for."""
+hosts, and the tier for all others, which are made when first asked for."""
 
 import logging
 import os
@@ -7,11 +7,12 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from proxy.amazon import Amazon
+from proxy.amazon import Amazon, ecr_host
 from proxy.config import (
     BasicAuth,
     DockerConfigAuth,
@@ -31,7 +32,7 @@ from proxy.core.budget import ByteLimits
 from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
-from proxy.core.names import Repository, Tag, UpstreamNames
+from proxy.core.names import TIER, Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
 from proxy.core.tables import BoundedTable, Tables
 from proxy.tasks.group import task_group
@@ -41,6 +42,7 @@ from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.contract import Registry
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
+from proxy.upstream.forwarding import Forward
 from proxy.upstream.health import Stats
 from proxy.upstream.lookups import Lookups
 from proxy.upstream.network import Network
@@ -48,6 +50,7 @@ from proxy.upstream.offline import OfflineRegistry
 from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
+from proxy.upstream.server import Server
 from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing, Trusts
 from proxy.upstream.target import TargetRefused
 
@@ -59,18 +62,20 @@ _REGISTRY = 128 << 10  # bytes of one, with its sessions and idle connections
 
 class Registries:
     """One registry per upstream name. What runs in the background belongs to ``jobs`` and its group. No address is
-    looked up and no session or thread is made before a registry is used."""
+    looked up and no session or thread is made before a registry is used. ``pseudonym`` is who we are to other caches;
+    without it nobody is told."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, timing: Timing | None = None) -> None:
+    def __init__(self, settings: Settings, jobs: Jobs, timing: Timing | None = None, pseudonym: str = "") -> None:
         self._settings = settings
         self.jobs = jobs
         self._timing = timing or Timing()
         self._names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
         self._trusts = Trusts()
-        self.ourselves = Ourselves()  # nobody, until it is told where we listen
+        self.ourselves = Ourselves(pseudonym)  # nowhere, until it is told where we listen
         self._ways: dict[EgressSettings, WaysOut] = {}
         self.tables = Tables(self._timing.now, self.label)
         self._named: dict[str, HttpRegistry] = {}
+        self._tier: Server | None = None  # that all names of the tier are asked at
         self._of_patterns: BoundedTable[str, HttpRegistry] = self.tables.table(
             "registries of patterns", _HOSTS, None, str, lambda _: _REGISTRY
         )
@@ -80,7 +85,7 @@ class Registries:
         self.amazon = Amazon(self._configured, self.ways, jobs, self._timing, self.tables)
         self._offline = settings.offline_upstreams()  # keys of the configuration
         for name in settings.upstreams:
-            if not name.startswith("*.") and name not in self._offline:
+            if not name.startswith(TIER) and name not in self._offline:
                 self._make_early(name)
 
     def get(self, name: str) -> HttpRegistry:
@@ -156,6 +161,8 @@ class Registries:
         """Of all registries; transfers under way are their movers'."""
         for _, registry in self._made():
             await registry.close()
+        if self._tier is not None:
+            self._tier.close()
         self._lookups.close()
         self._threads.close()
 
@@ -226,10 +233,11 @@ class Registries:
         named = name in self._settings.upstreams
         settings = self._registry_settings(name, upstream)
         try:
-            trust, ways = self._trusts.of(settings), self.ways(name)
-            find = None if named else partial(self._lookups.find, name, ways, settings.home.origin)
-            outward = Outward(trust, ways, self.ourselves)
-            network = Network(settings, self.jobs, self._timing, outward, self.tables, find, self._threads)
+            by_pattern = not named and upstream.name != TIER
+            find = partial(self._lookups.find, name, self.ways(name), settings.home.origin) if by_pattern else None
+            network = Network(
+                settings, self.jobs, self._timing, self._outward(upstream, settings), self.tables, find, self._threads
+            )
         except OSError as cause:  # ssl.SSLError is one
             raise UpstreamUnreachable(name, f"a ca_file of it cannot be used: {cause.strerror or cause}") from cause
         except TargetRefused as refused:
@@ -241,6 +249,15 @@ class Registries:
             for forgotten in self._of_patterns.put(name, registry):
                 self._retire(forgotten)
         return registry
+
+    def _outward(self, upstream: UpstreamSettings, settings: RegistrySettings) -> Outward | Server:
+        """Raises OSError, ssl.SSLError, TargetRefused."""
+        outward = Outward(self._trusts.of(settings), self.ways(settings.name), self.ourselves)
+        if upstream.name != TIER:
+            return outward
+        if self._tier is None:
+            self._tier = Server(replace(settings, name=TIER), outward)
+        return self._tier
 
     def _retire(self, registry: HttpRegistry) -> None:
         """It ends when what it does is done; what it was asked still counts."""
@@ -256,15 +273,7 @@ class Registries:
             yield self.label(name), registry.stats
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
-        limits = exchange_limits(upstream.timeouts, self._settings.limits.manifest_size)
-        ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
-        url = upstream.base_url(name)
-        egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
-        ecr = parse_ecr_host(name)
-        redirects = (*upstream.redirects, ecr.layers) if ecr is not None else upstream.redirects
-        return RegistrySettings(
-            name, url, ca_file, upstream.insecure, upstream.realms, limits, egress_ca_file, redirects
-        )
+        return registry_settings(name, upstream, self._settings.limits.manifest_size)
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
@@ -275,9 +284,10 @@ class Registries:
             case BasicAuth() as auth:
                 return ChallengeAuthorizer(network, _basic(name, auth))
             case DockerConfigAuth() as auth:
-                hosts = (name, network.home.origin.authority)
+                at = network.home.origin.authority
+                hosts = (name, at) if upstream.forwarding is None else (at,)  # a login is for whoever is asked
                 return ChallengeAuthorizer(network, _docker(name, DockerCredentials(auth.file, hosts, os.environ)))
-            case _ if is_ecr_public(name):
+            case _ if is_ecr_public(name) and upstream.forwarding is None:
                 return self.amazon.public(name, None, network)
             case _:
                 return ChallengeAuthorizer(network)
@@ -292,6 +302,25 @@ async def open_registries(settings: Settings) -> AsyncIterator[Registries]:
             yield registries
         finally:
             await registries.close()
+
+
+def registry_settings(name: str, upstream: UpstreamSettings, manifest: int) -> RegistrySettings:
+    """What is known of an upstream before it is asked; ``manifest`` in bytes, as below. ECR leads to its bucket of S3
+    whatever name it is an upstream by."""
+    ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
+    egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
+    ecr = ecr_host(name, upstream)
+    return RegistrySettings(
+        name,
+        upstream.base_url(name),
+        ca_file,
+        upstream.insecure,
+        upstream.realms,
+        exchange_limits(upstream.timeouts, manifest),
+        egress_ca_file,
+        (*upstream.redirects, ecr.layers) if ecr is not None else upstream.redirects,
+        Forward(upstream.forwarding) if upstream.forwarding is not None else None,
+    )
 
 
 def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:

@@ -1,6 +1,6 @@
 """From the configuration's settings to the rules of the rooms."""
 
-from proxy.admin.reload import lifecycle_rules
+from proxy.admin.reload import lifecycle_rules, warm_rules
 from proxy.cache.doubts import VerifyRules
 from proxy.cache.engine import CacheRules
 from proxy.cache.fills import FillRules
@@ -57,4 +57,5 @@ def _cache_rules(settings: Settings) -> CacheRules:
         VerifyRules(settings.verify.max_age, settings.verify.on_read),
         EARLIEST,
         settings.pins,
+        warm_rules(settings),
     )

@@ -35,6 +35,7 @@ READS_JSON = {
     "cache.lifecycle": "our own notes",
     "cache.scrub": "our own notes",
     "cache.timekeeping": "our own notes",
+    "warm.lists": "what the one who types gives, in a process of its own; at the door each megabyte takes a second",
 }
 """Who may read JSON, and whose it is. What others wrote comes in by one door, which bounds it."""
 

@@ -12,10 +12,11 @@ FLOORS = {
     "tasks": {"core", "tasks"},
     "storage": {"core", "tasks", "storage"},
     "upstream": {"core", "tasks", "upstream"},
-    "cache": {"core", "tasks", "storage.contract", "upstream.contract", "cache"},
+    "warm": {"core", "warm"},
+    "cache": {"core", "tasks", "storage.contract", "upstream.contract", "warm", "cache"},
     "front": {"core", "tasks", "cache", "logs", "front"},
     "bundles": {"core", "bundles"},
-    "config": {"core", "bundles.signatures", "config"},
+    "config": {"core", "bundles.signatures", "warm", "config"},
     "clients": {"core", "config", "clients"},
     "admin": {"core", "tasks", "cache", "front", "config", "bundles", "logs", "registries", "admin"},
     "doctor": {
@@ -35,6 +36,7 @@ FLOORS = {
         "config",
         "clients",
         "bundles",
+        "warm",
         "upstream.ecr_faults",
         "admin",
         "doctor",
@@ -77,9 +79,11 @@ LIBRARIES = {
     "aiofiles": {"config"},
     "aiohttp.web": {"admin", "app"},
     "botocore": {"upstream.ecr_faults"},
+    "cronsim": {"warm.schedule"},
     "cryptography": {"bundles.signatures"},
     "httptools": {"front.requests"},
     "idna": {"config.places"},
+    "nodesemver": {"warm.versions"},
     "prometheus_client": {"admin.metrics"},
     "pydantic": {"config", "admin"},
     "pydantic_core": {"config.faults"},
@@ -88,7 +92,7 @@ LIBRARIES = {
     "typer": {"cli", "commands"},
     "urllib3": {"upstream.tunnel"},
     "uvloop": {"cli"},
-    "yaml": {"config.document", "clients.node_files", "commands.configuration"},
+    "yaml": {"config.document", "clients.node_files", "commands.configuration", "warm.lists"},
     "zstandard": {"bundles.flows", "bundles.volumes"},
 }
 """Library, or part of one, → where it lives. The longest name that fits counts."""
@@ -118,7 +122,7 @@ def test_a_library_is_used_only_where_it_lives(room: Room) -> None:
             assert library in sys.stdlib_module_names or library == "proxy", f"{library} has no address"
 
 
-DECIDING = [room for room in ROOMS if room.floor in {"core", "clients"} and room.name != "clients.disk"]
+DECIDING = [room for room in ROOMS if room.floor in {"core", "clients", "warm"} and room.name != "clients.disk"]
 
 
 @pytest.mark.parametrize("room", DECIDING, ids=str)

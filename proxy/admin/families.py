@@ -75,6 +75,10 @@ def _holdings(telemetry: Telemetry) -> Sequence[Family]:
                lambda: {(): scrub.stats.bad}),
         Family("table_bytes", "gauge", "Bytes of what is remembered of things that clients and upstreams name.",
                ("table",), lambda: {(name,): table.total for name, table in _tables(telemetry)}),
+        Family("warm_images", "counter", "Images that were to be brought on schedule, by what became of them.",
+               ("result",), lambda: {(result,): count for result, count in cache.warm_schedule.images.items()}),
+        Family("warm_failing", "gauge", "Images that the last scheduled run could not bring.", (),
+               lambda: {(): cache.warm_schedule.last.failed}),
         Family("immutable_tags_moved", "gauge", "Tags declared immutable that point elsewhere upstream.", (),
                lambda: {(): len(cache.manifests.tags.moved)}),
     )  # fmt: skip

@@ -1,9 +1,11 @@
-"""A changed configuration, taken without a restart: lifecycle policies, their interval, pins, and the files of TLS.
-What else has changed is named, and waits for the next start. A configuration that is wrong is refused whole."""
+"""A changed configuration, taken without a restart: lifecycle policies, their interval, pins, what is offline, what is
+warmed, the files of TLS. What else has changed is named, and waits for the next start. A configuration that is wrong is
+refused whole."""
 
 import asyncio
 import logging
 import os
+import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -14,13 +16,15 @@ from proxy.admin.messages import ReloadResult
 from proxy.admin.tls_files import ReadTls, read_tls
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
+from proxy.cache.warm_schedule import WarmRules, WarmSchedule
 from proxy.config import ConfigInvalid, Loaded, Settings, effective, load
+from proxy.core.platforms import Platform
 from proxy.core.policies import Assignment
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.reload")
 
-_TAKEN = frozenset({"clients", "lifecycle", "lifecycle_interval", "offline", "pins", "tls"})
+_TAKEN = frozenset({"clients", "lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"})
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -28,6 +32,22 @@ def lifecycle_rules(settings: Settings) -> LifecycleRules:
     """As they are in the settings."""
     assignments = tuple(Assignment(entry.repositories, entry.parsed) for entry in settings.lifecycle)
     return LifecycleRules(assignments, settings.lifecycle_interval)
+
+
+def warm_rules(settings: Settings) -> WarmRules:
+    """As they are in the settings; without a platform those of this machine."""
+    warm = settings.warm
+    platforms = warm.platforms or (Platform.of_machine(platform.machine()),)
+    return WarmRules(warm.wanted(), platforms, warm.schedule, warm.pin)
+
+
+class Taken(NamedTuple):
+    """Those who take what holds at once."""
+
+    maintenance: Maintenance
+    offline: Callable[[frozenset[str]], None]
+    warm: WarmSchedule
+    tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
 
 
 class _Read(NamedTuple):
@@ -38,15 +58,8 @@ class _Read(NamedTuple):
     pins: tuple[str, ...]
     offline: frozenset[str]
     tls: ReadTls | None
+    warm: WarmRules
     warnings: tuple[str, ...]
-
-
-class Taking(NamedTuple):
-    """How the rooms are told of what holds at once. ``tls`` is None of a plain listener, which only a start makes
-    another."""
-
-    offline: Callable[[frozenset[str]], None]
-    tls: Callable[[ReadTls], None] | None = None
 
 
 class Reload:
@@ -56,16 +69,14 @@ class Reload:
     def __init__(
         self,
         started_with: Loaded,
-        maintenance: Maintenance,
-        taking: Taking,
+        taken: Taken,
         pool: Executor,
         now: Callable[[], float],
     ) -> None:
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         self.last: ReloadResult | None = None
         self._source = started_with.source
-        self._maintenance = maintenance
-        self._taking = taking
+        self._taken = taken
         self._pool = pool
         self._now = now
         self._turn = asyncio.Lock()
@@ -93,15 +104,17 @@ class Reload:
         await self()
 
     def _take(self, read: _Read) -> ReloadResult:
-        lifecycle, pins = self._maintenance.lifecycle, self._maintenance.retention.pins
+        lifecycle, pins = self._taken.maintenance.lifecycle, self._taken.maintenance.retention.pins
         changed = set(differing(self._in_force, read.written))
         if lifecycle.rules.assignments != read.rules.assignments and not any(map(_is_policy, changed)):
             changed.add("lifecycle")  # a policy file has other contents under the same name
         lifecycle.configure(read.rules)
         pins.configure(read.pins)
-        self._taking.offline(read.offline)
-        if read.tls is not None and self._taking.tls is not None:
-            self._taking.tls(read.tls)
+        self._taken.offline(read.offline)
+        if self._taken.warm.rules != read.warm:
+            self._taken.warm.configure(read.warm)
+        if read.tls is not None and self._taken.tls is not None:
+            self._taken.tls(read.tls)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -115,13 +128,14 @@ class Reload:
 
     def _holds_at_once(self, read: _Read) -> Callable[[str], bool]:
         """TLS that is turned on or off makes another listener."""
-        same_listener = (read.tls is None) == (self._taking.tls is None)
+        same_listener = (read.tls is None) == (self._taken.tls is None)
         return lambda key: _holds_at_once(key) and (same_listener or not key.startswith("tls."))
 
     def _read(self) -> _Read:
         settings, _, warnings = load(self._source, os.environ)
-        written, rules = flat(effective(settings)), lifecycle_rules(settings)
-        return _Read(written, rules, settings.pins, settings.offline_upstreams(), read_tls(settings), warnings)
+        written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
+        offline, tls = settings.offline_upstreams(), read_tls(settings)
+        return _Read(written, rules, settings.pins, offline, tls, warm, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

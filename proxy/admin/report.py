@@ -56,6 +56,20 @@ class ImportReport(Part):
     last_at: float | None = None
 
 
+class WarmReport(Part):
+    """Of the images that the configuration brings on schedule: the last run, of whose failures the first are told in
+    words, and the next."""
+
+    began_at: float | None = None  # since the epoch; None where there was none yet
+    seconds: float = 0.0
+    images: int = 0
+    failed: int = 0
+    fetched_bytes: int = 0
+    failures: tuple[str, ...] = ()
+    due_at: float | None = None  # None where none is due
+    running: bool = False
+
+
 class UpstreamReport(Part):
     requests: int
     bytes: int
@@ -94,6 +108,7 @@ class Status(Part):
     lifecycle: LifecycleReport
     scrub: ScrubReport
     imports: ImportReport = ImportReport()
+    warm: WarmReport = WarmReport()
     pins: int
     connections: int
     requests_active: int

@@ -16,9 +16,11 @@ from proxy.admin.report import (
     TlsReport,
     TokenReport,
     UpstreamReport,
+    WarmReport,
 )
 from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import TlsWatch
+from proxy.cache.warm_schedule import WarmSchedule
 from proxy.tasks.jobs import JobState
 
 
@@ -41,6 +43,7 @@ def status_of(telemetry: Telemetry, health: Health) -> Status:
         ),
         scrub=ScrubReport(contents=scrub.contents, size=scrub.size, bad=scrub.bad),
         imports=ImportReport(**cache.imports.count._asdict()),
+        warm=_warm(cache.warm_schedule),
         pins=len(maintenance.retention.pins.list()),
         connections=len(telemetry.front.connections),
         requests_active=telemetry.requests_active(),
@@ -73,6 +76,10 @@ def _cache(telemetry: Telemetry) -> CacheReport:
         quarantine_bytes=budget.beside.get("quarantine", 0),
         catalog_bytes=budget.beside.get("catalog", 0),
     )
+
+
+def _warm(schedule: WarmSchedule) -> WarmReport:
+    return WarmReport(**asdict(schedule.last), due_at=schedule.due_at, running=schedule.under_way is not None)
 
 
 def _jobs(states: Mapping[str, JobState]) -> dict[str, JobReport]:

@@ -1,14 +1,14 @@
 """The full name of an image out of what its bundle says.
 
-``docker save`` writes the names that people type (``alpine:3.19``), which mean Docker Hub and its ``library``
-(distribution/reference, "familiar names"); skopeo and crane write a tag, or nothing.
+``docker save`` writes the names that people type (``alpine:3.19``); skopeo and crane write a tag, or nothing.
 """
 
 from typing import NamedTuple
 
 from proxy.bundles.refusal import BundleRefused, shown
 from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
-from proxy.core.names import ALIASES, DOCKER_HUB, Digest, Repository, Tag, names_a_host, parse_name
+from proxy.core.image_names import repository_named
+from proxy.core.names import Digest, Repository, Tag
 from proxy.core.patterns import ContentPattern
 
 
@@ -29,7 +29,7 @@ def image_name(written: str) -> ImageName:
         if found.digest:
             Digest.parse(found.digest)
         tag = Tag.parse(found.tag) if found.tag is not None else None
-        return ImageName(_repository(found.repository), tag)
+        return ImageName(repository_named(found.repository), tag)
     except (NameInvalid, TagInvalid, DigestInvalid) as wrong:
         raise BundleRefused(f"{shown(written)} is not the name of an image: {wrong}") from None
 
@@ -45,15 +45,3 @@ def tagged_name(written: str, repository: Repository | None) -> ImageName | None
         return ImageName(repository, Tag.parse(written) if written else None)
     except TagInvalid as wrong:
         raise BundleRefused(str(wrong)) from None
-
-
-def _repository(path: str) -> Repository:
-    host, slash, rest = path.partition("/")
-    if not slash or not names_a_host(host):
-        host, rest = DOCKER_HUB, path
-    host = ALIASES.get(host, host)
-    if host == DOCKER_HUB and "/" not in rest:
-        rest = f"library/{rest}"
-    if len(host) > 255 or not host.isascii() or not host.isprintable():
-        raise NameInvalid(host)
-    return Repository(host, parse_name(rest))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from proxy.cache.body import Body
 from proxy.core.names import Digest
+from proxy.core.second_hand import Remarks, SecondHand
 
 
 class Outcome(Enum):
@@ -26,6 +27,14 @@ class ManifestAnswer(NamedTuple):
     outcome: Outcome
     age: float | None = None  # seconds since upstream was asked; of stale answers
     warning: str = ""  # why it is stale, for the client
+    quota: tuple[tuple[str, str], ...] = ()  # headers of upstream, about what may still be asked
+
+    def with_remarks(self, remarks: Remarks) -> "ManifestAnswer":
+        """As upstream gave it: where it did not ask the registry itself, that is passed on."""
+        told = remarks.second_hand
+        if told is None:
+            return self._replace(quota=remarks.quota)
+        return self._replace(outcome=outcome_of(told), age=told.age, warning=told.warning, quota=remarks.quota)
 
 
 class BlobAnswer(NamedTuple):
@@ -39,3 +48,8 @@ class SizeAnswer(NamedTuple):
 
     size: int | None
     outcome: Outcome
+
+
+def outcome_of(told: SecondHand) -> Outcome:
+    """What a cache upstream has told is told on."""
+    return Outcome.OFFLINE if told.offline else Outcome.STALE

@@ -21,6 +21,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import CAME_BY
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")
@@ -71,6 +72,11 @@ class Blobs:
             if answer is not None:
                 return answer
         raise StoreFailed(f"{digest} of {repository} keeps vanishing from the store")
+
+    async def is_held(self, repository: Repository, digest: Digest) -> bool:
+        """Whether it is held for the repository; nothing is fetched and nothing opened. Raises as ``get``."""
+        found = await self._holdings.find(repository, digest)
+        return found is not None and await self._access.admit(repository, found)
 
     def peek(self, repository: Repository, digest: Digest) -> tuple[bytes, float] | None:
         """The bytes of a hit, if they are in memory, and until when it may be repeated without looking again, in
@@ -132,6 +138,10 @@ class Blobs:
         first = digest not in self._openings
         if first:
             self._opener[digest] = repository
+        elif CAME_BY.get() and self._registry(repository.upstream).forwards:
+            await self._ask_size(repository, digest)  # so that caches in a circle do not wait for each other here
+            if digest not in self._openings:
+                return None
         same = self._opener.get(digest) == repository  # nobody's, once it has ended and is still to be joined
         try:
             opened = await self._openings.join(digest, partial(self._open, repository, digest))

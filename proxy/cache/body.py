@@ -14,11 +14,13 @@ from proxy.storage.contract import BlobReader
 
 
 class FilePiece(NamedTuple):
-    """Bytes ``start`` up to ``end`` of an open file."""
+    """Bytes ``start`` up to ``end`` of an open file. ``more(position, patience)`` is the end of what can be sent from
+    there by now; where nothing can, it waits up to so many seconds, so it is for threads only."""
 
     descriptor: int
     start: int
     end: int
+    more: Callable[[int, float], int] | None = None
 
 
 class Body(Protocol):

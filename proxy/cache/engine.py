@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from proxy.cache.access import Access, AccessRules
@@ -32,7 +33,10 @@ from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.timekeeping import Timekeeper
 from proxy.cache.touches import Touches
-from proxy.cache.upkeep import Upkeep, forgiving
+from proxy.cache.upkeep import LOOKED_AT_EVERY, Upkeep, forgiving
+from proxy.cache.warm_schedule import WarmRules, WarmSchedule
+from proxy.cache.warming import Warming
+from proxy.cache.whole_images import WholeImages
 from proxy.core.budget import Budget, ByteLimits, FreeSpaceRule
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.freshness import TagRules
@@ -47,9 +51,9 @@ log = logging.getLogger("entrepot.cache")
 
 _FLUSH_EVERY = 10.0  # seconds: what a crash may forget of last use
 _BACKUP_EVERY = 300.0
-_TENDED_EVERY = 10.0
 _CLOCK_EVERY = 60.0
 _COMPARED_EVERY = 30.0  # looks at whether the catalog was brought back
+_WARMED = 12  # blobs that arrive for warmings at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class CacheRules:
     verify: VerifyRules = field(default_factory=VerifyRules)
     earliest: float = 0.0  # a time before this one is the clock's mistake
     pins: tuple[str, ...] = ()  # patterns of content that is never let go
+    warm: WarmRules = field(default_factory=WarmRules)
 
 
 class Upstreams(NamedTuple):
@@ -88,6 +93,8 @@ class Behind(NamedTuple):
     times: Timekeeper
     exports: Exports
     imports: Imports
+    warming: Warming
+    warm_schedule: WarmSchedule
 
 
 class Cache:
@@ -108,20 +115,24 @@ class Cache:
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
-        self.touches, self.maintenance, self.proofs, self.upkeep, self.times, self.exports, self.imports = behind
+        self.touches, self.maintenance, self.proofs = behind.touches, behind.maintenance, behind.proofs
+        self.upkeep, self.times = behind.upkeep, behind.times
+        self.exports, self.imports = behind.exports, behind.imports
+        self.warming, self.warm_schedule = behind.warming, behind.warm_schedule
         self._compared = -1  # how often the catalog had been brought back when it was last made to agree with the store
 
-    def start_jobs(self, jobs: Jobs) -> None:
-        """What goes on behind pulls, for ever."""
+    def start_jobs(self, jobs: Jobs, is_sick: Callable[[], object]) -> None:
+        """What goes on behind pulls, for ever. ``is_sick`` says whether storage fails at the moment."""
         jobs.keep("comparison", self._keep_compared)
         jobs.keep("touches", self.touches.run)
         jobs.keep("lifecycle", self.maintenance.lifecycle.run)
         jobs.keep("scrub", self.maintenance.scrub.run)
         jobs.keep("proofs", self.proofs.run)
+        jobs.keep("warm", self.warm_schedule.run)
         jobs.every("last use", _FLUSH_EVERY, forgiving(self.holdings.flush))
         jobs.every("catalog copy", _BACKUP_EVERY, forgiving(self.holdings.catalog.backup))
         jobs.every("clock", _CLOCK_EVERY, forgiving(self.times.look))
-        jobs.every("storage", _TENDED_EVERY, self.upkeep.tend)
+        jobs.every("storage", LOOKED_AT_EVERY, partial(self.upkeep.look, is_sick))
 
     async def _keep_compared(self) -> None:
         """After the start, and whenever the catalog had to be brought back since."""
@@ -189,25 +200,25 @@ async def start_cache(
     imports = Imports(holdings, space, access, tags, registry)
     await imports.load()
     lifecycle = Lifecycle(holdings, retention, rules.lifecycle, now, upstreams.push_times, times.troubles)
-    return Cache(
-        holdings,
-        fills,
-        Blobs(holdings, fills, access, sources, registry, group),
-        Manifests(holdings, space, access, tags, registry, touches.served, jobs),
-        Listings(holdings, standings, registry, rules.tags, group, now),
-        Behind(
-            touches,
-            Maintenance(
-                holdings,
-                space,
-                retention,
-                lifecycle,
-                Scrub(holdings, now, pace),
-            ),
-            Proofs(holdings, pace),
-            Upkeep(holdings, tags.flush, space.look),
-            times,
-            Exports(holdings, access, lifecycle),
-            imports,
-        ),
+    blobs = Blobs(holdings, fills, access, sources, registry, group)
+    manifests = Manifests(holdings, space, access, tags, registry, touches.served, jobs)
+    listings = Listings(holdings, standings, registry, rules.tags, group, now)
+    images = WholeImages(holdings, manifests, blobs, listings, _places_to_warm(rules.fills))
+    warming = Warming(holdings, listings, pins, images, registry)
+    behind = Behind(
+        touches,
+        Maintenance(holdings, space, retention, lifecycle, Scrub(holdings, now, pace)),
+        Proofs(holdings, pace),
+        Upkeep(holdings, tags.flush, space.look),
+        times,
+        Exports(holdings, access, lifecycle),
+        imports,
+        warming,
+        WarmSchedule(warming, holdings, rules.warm, now),
     )
+    return Cache(holdings, fills, blobs, manifests, listings, behind)
+
+
+def _places_to_warm(fills: FillRules) -> int:
+    """Of those that one upstream may have: half at most, so that clients always find some."""
+    return max(1, min(_WARMED, fills.at_once // 2))

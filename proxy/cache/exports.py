@@ -12,6 +12,7 @@ from proxy.core.manifests import ManifestInvalid
 from proxy.core.names import Digest, Repository, Tag
 from proxy.core.parts import DEEPEST, ImageParts, parts_of
 from proxy.core.patterns import ContentPattern, fits
+from proxy.core.referrers import cosign_tags, fallback_tag
 
 
 @dataclass(slots=True)
@@ -85,13 +86,25 @@ class Exports:
         found.tags = tags
         yield found
         for manifest in found.manifests:
-            for held in await self._holdings.catalog.memberships.referrers(repository, manifest):
-                if held.content.digest in told:
+            for about, named in (await self._about(repository, manifest)).items():
+                if about in told:
                     continue
-                told.add(held.content.digest)
-                referrer = await self._whole(repository, held.content.digest, set())
+                told.add(about)
+                referrer = await self._whole(repository, about, set())
                 if referrer is not None and not referrer.missing:
+                    referrer.tags = named
                     yield referrer
+
+    async def _about(self, repository: Repository, subject: Digest) -> dict[Digest, tuple[Tag, ...]]:
+        """Manifests that say what they are about, and those that are found by a tag made of it."""
+        catalog = self._holdings.catalog
+        held = await catalog.memberships.referrers(repository, subject)
+        found: dict[Digest, tuple[Tag, ...]] = {each.content.digest: () for each in held}
+        for tag in (fallback_tag(subject), *cosign_tags(subject)):
+            record = await catalog.tags.get(repository, tag)
+            if record is not None:
+                found[record.digest] = (*found.get(record.digest, ()), tag)
+        return found
 
     async def _whole(self, repository: Repository, digest: Digest, above: set[Digest]) -> HeldWhole | None:
         """None where it is not held as a manifest of the repository."""

@@ -7,11 +7,12 @@ it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from threading import Lock
+from functools import partial
+from threading import Condition
 
 from proxy.cache.body import FilePiece
 from proxy.cache.pass_through import HELD_BACK, PassThroughBody
-from proxy.core.errors import Fault
+from proxy.core.errors import Fault, NoSpace, afresh
 from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.spans import Spans
 from proxy.storage.contract import Ingest
@@ -49,7 +50,7 @@ class Fill:
         self.reader = ingest.open()
         self.spans = Spans()  # that are in the file
         self._left = left
-        self._writing = Lock()  # one mover at a time adds to the spans
+        self._moved = Condition()  # one mover at a time adds to the spans
         self._waiting: dict[asyncio.Future[None], int] = {}  # and the position that each waits for
         self._waking = False  # it has been arranged
         self._loop = asyncio.get_running_loop()
@@ -72,8 +73,9 @@ class Fill:
 
     def arrived(self, start: int, end: int) -> None:
         """From a mover thread: these bytes are in the file."""
-        with self._writing:
+        with self._moved:
             self.spans.add(start, end)
+            self._moved.notify_all()
             if not self._waiting or self._waking:
                 return
             self._waking = True
@@ -126,6 +128,15 @@ class Fill:
                 self._waiting.pop(woken, None)
         return readable
 
+    def more(self, end: int | None, position: int, patience: float) -> int:
+        """As ``readable``, up to ``end``, for a thread that has sent what was there: it waits so many seconds."""
+        with self._moved:
+            readable = self.readable(position)
+            if readable <= position and not self.settled:
+                self._moved.wait(patience)
+                readable = self.readable(position)
+        return readable if end is None else min(readable, end)
+
     def follow(self, carry_on: CarryOn) -> "FillBody | None":
         """A body behind this fill; None when its file is no longer open, or soon will not be."""
         if self.dropped or (self._ended and self.followers == 0):
@@ -155,6 +166,9 @@ class Fill:
 
     def _wake(self) -> None:
         self._waking = False
+        if self.settled:
+            with self._moved:
+                self._moved.notify_all()
         for woken, position in list(self._waiting.items()):
             if self.settled or self.readable(position) > position:
                 del self._waiting[woken]
@@ -179,12 +193,28 @@ class FillBody:
         readable = await self._fill.wait(position)
         if readable > position:
             self._fill.shown = True
-            return FilePiece(self._fill.reader.fileno(), position, readable if end is None else min(readable, end))
+            stop = readable if end is None else min(readable, end)
+            return FilePiece(self._fill.reader.fileno(), position, stop, partial(self._fill.more, end))
         if self._fill.fault is not None:
             raise self._fill.fault
         if self._fill.spilled is not None:
             return await self._passed_through(self._fill.spilled, position, end)
         return b""
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come, of whatever part."""
+        return self._fill.received
+
+    async def over(self) -> None:
+        """Until the fill has come to its end, for one who wants it kept and reads none of it. Raises its fault, and
+        NoSpace where the disk took no more."""
+        if self._fill.task is not None:
+            await asyncio.wait([self._fill.task])
+        if self._fill.fault is not None:
+            raise afresh(self._fill.fault)
+        if self._fill.spilled is not None:
+            raise NoSpace(f"there is no room for {self._fill.digest}")
 
     async def _passed_through(self, proof: Hasher, position: int, end: int | None) -> FilePiece | bytes:
         if self._pass_through is None:

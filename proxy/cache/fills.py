@@ -11,13 +11,14 @@ from functools import partial
 from proxy.cache.deserted import Deserted
 from proxy.cache.fill import Fill, FillBody
 from proxy.cache.holdings import Holdings, Provenance
-from proxy.cache.intake import InOrderVerifier, Intake, IntakeRules, Segment
+from proxy.cache.intake import Intake, IntakeRules, Segment
 from proxy.cache.pass_through import PassThrough, PassThroughBody, PassThroughs
 from proxy.cache.ranged import Extras, Ranged
 from proxy.cache.room import Room, begin_room
 from proxy.cache.sources import Sources
 from proxy.cache.space import Space
 from proxy.cache.threads import Threads
+from proxy.cache.verifier import InOrderVerifier
 from proxy.core.desertion import DesertionRules
 from proxy.core.errors import ContentMissing, Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
 from proxy.core.names import Digest, Hasher, Repository
@@ -238,7 +239,8 @@ class Fills:
         verifier = InOrderVerifier(Hasher(fill.digest), fill.reader, fill.spans, self._threads.provers)
         try:
             await self._receive(run, verifier)
-            await off_loop(self._threads.movers, verifier.finish)
+            if not verifier.idle:
+                await off_loop(self._threads.movers, verifier.finish)
         except (NoSpace, StoreFailed) as cause:
             await self._spill(fill, verifier, cause)
             return None
@@ -278,11 +280,12 @@ class Fills:
             return await self._sources.open(fill.repository, fill.digest, offset, end)
 
         intake = Intake(fill, run.room.arrival.ingest, verifier, reopen, run.room, rules)
-        if fill.size is not None and fill.size >= rules.transfers.smallest:
-            ranged = Ranged(fill, intake, reopen, self._extras, rules.transfers)
-            await ranged.run(run.transfer, self._threads.movers)
-        else:
-            await intake.bring(Segment(0, run.room.largest), run.transfer, self._threads.movers)
+        async with run.room.kept_ahead():
+            if fill.size is not None and fill.size >= rules.transfers.smallest:
+                ranged = Ranged(fill, intake, reopen, self._extras, rules.transfers)
+                await ranged.run(run.transfer, self._threads.movers)
+            else:
+                await intake.bring(Segment(0, run.room.largest), run.transfer, self._threads.movers)
 
     async def _spill(self, fill: Fill, verifier: InOrderVerifier, cause: Exception) -> None:
         """Readers carry on from where the proof ends: as far as it can be brought."""

@@ -34,6 +34,7 @@ log = logging.getLogger("entrepot.holdings")
 _HOT = 32 << 20  # bytes of what is known of contents
 _HOT_BYTES = 64 << 20
 _HOT_REPOSITORIES = 64  # of one digest
+_LEISURE = 1.0  # seconds
 _MARKS = 500  # of last use, written at once
 _MARKS_KEPT = 100_000  # while they cannot be written
 _DECISIONS = 10  # of one release, each because what it was about had changed meanwhile
@@ -83,6 +84,7 @@ class Holdings:
         self._hot: BoundedTable[Digest, dict[Repository, Held]] = self.tables.table("held", _HOT)
         self._bytes: BoundedTable[Digest, bytes] = self.tables.table("bytes of what is held", _HOT_BYTES)
         self._used: dict[Digest, float] = {}
+        self._last_use = 0.0  # seconds since the epoch
         self._readers: Counter[Digest] = Counter()
         self._tombstones = Tombstones(store, catalog.contents, threads, budget)
         self._changing = asyncio.Lock()
@@ -122,7 +124,12 @@ class Holdings:
 
     def mark_used(self, digest: Digest, now: float) -> None:
         """Served at ``now``, in seconds since the epoch."""
-        self._used[digest] = now
+        self._used[digest] = self._last_use = now
+
+    @property
+    def at_leisure(self) -> bool:
+        """Nothing is being served, and nothing was within the last ``_LEISURE`` seconds."""
+        return not self._readers and abs(self.now() - self._last_use) > _LEISURE
 
     async def open(self, content: Content) -> HeldBody | None:
         """As ``reopen``; where its bytes were last proven too long ago they are proven again, behind the answer or

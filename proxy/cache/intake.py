@@ -1,7 +1,7 @@
-"""Receiving one blob: move bytes, resume where an origin breaks off, prove.
+"""Receiving one blob: move bytes, resume where an origin breaks off.
 
-Bytes move in blocking threads with one large buffer each: receive, write, hash; each of these releases the interpreter
-lock.
+Bytes move in blocking threads: receive, write, and hand on to the verifier, which hashes beside that. Each of these
+releases the interpreter lock.
 """
 
 import asyncio
@@ -11,80 +11,25 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 
 from proxy.cache.fill import Fill
 from proxy.cache.room import Room
+from proxy.cache.verifier import InOrderVerifier
 from proxy.core.backoff import Backoff
-from proxy.core.errors import Absent, NoSpace, Outage, StoreFailed, UpstreamBroken, UpstreamFault
-from proxy.core.names import Hasher
-from proxy.core.spans import Spans
+from proxy.core.errors import Absent, NoSpace, Outage, UpstreamBroken, UpstreamFault
 from proxy.core.transfer import Transfer
 from proxy.core.transfer_plan import TransferRules
-from proxy.storage.contract import BlobReader, Ingest
+from proxy.storage.contract import Ingest
 from proxy.tasks.off_loop import off_loop
 
-CHUNK = 1 << 20  # bytes
-_STEP = 256 << 10  # bytes read back at a time: they stay in the processor's own cache
+_FIRST = 128 << 10  # bytes of a buffer: what an upstream has begun to send is soon passed on
+_LARGEST = 1 << 20  # larger ones fall out of the processor's cache and cost more than they save
+_MOST = 3  # buffers
 _PAUSES = Backoff(first=0.2, longest=5.0)
 
 Open = Callable[[int, int | None], Awaitable[Transfer]]
 """The blob from a byte on, up to another where that is given."""
-
-
-class InOrderVerifier:
-    """Hashes front to back what may arrive in any order. Bytes that are the next ones are hashed from the mover's
-    buffer. Those that came before their turn are read back when it is theirs, in a thread of ``pool``: they are in the
-    page cache still. ``arrived`` are the bytes that are in the file."""
-
-    def __init__(self, hasher: Hasher, reader: BlobReader, arrived: Spans, pool: Executor) -> None:
-        self.hasher = hasher  # nobody else's while this runs
-        self._reader = reader
-        self._arrived = arrived
-        self._pool = pool
-        self._lock = threading.Lock()
-        self._catching_up = False
-        self._stopped = False
-
-    def take(self, start: int, chunk: memoryview) -> None:
-        """From any mover: these bytes are in the file and have ``arrived``."""
-        with self._lock:
-            known = self.hasher.count - start
-            if not 0 <= known < len(chunk):
-                return
-            self.hasher.update(chunk[known:])
-            behind = self._arrived.run_from(self.hasher.count) > self.hasher.count and not self._catching_up
-            self._catching_up = self._catching_up or behind
-        if behind:
-            self._pool.submit(self._catch_up)
-
-    def finish(self) -> None:
-        """Everything that has come without a gap is hashed. Blocks. Raises StoreFailed."""
-        while self._step():
-            pass
-
-    def stop(self) -> None:
-        """From now on the reader is not used."""
-        with self._lock:
-            self._stopped = True
-
-    def _catch_up(self) -> None:
-        try:
-            self.finish()
-        except StoreFailed:
-            return  # whoever finishes meets it again
-
-    def _step(self) -> bool:
-        with self._lock:
-            position = self.hasher.count
-            end = self._arrived.run_from(position)
-            if self._stopped or end <= position:
-                self._catching_up = False
-                return False
-            chunk = self._reader.read(position, min(_STEP, end - position))
-            if not chunk:
-                raise StoreFailed(f"the arriving file ended at byte {position}")
-            self.hasher.update(chunk)
-            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +69,7 @@ class Segment:
             arrived = transfer.readinto(buffer[:count])
             return arrived
         finally:
-            room.give_back(count - arrived)
+            room.came(count, arrived)
             self._waited += time.monotonic() - since
             self._waiting_since = None
 
@@ -140,6 +85,38 @@ class Segment:
                 return False
             self.end = end
             return True
+
+
+class Buffers:
+    """What a mover receives into, a few in turn, so that one is filled while others are hashed. ``give_back`` may come
+    from any thread, everything else from one at a time."""
+
+    def __init__(self) -> None:
+        self._size = _FIRST
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._there = 0  # free and in use
+
+    def next(self, wait: Callable[[], None]) -> memoryview:
+        """Blocks while all are in use; ``wait`` is called before."""
+        if self._there == _MOST or not self._free.empty():
+            if self._free.empty():
+                wait()
+            buffer = self._free.get()
+            if len(buffer) >= self._size:
+                return buffer
+            self._there -= 1
+        self._there += 1
+        return memoryview(bytearray(self._size))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """It is not looked at any more."""
+        self._free.put(buffer)
+
+    def filled(self, buffer: memoryview, count: int) -> None:
+        """So many bytes came: where they fill it, the next one is larger, and the interpreter lock is taken less
+        often."""
+        if count == len(buffer):
+            self._size = min(2 * self._size, _LARGEST)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,8 +161,8 @@ class Intake:
     async def _drain(self, segment: Segment, transfer: Transfer, movers: Executor) -> None:
         self._demand_same(segment, transfer)
         self._fill.origins.add(transfer.origin)
-        known = segment.position - transfer.offset
-        while not await off_loop(movers, partial(self._move, segment, transfer, known), transfer.interrupt):
+        buffers, known = Buffers(), segment.position - transfer.offset
+        while not await off_loop(movers, partial(self._move, segment, transfer, buffers, known), transfer.interrupt):
             known = 0
             await self._room.grow()
         short = segment.end - segment.position
@@ -202,10 +179,10 @@ class Intake:
         if transfer.offset > segment.position:
             raise UpstreamBroken(transfer.origin, f"it answered from byte {transfer.offset} on, unasked")
 
-    def _move(self, segment: Segment, transfer: Transfer, known: int) -> bool:
+    def _move(self, segment: Segment, transfer: Transfer, buffers: Buffers, known: int) -> bool:
         """In a mover thread: reads over what is ``known``, then takes the rest. True at the end of the body or of the
         segment, False where there is no room for more."""
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = buffers.next(self._verifier.help)
         while known:
             skipped = transfer.readinto(buffer[:known])
             if skipped == 0:
@@ -215,6 +192,11 @@ class Intake:
             start, chunk = segment.position, buffer[:count]
             self._ingest.write(start, chunk)
             segment.position += count
+            buffers.filled(buffer, count)
+            self._verifier.take(start, chunk, partial(buffers.give_back, buffer))
             self._fill.arrived(start, segment.position)
-            self._verifier.take(start, chunk)
+            buffer = buffers.next(self._verifier.help)
+        buffers.give_back(buffer)
+        if self._fill.received == self._fill.size:
+            self._verifier.finish()  # here, where nothing more has to be called for it
         return count is not None

@@ -26,6 +26,7 @@ from proxy.core.policies import Assignment, policy_of
 from proxy.storage.contract import HeldImage
 from proxy.tasks.jobs import Sleep
 from proxy.tasks.off_loop import off_loop
+from proxy.tasks.woken import woken
 
 PushTimes = Callable[[Repository], Awaitable[Mapping[str, float]]]
 """When upstream's images were pushed, by digest."""
@@ -116,15 +117,9 @@ class Lifecycle:
     async def _until_due(self, sleep: Sleep) -> None:
         while True:
             self._configured.clear()
-            due = asyncio.ensure_future(sleep(due_in(self.last.began_at or 0.0, self.rules.interval, self._now())))
-            sooner = asyncio.ensure_future(self._configured.wait())
-            try:
-                await asyncio.wait([due, sooner], return_when=asyncio.FIRST_COMPLETED)
-                if due.done():
-                    return
-            finally:
-                for waiting in (due, sooner):
-                    waiting.cancel()
+            due = sleep(due_in(self.last.began_at or 0.0, self.rules.interval, self._now()))
+            if not await woken(self._configured, due):
+                return
 
     async def apply(self) -> LastRun:
         """One run under the rules. Raises StoreFailed."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode
 
-from proxy.cache.answers import Outcome
+from proxy.cache.answers import Outcome, outcome_of
 from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
 from proxy.core.errors import Outage, ReferrersUnsupported, UpstreamOffline
-from proxy.core.freshness import Standing, TagRules, age, standing
+from proxy.core.freshness import Standing, TagRules, age, asked_at, standing
 from proxy.core.names import Digest, Repository
-from proxy.core.paging import AFTER, LARGEST_PAGE, Page, cut, first_page, place_of, without
+from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page, place_of, to_upstream
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.tasks.flights import Flights
@@ -78,7 +78,7 @@ class Listings:
         if limit == 0:
             return TagsAnswer(Page((), None), Outcome.BYPASS)
         registry = self._registry(repository.upstream)
-        asked = without(query, AFTER)
+        asked = to_upstream(query)
         try:
             page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
         except Outage as cause:
@@ -90,7 +90,8 @@ class Listings:
             log.warning("the tags of %s are listed from what is held: %s", repository, cause)
             return TagsAnswer(held, Outcome.STALE, _FROM_HELD)
         part = await self._holdings.turns.run(cut(page.tags, limit, query, page.next_query))
-        return TagsAnswer(part, Outcome.BYPASS)
+        told = page.second_hand
+        return TagsAnswer(part, Outcome.BYPASS) if told is None else TagsAnswer(part, outcome_of(told), told.warning)
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
@@ -156,7 +157,8 @@ class Listings:
             page = await self._registry(repository.upstream).referrers(repository.name, digest, query)
         except ReferrersUnsupported:
             page = None
-        kept = _Kept(page, self._now())
+        told, now = page.second_hand if page is not None else None, self._now()
+        kept = _Kept(page, now if told is None else asked_at(told, now, self._rules))
         self._referrers.put(key, kept)
         return kept
 
@@ -164,4 +166,6 @@ class Listings:
 def _answer(kept: _Kept, outcome: Outcome, stale_for: float | None = None, warning: str = "") -> ReferrersAnswer:
     if kept.page is None:
         raise ReferrersUnsupported("upstream has no referrers API")
+    if (told := kept.page.second_hand) is not None:
+        return ReferrersAnswer(kept.page, outcome_of(told), told.age, told.warning)
     return ReferrersAnswer(kept.page, outcome, stale_for, warning)

@@ -30,9 +30,12 @@ from proxy.core.errors import (
 )
 from proxy.core.freshness import Standing, age
 from proxy.core.names import Digest, Reference, Repository, Tag
+from proxy.core.second_hand import NO_REMARKS
 from proxy.core.tables import BoundedTable, of_repository
+from proxy.core.via import Hops
 from proxy.storage.contract import Content, Grant, TagRecord
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import CAME_BY
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import FetchedManifest, Registry
 
@@ -67,7 +70,7 @@ class Manifests:
         self._served = served
         self._jobs = jobs
         self._now = tags.now
-        self._flights: Flights[Key, ManifestAnswer] = Flights(jobs.group)
+        self._flights: Flights[tuple[Key, Hops], ManifestAnswer] = Flights(jobs.group)
         table, absent_for = holdings.tables.table, tags.rules.negative_ttl
         self._audited: BoundedTable[Key, bool] = table("tag audits", _LIMIT, _AUDIT_AGAIN, of_repository)
         self._absent: BoundedTable[Key, Absent] = table("absent manifests", _LIMIT, absent_for, of_repository)
@@ -160,9 +163,15 @@ class Manifests:
         remembered = self._absent.get(key)
         if remembered is not None:
             raise afresh(remembered)
-        first = key not in self._flights
-        answer = await self._flights.join(key, run)
+        flight = key, self._apart(key[0], hops) if (hops := CAME_BY.get()) else hops
+        first = flight not in self._flights
+        answer = await self._flights.join(flight, run)
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
+
+    def _apart(self, repository: Repository, hops: Hops) -> Hops:
+        """Where another cache is asked, those who come through other caches do not wait with each other: two that ask
+        each other in a circle would, each for what the other one waits for, and nothing would come back to tell."""
+        return hops if self._registry(repository.upstream).forwards else ()
 
     async def _held(self, repository: Repository, digest: Digest, outcome: Outcome) -> ManifestAnswer | None:
         found = await self._holdings.find(repository, digest)
@@ -185,7 +194,7 @@ class Manifests:
 
     async def _audit(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
         try:
-            found = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
+            found, _ = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
             await self._access.standings.renew(repository)
             await self.tags.audited(repository, tag, record, found)
         except Fault as cause:
@@ -196,15 +205,15 @@ class Manifests:
         if await self._held(repository, record.digest, Outcome.REVALIDATED) is None:
             return await self._fetch(repository, tag)
         try:
-            digest = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
+            digest, remarks = await self._registry(repository.upstream).manifest_digest(repository.name, tag)
         except (Absent, UpstreamRefused) as refusal:
             raise await self._refused(repository, tag, refusal) from refusal
         await self._access.standings.renew(repository)
         confirmed = await self._held(repository, digest, Outcome.REVALIDATED)
         if confirmed is None:
             return await self._fetch(repository, tag)
-        await self.tags.point(repository, tag, digest)
-        return confirmed
+        await self.tags.point(repository, tag, digest, remarks.second_hand)
+        return confirmed.with_remarks(remarks)
 
     async def _fetch(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         try:
@@ -214,9 +223,12 @@ class Manifests:
         await self._access.standings.renew(repository)
         kept = await self._keep(repository, fetched)
         if kept and not isinstance(reference, Digest):
-            await self.tags.point(repository, reference, fetched.digest)
+            await self.tags.point(repository, reference, fetched.digest, fetched.remarks.second_hand)
         outcome = Outcome.MISS if kept else Outcome.BYPASS
-        return ManifestAnswer(fetched.digest, fetched.facts.media_type, fetched.raw, outcome)
+        answer = ManifestAnswer(fetched.digest, fetched.facts.media_type, fetched.raw, outcome)
+        if isinstance(reference, Digest) or fetched.remarks is NO_REMARKS:
+            return answer
+        return answer.with_remarks(fetched.remarks)
 
     async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> Fault:
         """What to tell. A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives
@@ -231,7 +243,7 @@ class Manifests:
         return verdict
 
     async def _is_ordered(self, repository: Repository, record: TagRecord) -> bool:
-        """Whether an operator has ordered what the tag points to: upstream never said yes to it, so its no takes
+        """Whether an operator has ordered what the tag points to: upstream said no yes to it since, so its no takes
         nothing back."""
         known = await self._holdings.allowed(repository, record.digest)
         return known is not None and known.grant is Grant.OPERATOR

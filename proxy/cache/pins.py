@@ -34,9 +34,13 @@ class Pins:
         self._configured = tuple(patterns)
         self._read()
 
-    async def add(self, pattern: str) -> None:
-        await self._notes.pin(pattern)
-        await self.load()
+    async def add(self, *patterns: str) -> None:
+        """Raises StoreFailed."""
+        new = [pattern for pattern in patterns if pattern not in self._added]
+        for pattern in new:
+            await self._notes.pin(pattern)
+        if new:
+            await self.load()
 
     async def remove(self, pattern: str) -> bool:
         """False where it was not pinned by command."""

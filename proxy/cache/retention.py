@@ -19,7 +19,7 @@ from proxy.tasks.flights import Flights
 _PAGE = 8  # images looked at in one step, so that no step is long
 _COMPACTED = 1 << 20  # bytes of the catalog given back in one step
 _PAUSE = 0.01  # seconds between two steps, in which hits have their turn
-_REST = 24.0  # times as long as the last step took: expiry is never in a hurry, and a slow disk has others to serve
+_REST = 24.0  # times as long as the last step took, where there are clients to serve, perhaps from a slow disk
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Retention:
             began = time.monotonic()
             removals.append(await self._step([membership.digest for membership in page], decide))
             stays += staying
-            await self._sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
+            await self._sleep(rest(time.monotonic() - began, self._holdings.at_leisure))
         removal = sum_of(removals)
         self.stats.expired += len(removal.memberships)
         self.stats.expired_bytes += removal.size
@@ -141,6 +141,11 @@ class Retention:
 
     def _in_use(self, digest: Digest) -> bool:
         return self._holdings.is_open(digest) or self._arriving(digest) or self.pins.names_part(digest)
+
+
+def rest(step: float, at_leisure: bool) -> float:
+    """Seconds of rest behind a step of so many: none while nobody is there to be disturbed."""
+    return 0.0 if at_leisure else max(_PAUSE, _REST * step)
 
 
 def _pages(memberships: Sequence[Membership]) -> Iterable[Sequence[Membership]]:

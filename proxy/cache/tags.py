@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from proxy.cache.holdings import Holdings, readable
 from proxy.core.errors import NoSpace, StoreFailed
-from proxy.core.freshness import Standing, TagRules, standing
+from proxy.core.freshness import Standing, TagRules, asked_at, standing
 from proxy.core.names import Digest, Repository, Tag
+from proxy.core.second_hand import SecondHand
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import TagRecord
 
@@ -75,9 +76,9 @@ class Tags:
         """Seconds since the epoch; of an immutable tag, when to ask again whether it still is one."""
         return (self.now() if self._old(record) else record.checked_at) + self.rules.ttl
 
-    async def point(self, repository: Repository, tag: Tag, digest: Digest) -> None:
-        """Upstream says so now."""
-        record = TagRecord(digest, self.now())
+    async def point(self, repository: Repository, tag: Tag, digest: Digest, told: SecondHand | None = None) -> None:
+        """Upstream says so now; what a cache has only ``told`` is as old as it is there."""
+        record = TagRecord(digest, self.now() if told is None else asked_at(told, self.now(), self.rules))
         self.moved.pop((repository, tag))
         self._holdings.generations.advance((repository, tag))
         self._records.put((repository, tag), (self._holdings.generations.of((repository, tag)), record))

@@ -31,5 +31,5 @@ def _notes(wish: Wish) -> Iterator[str]:
     if wish.fallback is Fallback.NO:
         yield "Bottlerocket always asks the registry itself after its mirrors: only the network can forbid that."
     if wish.has_wildcards:
-        yield 'registry = "*" stands for the names with a star, and so for all others: the proxy answers 404 there.'
+        yield 'registry = "*" stands for names with a star, and so for all: the proxy answers 404 where it knows none.'
     yield from of_kubelet(wish)

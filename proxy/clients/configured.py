@@ -5,13 +5,20 @@ from collections.abc import Collection
 from proxy.clients.chains import Question
 from proxy.clients.setups import MirroredRegistry, ProxyAddress
 from proxy.config import Settings
+from proxy.core.names import TIER
 
 _ANY = "0" * 12  # stands for a star; an account of AWS, for which stars are mostly written
+_ANOTHER = "registry.example"  # stands for the star alone
 
 
 def registries_of(settings: Settings) -> list[MirroredRegistry]:
-    """In the order of the configuration. The url of a name with a star is that of one host that it covers."""
-    return [MirroredRegistry(name, each.base_url(_one(name))) for name, each in settings.upstreams.items()]
+    """In the order of the configuration, and what bare paths mean where only the star alone covers it. The url of a
+    name with a star is that of one host that it covers."""
+    named = [MirroredRegistry(name, each.own_url(_one(name))) for name, each in settings.upstreams.items()]
+    meant = settings.default_upstream
+    if meant is None or meant in settings.upstreams:
+        return named
+    return [MirroredRegistry(meant, settings.upstreams[TIER].own_url(meant)), *named]
 
 
 def question_of(settings: Settings, here: ProxyAddress | None, names: Collection[str] = ()) -> Question:
@@ -30,4 +37,4 @@ def address_of(settings: Settings) -> ProxyAddress:
 
 
 def _one(name: str) -> str:
-    return name.replace("*", _ANY, 1)
+    return _ANOTHER if name == TIER else name.replace("*", _ANY, 1)

@@ -136,7 +136,19 @@ def write(root: Path, files: Sequence[ClientFile]) -> list[Deed]:
     if refusals := [refusal for file in files if (refusal := _refusal(root, file))]:
         raise WriteRefused(refusals)
     deeds = [Deed(file.path, _put(root / file.path, as_written(file))) for file in files]
-    for path in _left_over(root, files):
+    wanted = {file.path for file in files}
+    return deeds + _take_away(root, (path for path in _ours(root, files) if path not in wanted))
+
+
+def remove(root: Path, files: Sequence[ClientFile]) -> list[Deed]:
+    """What calls of ``write`` for the same client have left, where nobody changed it; certificates stay, which other
+    clients may be told of. ``files`` are any that the client has. Raises OSError."""
+    return _take_away(root, _ours(root, files))
+
+
+def _take_away(root: Path, paths: Iterable[str]) -> list[Deed]:
+    deeds = []
+    for path in paths:
         (root / path).unlink()
         with contextlib.suppress(OSError):  # a folder without hosts.toml would hide _default from containerd
             (root / path).parent.rmdir()
@@ -180,10 +192,10 @@ def _put(place: Path, text: str) -> Done:
     return Done.WRITTEN
 
 
-def _left_over(root: Path, files: Sequence[ClientFile]) -> list[str]:
-    """Marked files in the clients' own folders, such as those of registries that are no upstreams any more."""
-    wanted = {file.path for file in files}
-    tops = {"/".join(path.split("/")[: 3 if path.startswith("etc/rancher/") else 2]) for path in wanted - {CA_FILE}}
+def _ours(root: Path, files: Sequence[ClientFile]) -> list[str]:
+    """Marked files in the client's own folders, also those of registries that are no upstreams any more."""
+    paths = {file.path for file in files} - {CA_FILE}
+    tops = {"/".join(path.split("/")[: 3 if path.startswith("etc/rancher/") else 2]) for path in paths}
     found = _read(root, sorted(top for top in tops if top.startswith("etc/")), iter(range(_MOST)))
-    ours = [path for path, text in found.texts.items() if path not in wanted and hand(text) is Hand.OURS]
+    ours = [path for path, text in found.texts.items() if hand(text) is Hand.OURS]
     return [path for path in ours if _refusal(root, ClientFile(path, "")) is None]

@@ -68,7 +68,7 @@ def _notes(wish: Wish, kind: str) -> Iterator[str]:
     if wish.fallback is Fallback.NO:
         yield f"{_ALONE} is known from the releases of January 2024 on; it counts for the registries named here."
     if wish.has_wildcards:
-        yield '"*" stands for the names with a star, and so for all that are not named: the proxy answers 404 there.'
+        yield '"*" stands for the names with a star, and so for all others: the proxy answers 404 where it knows none.'
 
 
 # ---------------------------------------------------------------- what a node has

@@ -61,12 +61,12 @@ class ProxyAddress(NamedTuple):
 class MirroredRegistry(NamedTuple):
     """An upstream as clients know it. ``url`` is where it is itself."""
 
-    name: str  # host or host:port; with ``*.`` before it, all hosts with one label more
+    name: str  # host or host:port; with ``*.`` before it, all hosts with one label more; ``*`` for all others
     url: str
 
     @property
     def is_wildcard(self) -> bool:
-        return self.name.startswith("*.")
+        return self.name.startswith("*")
 
     @property
     def has_path_form(self) -> bool:

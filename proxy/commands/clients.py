@@ -10,7 +10,7 @@ import typer
 
 from proxy.clients.chains import Chain, ProxyCondition, outcome
 from proxy.clients.configured import question_of, registries_of
-from proxy.clients.disk import WriteRefused, as_written, read_certificates, read_node, write
+from proxy.clients.disk import Deed, WriteRefused, as_written, read_certificates, read_node, remove, write
 from proxy.clients.kinds import SETUPS, chains
 from proxy.clients.setups import Fallback, ProxyAddress, Setup, Wish
 from proxy.commands import shown
@@ -23,6 +23,10 @@ _Address = Annotated[str, typer.Option("--address", metavar="URL", help="Where n
 _Root = Annotated[
     Path | None,
     typer.Option("--write", metavar="ROOT", file_okay=False, exists=True, help="Write below it; / for this machine."),
+]
+_Undo = Annotated[
+    Path | None,
+    typer.Option("--remove", metavar="ROOT", file_okay=False, exists=True, help="Remove what was written below it."),
 ]
 _Ca = Annotated[
     Path | None,
@@ -68,6 +72,7 @@ def _told(kind: str) -> Callable[..., None]:
         address: _Address,
         config: ConfigFile = None,
         root: _Root = None,
+        undo: _Undo = None,
         fallback: _Fallback = Fallback.YES,
         ca: _Ca = None,
         as_json: AsJson = False,
@@ -75,6 +80,9 @@ def _told(kind: str) -> Callable[..., None]:
         settings, proxy = _settings(config), address_or_stop(address)
         wish = Wish(proxy, registries_of(settings), settings.default_upstream, fallback, _certificates(ca, proxy))
         setup = SETUPS[kind](wish)
+        if undo is not None:
+            _remove(undo, setup)
+            return
         if root is not None:
             _write(root, setup)
         elif as_json:
@@ -121,6 +129,17 @@ def _write(root: Path, setup: Setup) -> None:
         stop(FAILED, "\n".join([*lines, advice]))
     except OSError as cause:
         stop(FAILED, f"{cause.filename or root}: {cause.strerror}")
+    _tell(root, deeds)
+
+
+def _remove(root: Path, setup: Setup) -> None:
+    try:
+        _tell(root, remove(root, setup.files))
+    except OSError as cause:
+        stop(FAILED, f"{cause.filename or root}: {cause.strerror}")
+
+
+def _tell(root: Path, deeds: Sequence[Deed]) -> None:
     for deed in deeds:
         print(f"{deed.done.value} {root / deed.path}")
 

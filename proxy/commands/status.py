@@ -3,10 +3,11 @@
 import time
 from collections.abc import Iterator
 
-from proxy.admin.report import Status
+from proxy.admin.report import Status, WarmReport
 from proxy.commands import shown
 from proxy.commands.session import AdminUrl, AsJson, ConfigFile, answered, running_proxy
 
+_WARM_TOLD = 3  # images
 _SERVED = ("hit", "stale")  # outcomes that needed nothing of upstream
 
 
@@ -39,6 +40,9 @@ def _troubles(found: Status) -> Iterator[str]:
         yield f"the last reload was refused, {shown.ago(found.reload.at)}: {found.reload.refused}"
     if found.scrub.bad:
         yield f"{shown.counted(found.scrub.bad, 'content')} went bad on the disk and lie in quarantine"
+    yield from (f"not warmed: {words}" for words in found.warm.failures[:_WARM_TOLD])
+    if found.warm.failed > _WARM_TOLD:
+        yield f"not warmed: {found.warm.failed - _WARM_TOLD} images more"
     yield from (
         f"the immutable tag {tag} points to {shown.short(there)} upstream"
         for tag, there in found.immutable_tags_moved.items()
@@ -76,6 +80,8 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     if found.imports.last_at is not None:
         images = shown.counted(found.imports.images, "image")
         yield "imported", f"{images} by order, the last {shown.ago(found.imports.last_at)}"
+    if found.warm.began_at is not None or found.warm.due_at is not None:
+        yield "warmed", _warm(found.warm)
     failing = sum(1 for job in found.jobs.values() if job.trouble)
     yield "jobs", f"{len(found.jobs)}, {failing} failing"
     if found.reload is not None and not found.reload.refused:
@@ -93,6 +99,16 @@ def _lifecycle(found: Status) -> str:
         f"by policy {last.expired:,} of {shown.counted(last.images, 'image')}, {shown.size(last.freed_bytes)}, "
         f"{shown.ago(last.began_at)}"
     )
+
+
+def _warm(warm: WarmReport) -> str:
+    words = "not yet"
+    if warm.began_at is not None:
+        failed = f", {warm.failed:,} not" if warm.failed else ""
+        held = shown.counted(warm.images - warm.failed, "image")
+        words = f"{held}{failed}, {shown.size(warm.fetched_bytes)} fetched, {shown.ago(warm.began_at)}"
+    words += "; under way" if warm.running else ""
+    return words if warm.due_at is None else f"{words}; next {shown.day(warm.due_at)} UTC"
 
 
 def _upstreams(found: Status) -> Iterator[tuple[str, str, str, str]]:

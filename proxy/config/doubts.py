@@ -13,6 +13,7 @@ from proxy.config.secrets import LoginSource
 from proxy.config.settings import Settings
 from proxy.config.upstreams import UpstreamSettings
 from proxy.core.egress import EgressInvalid, proxy_of_environment
+from proxy.core.names import UpstreamNames
 
 # Kubernetes, "Service: environment variables": what every pod beside a Service named entrepot is given.
 _OF_A_SERVICE = re.compile(r"ENTREPOT_(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9_]+)?", re.ASCII)
@@ -21,7 +22,7 @@ _API = re.compile(r"/v[12](/|$)")
 
 def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences, each with the variable or key that it is about."""
-    of_upstreams = (*_of_urls(settings), *_of_trust(settings))
+    of_upstreams = (*_of_urls(settings), *_of_trust(settings), *_of_warm(settings))
     return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_upstreams)
 
 
@@ -77,6 +78,15 @@ def _of_trust(settings: Settings) -> Iterator[str]:
                 f"upstreams.{name}.insecure: the certificate of {upstream.base_url(name)} is not verified: who is on "
                 "the way can read its credentials and send other content; ca_file can name its authority"
             )
+
+
+def _of_warm(settings: Settings) -> Iterator[str]:
+    names = UpstreamNames.of(settings.upstreams, None)
+    for place, wanted in enumerate(settings.warm.wanted()):
+        if names.find(wanted.repository.upstream) is None:
+            yield f"warm.images[{place}]: {wanted.repository.upstream} is not one of the upstreams"
+    if settings.warm.schedule is not None and not settings.warm.images:
+        yield "warm.schedule: there are no images that it could be for"
 
 
 def _secret_variables(settings: Settings) -> Iterator[str]:

@@ -9,7 +9,7 @@ import idna
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from proxy.core.authorities import LARGEST_PORT, format_authority, parse_authority
-from proxy.core.names import ALIASES
+from proxy.core.names import ALIASES, TIER
 
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}", re.ASCII)
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -55,9 +55,10 @@ def parse_address(written: object) -> Address:
 def canonical_name(written: str) -> str:
     """A registry's name as it is compared: lower-case, IDNA, an alias replaced by what it stands for.
 
-    ``*.`` may stand before it, for exactly one label. Raises ValueError with advice.
+    ``*.`` may stand before it, for exactly one label; ``*`` alone stands for all registries. Raises ValueError with
+    advice.
     """
-    name = _canonical(written)
+    name = written if written == TIER else _canonical(written)
     return ALIASES.get(name, name)
 
 
@@ -76,7 +77,7 @@ def _canonical(written: str) -> str:
     name = f"{host}{colon}{port}"
     found = _REGISTRY.fullmatch(name)
     if found is None or len(host) > 253:
-        raise ValueError("not a registry name: write host or host:port; a star may only stand for the first label")
+        raise ValueError("not a registry name: write host or host:port; a star stands for the first label, or alone")
     if found[2] is not None and not 1 <= int(found[2]) <= LARGEST_PORT:
         raise ValueError(f"a port is at least 1 and at most {LARGEST_PORT}")
     return name

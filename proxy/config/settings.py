@@ -32,8 +32,10 @@ from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.tls import TlsFiles, TlsSettings
 from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
+from proxy.config.warm import WarmSettings
 from proxy.core.budget import FreeSpaceRule
 from proxy.core.certificates import CertificateNames
+from proxy.core.names import TIER
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -190,7 +192,7 @@ class Settings(Section):
     """Registries that can be reached, by the name clients use. Without it: the well-known public ones."""
     default_upstream: SingleRegistryName | None = "docker.io"
     """Registry meant by paths that name none (registry-mirrors of the Docker daemon); null turns them off.
-    Where upstreams are given without docker.io, null is the default."""
+    Where upstreams are given without docker.io and without the star alone, null is the default."""
     lifecycle: Annotated[tuple[LifecycleSettings, ...], Field(strict=False)] = ()
     """Lifecycle policies; the first whose patterns match a repository holds for it."""
     lifecycle_interval: PositiveDuration = HOUR
@@ -207,6 +209,8 @@ class Settings(Section):
     """How blobs are fetched."""
     verify: VerifySettings = VerifySettings()
     """How content that is held is proven again."""
+    warm: WarmSettings = Field(default_factory=WarmSettings)
+    """Images that are brought before anybody pulls them. Holds at once after a reload."""
     imports: ImportSettings = Field(default_factory=ImportSettings, alias="import")
     """Whose bundles `entrepot import` may bring."""
 
@@ -288,6 +292,6 @@ class Settings(Section):
     @field_validator("default_upstream")
     @classmethod
     def _default_is_an_upstream(cls, name: str | None, info: ValidationInfo) -> str | None:
-        if name is not None and name not in info.data.get("upstreams", {name: None}):
+        if name is not None and not {name, TIER} & info.data.get("upstreams", {name: None}).keys():
             raise ValueError(f"{name} is not one of the upstreams")
         return name

@@ -4,7 +4,7 @@ Credentials for AWS go to a host because of its name, so a name that only resemb
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -17,6 +17,7 @@ from proxy.config.secrets import CertificateFile
 from proxy.config.section import KeyPath, Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.core.ecr_names import is_ecr_public, looks_like_ecr, parse_ecr_host
+from proxy.core.names import TIER
 
 PUBLIC_REGISTRIES = (
     "docker.io",
@@ -54,12 +55,18 @@ def _is_endpoint(host: str) -> bool:
 
 
 class UpstreamSettings(Section):
-    """One registry, or with a leading star all registries of one form. An empty value takes the defaults."""
+    """One registry, with a leading star all registries of one form, or as a star alone the cache or registry that all
+    other names are asked of. An empty value takes the defaults."""
 
     name: SkipJsonSchema[RegistryName] = Field(alias=_NAME, exclude=True)
-    """The canonical name, or a pattern whose first label is a star."""
+    """The canonical name, a pattern whose first label is a star, or the star alone."""
     url: Url | None = None
-    """Where the registry is; follows from the name: https://NAME. Not for names with a star."""
+    """Where the registry is; follows from the name: https://NAME. Not for names that begin with a star and a dot; the
+    star alone needs one."""
+    forward: Literal["ns", "path"] | None = None
+    """The url is that of another cache, or of a registry that holds several, which is told whose content is meant: ns
+    adds ?ns=NAME as containerd does, path puts NAME in front of the repository. Left out: the registry itself is there;
+    of the star alone: ns."""
     auth: Auth = Field(default_factory=lambda: AnonymousAuth(type="anonymous"))
     """How to sign in. Without it: ecr for an ECR name, otherwise anonymous."""
     ca_file: CertificateFile | None = None
@@ -94,7 +101,7 @@ class UpstreamSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _an_ecr_name_needs_no_auth(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("auth") is None:
+        if isinstance(given, dict) and given.get("auth") is None and given.get("forward") is None:
             ecr = parse_ecr_host(_concrete(str(given.get(_NAME, "")).lower())) is not None
             return {**given, "auth": {"type": "ecr" if ecr else "anonymous"}}
         return given
@@ -104,13 +111,18 @@ class UpstreamSettings(Section):
         parts: list[tuple[KeyPath, str]] = []
         if self.name.startswith("*.") and self.url is not None:
             parts.append((("url",), "a name with a star has no url: it follows from each host"))
+        if self.url is None and self.name == TIER:
+            parts.append((("url",), "is needed: it is where all other names are asked"))
+        elif self.url is None and self.forward is not None:
+            parts.append((("forward",), "names go on only to a url that is given"))
         parts += self._ecr_faults()
         if parts:
             raise Misfit(parts)
         return self
 
     def _ecr_faults(self) -> list[tuple[KeyPath, str]]:
-        name, target = _concrete(self.name), host_of(self.url or "")
+        target = host_of(self.url or "")
+        name = _concrete(self.name) if self.forwarding is None else target  # signed in to is whoever is asked
         lookalike = looks_like_ecr(name)
         if lookalike and self.url is None:
             return [((), _LOOKALIKE)]
@@ -130,15 +142,29 @@ class UpstreamSettings(Section):
         egress = self.egress if self.egress.model_fields_set else egress
         return self.model_copy(update={"timeouts": timeouts.refined(self.timeouts), "egress": egress})
 
+    @property
+    def forwarding(self) -> Literal["ns", "path"] | None:
+        """How the name of the registry goes on to the url; None where the registry itself is there."""
+        return self.forward or ("ns" if self.name == TIER else None)
+
     def trust_domain(self, host: str) -> str:
         """Of the registry that clients call ``host``, which is the name or matches it: what upstreams with the same one
         say of each other's bytes is believed."""
-        group = self.trust or (PUBLIC if self.name in PUBLIC_REGISTRIES else None)
+        group = self.trust or (PUBLIC if host in PUBLIC_REGISTRIES else None)
         return f"group {group}" if group is not None else host
 
     def base_url(self, host: str) -> str:
-        """Where the registry is that clients call ``host``, which is the name or matches it."""
-        return self.url or _URLS.get(host, f"https://{host}")
+        """Where is asked for the registry that clients call ``host``, which is the name or matches it."""
+        return self.url or self.usual_url(host)
+
+    def own_url(self, host: str) -> str:
+        """Where the registry itself is, whoever is asked in its place."""
+        return self.usual_url(host) if self.forwarding is not None else self.base_url(host)
+
+    @staticmethod
+    def usual_url(host: str) -> str:
+        """Where a registry of this name is by itself."""
+        return _URLS.get(host, f"https://{host}")
 
 
 def _named(given: Any) -> Any:
@@ -179,10 +205,10 @@ def public_upstreams() -> dict[str, UpstreamSettings]:
 
 
 def has_docker_hub(given: object) -> bool:
-    """Whether upstreams as written name Docker Hub, by whichever of its names."""
+    """Whether upstreams as written name Docker Hub, by whichever of its names, or all registries."""
     for key in given if isinstance(given, Mapping) else ():
         try:
-            if canonical_name(str(key)) == "docker.io":
+            if canonical_name(str(key)) in ("docker.io", TIER):
                 return True
         except ValueError:
             continue

@@ -9,12 +9,13 @@ Fault
 │   └── UpstreamUnknown, NameUnknown, ManifestUnknown, BlobUnknown, ReferrersUnsupported, RouteUnknown
 ├── UpstreamFault     the registry behind us
 │   ├── Outage        it did not answer as a working registry: a known tag may be served stale
-│   │   └── UpstreamUnreachable, UpstreamOffline, UpstreamTimeout, UpstreamFailed, RateLimited, CredentialsFailed
+│   │   ├── UpstreamUnreachable, UpstreamOffline, UpstreamTimeout, UpstreamFailed, RateLimited, CredentialsFailed
+│   │   └── UpstreamLoops
 │   ├── UpstreamRefused       it answered, and the answer is no
 │   ├── UpstreamBroken        it broke the protocol: status, headers, size or form
 │   └── WrongBytes            it sent bytes that are not those of the digest
 └── OwnFault          us
-    └── Overloaded, NoSpace, StoreFailed
+    └── Overloaded, NoSpace, StoreFailed, LoopDetected
 
 An outage is never a refusal and a refusal never an outage.
 
@@ -50,8 +51,8 @@ class Hint(Enum):
 
 
 class Fault(Exception):
-    """The root. ``str()`` of any kind is a sentence for the operator; of a RequestFault, RouteUnknown and
-    UpstreamUnknown, which are about the client's own request alone, also for the client."""
+    """The root. ``str()`` of any kind is a sentence for the operator; of a RequestFault, RouteUnknown,
+    UpstreamUnknown and LoopDetected, which are about the client's own request alone, also for the client."""
 
     hint: Hint | None = None
     added = ""  # by ``explained``
@@ -179,10 +180,15 @@ class UpstreamUnreachable(Outage):
 
 
 class UpstreamOffline(Outage):
-    """The configuration says that it is not to be asked. What is not held does not exist here."""
+    """The configuration says that it is not to be asked, here or in the cache that is asked in its place. What is not
+    held does not exist here."""
 
-    def __init__(self, upstream: str) -> None:
-        super().__init__(upstream, "is offline by configuration, and nothing is fetched from it")
+    def __init__(self, upstream: str, why: str = "is offline by configuration, and nothing is fetched from it") -> None:
+        super().__init__(upstream, why)
+
+
+class UpstreamLoops(Outage):
+    """The way to it leads in a circle of caches, back to where it began."""
 
 
 class UpstreamTimeout(Outage):
@@ -227,6 +233,19 @@ class Overloaded(OwnFault):
 
     def __init__(self, why: str, retry_after: float = 1.0) -> None:
         self.retry_after = retry_after
+        super().__init__(why)
+
+
+class LoopDetected(OwnFault):
+    """It comes from ourselves: whoever asks would wait for his own answer."""
+
+    def __init__(self, caches: int) -> None:
+        """``caches`` are in the circle."""
+        self.caches = caches
+        if caches == 1:
+            why = "this cache asks itself in a circle: the url of its upstream leads back to it"
+        else:
+            why = f"{caches} caches ask each other in a circle: the url of an upstream of one of them leads back"
         super().__init__(why)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from proxy.core.second_hand import SecondHand
+
 _EARLIEST = 1_577_836_800.0  # seconds since the epoch, the beginning of 2020: no clock that is right says less
 
 
@@ -25,6 +27,12 @@ class Standing(Enum):
 def age(checked_at: float, now: float) -> float | None:
     """Seconds since upstream was asked; None where the clock was wrong then, or is now."""
     return now - checked_at if _EARLIEST <= checked_at <= now else None
+
+
+def asked_at(told: SecondHand, now: float, rules: TagRules) -> float:
+    """When the registry was last asked for what a cache has told; of an age that it does not say, so long ago that it
+    is time to ask again."""
+    return now - (told.age if told.age is not None else rules.ttl + 1.0)
 
 
 def standing(rules: TagRules, checked_at: float, now: float) -> Standing:

@@ -2,7 +2,7 @@
 
 A digest, tag or repository that exists has passed its grammar, so nobody below the front checks again and file names
 may be made of them. Grammar: OCI distribution-spec "Pulling manifests"; image-spec descriptor "Digests". Of upstreams
-only configured names can be meant: everything else is nobody's address.
+only configured names can be meant: everything else is nobody's address, unless there is a tier, which takes all names.
 """
 
 import hashlib
@@ -21,7 +21,10 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 NAME_LIMIT = 255
 _HASHED = 256 << 10  # bytes in one step
 DOCKER_HUB = "docker.io"
+TIER = "*"
+"""The key of the configuration that stands for every registry that no other key covers."""
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_REGISTRY = re.compile(rf"(?=[^:]{{1,253}}(?::|$)){_LABEL.pattern}(?:\.{_LABEL.pattern})*(?::[0-9]{{1,5}})?", re.ASCII)
 ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
 """Names under which clients also know an upstream."""
 
@@ -137,7 +140,8 @@ def names_a_host(component: str) -> bool:
 
 @dataclass(frozen=True)
 class UpstreamNames:
-    """The configured names; a name that begins with ``*.`` stands for every host with exactly one label more."""
+    """The configured names; a name that begins with ``*.`` stands for every host with exactly one label more, and
+    ``*`` for every registry that is not covered otherwise."""
 
     names: frozenset[str]
     default: str | None
@@ -153,9 +157,12 @@ class UpstreamNames:
         return host if self.configured(host) is not None else None
 
     def configured(self, host: str) -> str | None:
-        """The key of the configuration that covers the host: itself, or the wildcard."""
+        """The key of the configuration that covers the host: itself, the wildcard, or the tier."""
         if host in self.names:
-            return host if not host.startswith("*.") else None
+            return host if not host.startswith(TIER) else None
         label, _, rest = host.partition(".")
         pattern = f"*.{rest}"
-        return pattern if pattern in self.names and _LABEL.fullmatch(label) else None
+        if pattern in self.names and _LABEL.fullmatch(label):
+            return pattern
+        of_tier = TIER in self.names and names_a_host(host) and _REGISTRY.fullmatch(host)
+        return TIER if of_tier else None

@@ -16,7 +16,9 @@ from proxy.core.steps import Steps
 
 LARGEST_PAGE = 1000  # ECR refuses more; nobody's memory should follow a number in a query
 AFTER = "entrepot_after"
-"""Our own place within a page that is longer than was asked for."""
+"""Our own place within a page that is longer than was asked for. That of a cache upstream, which has the same name, is
+kept beside it with an underscore before it."""
+_PLACE = re.compile(rf"_*{AFTER}")
 _STEP = 10_000  # names that are looked at in one step
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -52,6 +54,19 @@ def without(query: str, *names: str) -> str:
     return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in names)
 
 
+def to_upstream(query: str) -> str:
+    """What upstream is asked for a client's query: our own place is left out, that of a cache upstream is named as it
+    knows it."""
+    pairs = without(query, AFTER).split("&")
+    return "&".join(pair[1:] if _PLACE.fullmatch(pair.partition("=")[0]) else pair for pair in pairs)
+
+
+def _from_upstream(query: str) -> str:
+    """What a client is to ask with for upstream's own next page."""
+    pairs = without(query, "ns").split("&")
+    return "&".join(f"_{pair}" if _PLACE.fullmatch(pair.partition("=")[0]) else pair for pair in pairs)
+
+
 def bounded(query: str, limit: int | None) -> str:
     """An encoded query with ``n=limit`` in place of any other ``n``; unchanged where there is no limit."""
     if limit is None:
@@ -63,7 +78,7 @@ def bounded(query: str, limit: int | None) -> str:
 def cut(names: Sequence[str], limit: int | None, query: str, onward: str | None) -> Steps[Page]:
     """One page of what upstream answered to ``query``, whose own link leads ``onward``. A registry that knows ``n``
     answers no more than ``limit``; what one that ignores it answers is cut here, in byte order."""
-    following = None if onward is None else without(onward, "ns", AFTER)
+    following = None if onward is None else _from_upstream(onward)
     if following is not None and _value(following, "n") is None:
         following = bounded(following, limit)
     after = _value(query, AFTER)

@@ -29,7 +29,11 @@ class ImageParts(NamedTuple):
 
 def parts_of(raw: bytes, stated: str = "") -> Steps[ImageParts]:
     """Of a manifest's bytes. Raises ManifestInvalid, also for what is an index and an image at once."""
-    document = yield from read_object(raw)
+    return (yield from parts_in((yield from read_object(raw)), stated))
+
+
+def parts_in(document: dict[str, Any], stated: str) -> Steps[ImageParts]:
+    """As ``parts_of``, of one that is read already."""
     facts = yield from facts_of(document, stated)
     listed = isinstance(document.get("manifests"), list)
     if listed and "layers" in document:

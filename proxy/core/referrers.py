@@ -50,6 +50,14 @@ def fallback_tag(subject: Digest) -> Tag:
     return Tag.parse(f"{subject.algorithm[:32]}-{subject.encoded[:64]}")
 
 
+def cosign_tags(subject: Digest) -> tuple[Tag, ...]:
+    """Where cosign puts signatures, attestations and bills of material of a sha256 digest (cosign, "Signature
+    Spec")."""
+    if subject.algorithm != "sha256":
+        return ()
+    return tuple(Tag(f"sha256-{subject.encoded}.{kind}") for kind in ("sig", "att", "sbom"))
+
+
 def _index(entries: list[str]) -> bytes:
     return f'{{"schemaVersion": 2, "mediaType": "{OCI_INDEX}", "manifests": [{", ".join(entries)}]}}'.encode()
 

@@ -68,7 +68,7 @@ def _examinees(settings: Settings, registries: Registries, scope: Scope) -> tupl
             raise ValueError(f"an image of {stray[0]} is given, which is not one of the upstreams asked for")
         names = list(scope.upstreams)
     else:
-        names = [name for name in settings.upstreams if not name.startswith("*.")]
+        names = [name for name in settings.upstreams if not name.startswith("*")]
         names += [name for name in wanted if name not in names]
     examinees, unusable = [], []
     for name in names:

@@ -191,7 +191,7 @@ class _Image:
             raise NotNeeded("no image given")
         name, reference = _parts(self._image)
         try:
-            digest = await self._registry.manifest_digest(parse_name(name), parse_reference(reference))
+            digest, _ = await self._registry.manifest_digest(parse_name(name), parse_reference(reference))
             self._found = await self._registry.manifest(name, digest)
         except UpstreamRefused as fault:
             raise Ailment(str(fault), self._advice.refused()) from None

@@ -44,6 +44,7 @@ TABLE: dict[type[errors.Fault], Row] = {
     errors.VersionUnsupported: Row(505, "UNSUPPORTED"),
     errors.BodyRefused: Row(413, "SIZE_INVALID"),
     errors.RequestMalformed: Row(400, "UNSUPPORTED"),
+    errors.LoopDetected: Row(508, "UNSUPPORTED"),
     errors.RouteUnknown: Row(404, "UNSUPPORTED"),
     errors.UpstreamUnknown: Row(404, "NAME_UNKNOWN"),
     errors.NameUnknown: Row(404, "NAME_UNKNOWN", _MISSING),
@@ -53,6 +54,12 @@ TABLE: dict[type[errors.Fault], Row] = {
     errors.UpstreamUnreachable: Row(502, "UNAVAILABLE", "{upstream} cannot be reached for {thing}", _LATER),
     errors.UpstreamOffline: Row(
         404, "NAME_UNKNOWN", "{upstream} is offline by configuration, so {thing} is not fetched"
+    ),
+    errors.UpstreamLoops: Row(
+        508,
+        "UNAVAILABLE",
+        "{thing} of {upstream} is asked for in a circle: the url of an upstream leads back to a cache that asks it",
+        _LOG,
     ),
     errors.UpstreamTimeout: Row(504, "UNAVAILABLE", "{upstream} did not answer {thing} in time", _LATER),
     errors.UpstreamFailed: Row(502, "UNAVAILABLE", "{upstream} fails at {thing}", _LATER),
@@ -114,6 +121,8 @@ def headers(fault: errors.Fault) -> Iterator[tuple[str, str]]:
             yield "Content-Range", f"bytes */{fault.size}"
         case errors.RateLimited() | errors.Overloaded():
             yield "Retry-After", str(max(1, round(fault.retry_after)))
+        case errors.UpstreamOffline():
+            yield "Cache-Status", "entrepot; detail=offline"
 
 
 def _thing(asked: Operation | None) -> str:

@@ -11,6 +11,7 @@ from proxy.cache.engine import Cache
 from proxy.core.access import ADMITTED, Caller, Gate, hidden
 from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed, VersionUnsupported
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList
+from proxy.core.via import hops_of
 from proxy.front import replies
 from proxy.front.access_log import AccessLog, Line, new_request_id
 from proxy.front.date import DateHeader
@@ -18,6 +19,7 @@ from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.front.sender import ClientGone, Sender
+from proxy.tasks.hops import CAME_BY
 
 log = logging.getLogger("entrepot.front")
 
@@ -47,7 +49,10 @@ class Handler:
         self._now = now
 
     async def __call__(self, transport: asyncio.Transport, address: str, understood: Understood, block: bytes) -> bool:
-        """May the connection live on? ``block`` is the header block. Raises CancelledError only."""
+        """May the connection live on? ``block`` is the header block. In a task of its own. Raises CancelledError
+        only."""
+        if "via" in understood.head.headers:
+            CAME_BY.set(hops_of(understood.head.headers["via"]))
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.active += 1

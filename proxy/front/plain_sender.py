@@ -16,7 +16,7 @@ from proxy.cache.body import FilePiece
 from proxy.core.errors import StoreFailed
 from proxy.front.replies import Stream
 from proxy.front.sender import ClientGone, TransportUnfit
-from proxy.front.streams import FULL, Streams, Taken, Wire, client_left, duplicate
+from proxy.front.streams import FULL, Sent, Streams, Wire, client_left, duplicate
 
 
 class PlainSender:
@@ -63,15 +63,15 @@ def _refuse(transport: asyncio.Transport) -> NoReturn:
 class PlainFile:
     """A part of an open file, that goes to the socket without a copy through this process."""
 
-    __slots__ = ("_descriptor", "_position", "_sock", "left")
+    __slots__ = ("_descriptor", "_more", "_position", "_sock", "grows", "left", "length")
 
     def __init__(self, sock: int, piece: FilePiece) -> None:
         self._sock = sock
-        self._descriptor = piece.descriptor
-        self._position = piece.start
-        self.left = piece.end - piece.start
+        self._descriptor, self._position, end, self._more = piece
+        self.left = self.length = end - self._position
+        self.grows = self._more is not None
 
-    def send(self, most: int) -> Taken:
+    def send(self, most: int) -> Sent:
         """As of ``Feed``."""
         asked = min(most, self.left)
         try:
@@ -86,21 +86,29 @@ class PlainFile:
             raise StoreFailed("a file of the store ended before its time")
         self._position += sent
         self.left -= sent
-        return Taken(sent, sent < asked)
+        return Sent(sent, sent < asked)
+
+    def follow(self, patience: float) -> None:
+        """As of ``Feed``."""
+        if self._more is not None:
+            came = max(0, self._more(self._position, patience) - self._position)
+            self.left += came
+            self.length += came
 
 
 class PlainContent:
     """Bytes in memory."""
 
-    __slots__ = ("_flags", "_rest", "_sock", "left")
+    __slots__ = ("_flags", "_rest", "_sock", "grows", "left", "length")
 
     def __init__(self, sock: socket.socket, content: bytes, flags: int) -> None:
         self._sock = sock
         self._rest = memoryview(content)
         self._flags = flags
-        self.left = len(content)
+        self.left = self.length = len(content)
+        self.grows = False
 
-    def send(self, most: int) -> Taken:
+    def send(self, most: int) -> Sent:
         """As of ``Feed``."""
         asked = min(most, self.left)
         try:
@@ -111,4 +119,7 @@ class PlainContent:
             raise ClientGone(str(cause)) from cause
         self._rest = self._rest[sent:]
         self.left -= sent
-        return Taken(sent, sent < asked)
+        return Sent(sent, sent < asked)
+
+    def follow(self, patience: float) -> None:
+        """It is whole."""

@@ -70,7 +70,8 @@ def ping() -> Reply:
 
 
 def manifest(asked: ManifestPull, answer: ManifestAnswer) -> Reply:
-    headers = [*_named(answer.digest), _CACHED[answer.outcome], *_stale(answer.outcome, answer.age, answer.warning)]
+    stale = _stale(answer.outcome, answer.age, answer.warning)
+    headers = [*_named(answer.digest), _CACHED[answer.outcome], *stale, *answer.quota]
     if asked.known is not None and _matches(asked.known, answer.digest):
         return Reply(304, headers, b"", answer.outcome.value, None)
     return _whole(200, [("Content-Type", answer.media_type), *headers], answer.raw, answer.outcome.value)

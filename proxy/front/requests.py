@@ -21,6 +21,7 @@ from proxy.core.errors import BodyRefused, Fault, MethodUnsupported, RequestMalf
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
+from proxy.core.via import hops_of, require_no_loop
 from proxy.front.routes import Asked, parse
 
 
@@ -157,9 +158,13 @@ def _weight(understood: Understood) -> int:
 
 class Requests:
     """Takes one whole header block at a time, and nothing behind it. ``hosts`` are the names that it may be asked by,
-    None for any; a block that is remembered has passed."""
+    None for any; ``pseudonym`` is ours, so that nobody asks for us what we have asked for. A block that is remembered
+    has passed."""
 
-    def __init__(self, names: UpstreamNames, limits: HeadLimits, hosts: HostNames | None = None) -> None:
+    def __init__(
+        self, names: UpstreamNames, limits: HeadLimits, hosts: HostNames | None = None, pseudonym: str = ""
+    ) -> None:
+        self._pseudonym = pseudonym
         self.limits = limits
         self._names = names
         self._hosts = hosts
@@ -189,6 +194,8 @@ class Requests:
             head.require_pull()
             if self._hosts is not None:
                 self._hosts.require(head.headers.get("host", ""))
+            if "via" in head.headers:
+                require_no_loop(hops_of(head.headers["via"]), self._pseudonym)
             asked = parse(head.method, head.target, head.headers, self._names)
         except Fault as fault:
             return Understood(ANONYMOUS, head, None, fault)

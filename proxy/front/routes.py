@@ -94,7 +94,7 @@ def _blob(repository: Repository, digest: Digest, headers: Mapping[str, str]) ->
 
 def _repository(name: str, query: dict[str, str], names: UpstreamNames) -> Repository:
     """Three address forms, in this order: ``?ns=``, a first path component that names an upstream, the default. A
-    registry that is not configured is nobody's: its private names do not go to the default."""
+    registry that no upstream covers is nobody's: its private names do not go to the default."""
     first, _, rest = name.partition("/")
     asked = query.get("ns")
     if asked is not None:

@@ -9,6 +9,7 @@ import errno
 import os
 import select
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -23,6 +24,8 @@ from proxy.tasks.off_loop import off_loop
 
 _QUANTUM = 32 << 20  # bytes one turn in a thread may send, so that turns are shared fairly
 _PATIENCE = 5  # milliseconds that a turn waits for the socket before it gives the thread back
+_SOON = 0.02  # seconds that a turn waits for what is still to arrive
+_FOLLOWS = 0.25  # seconds after which a turn waits no more
 _IDLE_POLL = 0.005  # seconds
 _CLIENT_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED})
 
@@ -59,23 +62,29 @@ class Pace:
             raise ClientGone(f"the client took {self._sent} bytes in {self._waited:.0f} s")
 
 
-class Taken(NamedTuple):
+class Sent(NamedTuple):
     """What came of one try."""
 
     size: int  # bytes that went to the socket
     full: bool  # it takes no more for now
 
 
-FULL: Final = Taken(0, True)
+FULL: Final = Sent(0, True)
 
 
 class Feed(Protocol):
-    """What one socket is still to be given, used by one thread at a time. ``left`` is 0 when the socket has all."""
+    """What one socket is still to be given, used by one thread at a time. ``left`` is 0 when the socket has all of
+    ``length`` bytes; ``grows`` where more of the same may follow."""
 
     left: int
+    length: int
+    grows: bool
 
-    def send(self, most: int) -> Taken:
+    def send(self, most: int) -> Sent:
         """About ``most`` bytes of it, without waiting. Raises ClientGone, StoreFailed."""
+
+    def follow(self, patience: float) -> None:
+        """Takes on what has come meanwhile; where nothing has, waits for it up to so many seconds."""
 
 
 SendSlowly = Callable[[socket.socket, Feed, Pace], Awaitable[None]]
@@ -139,7 +148,9 @@ class Streams:
             if chunked:
                 await self._content(wire, b"%x\r\n" % length, socket.MSG_MORE, pace)
             if isinstance(piece, FilePiece):
-                await self._in_threads(wire.sock, wire.file(piece), pace)
+                feed = wire.file(piece._replace(more=None) if chunked else piece)
+                await self._in_threads(wire.sock, feed, pace)
+                length = feed.length
             else:
                 await self._content(wire, piece, 0, pace)
             if chunked:
@@ -207,9 +218,9 @@ def _resolve(writable: "asyncio.Future[None]") -> None:
         writable.set_result(None)
 
 
-def _push(sock: int, feed: Feed, patience: int) -> Taken:
+def _push(sock: int, feed: Feed, patience: int) -> Sent:
     """One turn in a thread."""
-    sent = 0
+    sent, until = 0, time.monotonic() + _FOLLOWS
     while feed.left and sent < _QUANTUM:
         count, _ = feed.send(_QUANTUM - sent)
         sent += count
@@ -217,5 +228,7 @@ def _push(sock: int, feed: Feed, patience: int) -> Taken:
             poller = select.poll()
             poller.register(sock, select.POLLOUT)
             if not patience or not poller.poll(patience):
-                return Taken(sent, True)
-    return Taken(sent, False)
+                return Sent(sent, True)
+        elif feed.grows and not feed.left and patience and time.monotonic() < until:
+            feed.follow(_SOON)
+    return Sent(sent, False)

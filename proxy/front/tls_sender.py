@@ -17,7 +17,7 @@ from proxy.core.errors import StoreFailed
 from proxy.front.plain_sender import PlainContent
 from proxy.front.replies import Stream
 from proxy.front.sender import ClientGone, TransportUnfit
-from proxy.front.streams import Streams, Taken, Wire, duplicate
+from proxy.front.streams import Sent, Streams, Wire, duplicate
 from proxy.front.tls_session import TlsSession
 from proxy.front.tls_transport import TlsTransport
 
@@ -90,7 +90,7 @@ class _Line:
         self._records = PlainContent(self._sock, records, self._flags)
         self.left = self._records.left
 
-    def send(self) -> Taken:
+    def send(self) -> Sent:
         taken = self._records.send(self.left)
         os.sched_yield()  # a kernel without preemption lets the event loop wait for a core that computes
         self.left = self._records.left
@@ -101,15 +101,16 @@ class _Line:
 class SealedFile:
     """A part of an open file. ``left`` counts what is not sealed, and records."""
 
-    __slots__ = ("_buffer", "_descriptor", "_end", "_line", "_position", "left")
+    __slots__ = ("_buffer", "_descriptor", "_end", "_line", "_more", "_position", "grows", "left", "length")
 
     def __init__(self, session: TlsSession, sock: socket.socket, piece: FilePiece) -> None:
         self._line = _Line(session, sock, 0)
         self._buffer = bytearray()  # kept from one piece to the next, while the client is fast
-        self._descriptor, self._position, self._end = piece
-        self.left = self._end - self._position
+        self._descriptor, self._position, self._end, self._more = piece
+        self.left = self.length = self._end - self._position
+        self.grows = self._more is not None
 
-    def send(self, most: int) -> Taken:
+    def send(self, most: int) -> Sent:
         """As of ``Feed``."""
         line = self._line
         if not line.left:
@@ -121,6 +122,14 @@ class SealedFile:
             self._buffer = bytearray()
         self.left = line.left + self._end - self._position
         return taken
+
+    def follow(self, patience: float) -> None:
+        """As of ``Feed``."""
+        if self._more is not None:
+            came = max(0, self._more(self._position, patience) - self._position)
+            self._end += came
+            self.left += came
+            self.length += came
 
     def _read(self, count: int) -> memoryview:
         if len(self._buffer) < count:
@@ -138,14 +147,15 @@ class SealedFile:
 class SealedContent:
     """Bytes in memory. ``left`` counts what is not sealed, and records."""
 
-    __slots__ = ("_line", "_rest", "left")
+    __slots__ = ("_line", "_rest", "grows", "left", "length")
 
     def __init__(self, session: TlsSession, sock: socket.socket, content: bytes, flags: int) -> None:
         self._line = _Line(session, sock, flags)
         self._rest = memoryview(content)
-        self.left = len(content)
+        self.left = self.length = len(content)
+        self.grows = False
 
-    def send(self, most: int) -> Taken:
+    def send(self, most: int) -> Sent:
         """As of ``Feed``."""
         line = self._line
         if not line.left:
@@ -155,3 +165,6 @@ class SealedContent:
         taken = line.send()
         self.left = line.left + len(self._rest)
         return taken
+
+    def follow(self, patience: float) -> None:
+        """It is whole."""

@@ -22,10 +22,16 @@ class AddressForbidden(OSError):
     """The policy forbids this connection."""
 
 
-class Ourselves:
-    """Where this process listens, once it does: whoever leads there would have us wait for ourselves."""
+class LeadsHere(AddressForbidden):
+    """It is one where we listen ourselves."""
 
-    def __init__(self) -> None:
+
+class Ourselves:
+    """Who this process is among its like, by ``pseudonym``, and where it listens, once it does: whoever leads there
+    would have us wait for ourselves."""
+
+    def __init__(self, pseudonym: str = "") -> None:
+        self.pseudonym = pseudonym
         self._listening: set[tuple[str, int]] = set()
 
     def listen_at(self, address: str, port: int) -> None:
@@ -86,7 +92,7 @@ class AddressPolicy:
         if zone is Zone.NEVER:
             raise AddressForbidden(f"{address} may not be reached through a registry")
         if self._ourselves.are_at(address, port):
-            raise AddressForbidden(f"{format_authority(address, port)} is Entrepot itself")
+            raise LeadsHere(f"{format_authority(address, port)} is Entrepot itself")
         return zone
 
 

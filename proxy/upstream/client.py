@@ -12,14 +12,17 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.via import via
+from proxy.tasks.hops import CAME_BY
 from proxy.upstream.address import AddressForbidden
 from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.connections import AnswerBody, ConnectionPool, UpstreamConnection, body_of
 from proxy.upstream.egress import Proxy, ProxyFailed
 from proxy.upstream.health import Stats
 from proxy.upstream.http1 import AnswerHead, AnswerMalformed, Framing, framing
-from proxy.upstream.message import USER_AGENT, HostClass, Request
-from proxy.upstream.passage import Passages, led_astray
+from proxy.upstream.message import USER_AGENT, Request
+from proxy.upstream.passage import led_astray
+from proxy.upstream.server import Pools, Server
 from proxy.upstream.settings import KIB, RegistrySettings
 from proxy.upstream.target import Target
 
@@ -30,15 +33,19 @@ _PIECE = 64 * KIB  # of a small body, at a time
 
 
 class HttpClient:
-    """Connections for the requests of one kind to one upstream; none is made before the first."""
+    """Asks for one upstream, by connections of ``server`` that ``pools`` keep."""
 
-    def __init__(self, settings: RegistrySettings, passages: Passages, stats: Stats, threads: AskThreads) -> None:
-        connect, idle = settings.limits.connect, settings.limits.idle
+    def __init__(
+        self, settings: RegistrySettings, server: Server, pools: Pools, stats: Stats, threads: AskThreads
+    ) -> None:
         self.upstream = settings.name
         self._settings = settings
         self._stats = stats
-        self._passages = passages
-        self._pools = {host_class: ConnectionPool(passages.of(host_class), connect, idle) for host_class in HostClass}
+        self._server = server
+        self._passages = server.passages
+        # Who asks whoever it is, for whoever had us ask: only so does one that leads back to us see it.
+        self._ours = {**_OURS, "Via": via((server.pseudonym,))} if server.pseudonym else _OURS
+        self._pools = pools
         self._threads = threads
         self._closed = False
         self._aloft: set[Callable[[], None]] = set()
@@ -46,7 +53,10 @@ class HttpClient:
     async def send(self, request: Request) -> "HttpAnswer":
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
         until = asyncio.get_running_loop().time() + request.total
-        request = request._replace(headers={**_OURS, **request.headers})
+        came_by = CAME_BY.get()
+        own = self._server.pseudonym
+        ours = {**self._ours, "Via": via((*came_by, own))} if came_by and own else self._ours
+        request = request._replace(headers={**ours, **request.headers})
         try:
             proxy = None if self._passages.straight else await self._passages.proxy(request)
             opening = _Opening(self._settings, self._pools[request.host_class], request, proxy)
@@ -73,7 +83,7 @@ class HttpClient:
         self._aloft.add(interrupt)
         try:
             async with asyncio.timeout_at(until):
-                return await self._threads.run(self.upstream, work, interrupt, give_back)
+                return await self._threads.run(self._server.name, work, interrupt, give_back)
         except TimeoutError as late:
             raise UpstreamTimeout(self.upstream, f"{target} did not answer in time") from late
         finally:
@@ -85,12 +95,10 @@ class HttpClient:
             pool.close_idle()
 
     async def close(self) -> None:
-        """What is being opened or read fails at once; bodies under way are their movers'."""
+        """What is being opened or read fails at once; bodies under way are their movers', connections the server's."""
         self._closed = True
         for interrupt in list(self._aloft):
             interrupt()
-        for pool in self._pools.values():
-            pool.close_all()
 
 
 class _Opened(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.manifests import ManifestFacts
 from proxy.core.names import Digest, Reference
+from proxy.core.second_hand import NO_REMARKS, Remarks, SecondHand
 from proxy.core.transfer import Transfer
 from proxy.upstream.challenge import Challenge
 
@@ -19,6 +20,14 @@ class FetchedManifest(NamedTuple):
     digest: Digest  # computed from ``raw``, never believed; of a signed schema 1 manifest, from its payload
     facts: ManifestFacts
     is_signed: bool = False  # schema 1, whose digest is that of its payload and not of ``raw``
+    remarks: Remarks = NO_REMARKS
+
+
+class Pointed(NamedTuple):
+    """Where a reference points."""
+
+    digest: Digest
+    remarks: Remarks = NO_REMARKS
 
 
 class TagsPage(NamedTuple):
@@ -26,6 +35,7 @@ class TagsPage(NamedTuple):
 
     tags: Sequence[str]
     next_query: str | None  # the query of upstream's Link rel="next", opaque, with no host; None at the end
+    second_hand: SecondHand | None = None
 
 
 class PingResult(NamedTuple):
@@ -45,6 +55,7 @@ class ReferrersPage(NamedTuple):
     raw: bytes  # a JSON index
     filtered: bool  # upstream applied the artifactType filter
     next_query: str | None  # the query of upstream's Link rel="next", with no host; None at the end
+    second_hand: SecondHand | None = None
 
 
 class Registry(Protocol):
@@ -55,12 +66,13 @@ class Registry(Protocol):
     """
 
     name: str
+    forwards: bool  # another one is asked in its place, such as a cache that may have been asked for our sake
 
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         """GET. Raises ManifestUnknown or NameUnknown, and WrongBytes where the bytes are not those of
         the digest asked for."""
 
-    async def manifest_digest(self, name: str, reference: Reference) -> Digest:
+    async def manifest_digest(self, name: str, reference: Reference) -> Pointed:
         """HEAD: where the tag points now, at no cost of quota; a GET where upstream sends no digest header or refuses
         the HEAD. Raises ManifestUnknown or NameUnknown, which a GET has said."""
 

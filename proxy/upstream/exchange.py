@@ -25,6 +25,7 @@ from proxy.core.errors import (
     WrongBytes,
     hinted,
 )
+from proxy.core.second_hand import detail_of
 from proxy.core.steps import Steps
 from proxy.upstream.authorization import Authorizer, Refusal
 from proxy.upstream.challenge import parse_challenges
@@ -102,6 +103,7 @@ class Exchange:
         self._authorizer = authorizer
         self._upstream = network.settings.name
         self._home = str(network.home.origin)
+        self._named = network.settings.naming.path if network.settings.forward is not None else str
         self._health = Outages(self._upstream, network.tables)
         self._budget = RetryBudget()
 
@@ -197,7 +199,7 @@ class Exchange:
         """One try of ``ask``: until there is an answer, or nothing that may turn a refusal. At most one renewal, one
         return to the registry for a fresh URL after its storage refused the old one, and one question without Range
         where that may be what is refused. Raises UpstreamFault kinds."""
-        start = Target(self._network.home.origin, self._network.home.path + ask.path)
+        start = Target(self._network.home.origin, self._network.home.path + self._named(ask.path))
         target, hops, renewed, returned = start, 0, False, False
         while True:
             at_home = target.origin == start.origin
@@ -243,7 +245,7 @@ class Exchange:
     async def bare(self, ask: Ask, send: Send) -> Rejection:
         """What the registry answers to one request without authorization, whatever the status. Raises
         UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
-        start = Target(self._network.home.origin, self._network.home.path + ask.path)
+        start = Target(self._network.home.origin, self._network.home.path + self._named(ask.path))
         return await self._rejection(await send(self._request(ask, start, None)), None, at_home=True)
 
     def _request(self, ask: Ask, target: Target, authorization: str | None) -> Request:
@@ -288,9 +290,10 @@ class Exchange:
         told = first_error(body)
         reason = error_reason(told, used) if at_home else ""
         code, date, page = error_code(told), answer.header("Date"), is_page(answer.header("Content-Type"))
-        return Rejection(
+        rejection = Rejection(
             answer.status, code, challenges, wait, at_home, reason, date, page, authorized=used is not None
         )
+        return rejection._replace(offline=detail_of(answer.headers("Cache-Status")) == "offline")
 
     async def _renewed(self, ask: Ask, rejection: Rejection, used: str | None) -> bool:
         if rejection.status not in (400, 401, 403):

@@ -15,6 +15,8 @@ from proxy.core.errors import (
     ReferrersUnsupported,
     UpstreamBroken,
     UpstreamFailed,
+    UpstreamLoops,
+    UpstreamOffline,
     UpstreamRefused,
     UpstreamTimeout,
 )
@@ -46,6 +48,7 @@ class Rejection(NamedTuple):
     page: bool = False  # the body is a page for people
     origin: str = ""  # of the host that said so
     authorized: bool = False  # the request carried an authorization
+    offline: bool = False  # it is a cache's, which is not to ask the registry
 
 
 def first_error(body: bytes) -> dict[str, Any]:
@@ -80,10 +83,14 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
     if status == 429:
         wait = rejection.retry_after or 1.0
         return RateLimited(upstream, f"it limits our requests; {what} may be asked again in {wait:.0f} s", wait)
+    if status == 508:  # RFC 5842 section 7.2
+        return UpstreamLoops(upstream, f"{what} is asked for in a circle: it answered {said}")
     if status >= 500:
         return UpstreamFailed(upstream, f"it answered {said} to {what}")
     if status == 408:
         return UpstreamTimeout(upstream, f"it answered 408 to {what}")
+    if status == 404 and rejection.offline and rejection.at_home:
+        return UpstreamOffline(upstream, f"the cache that is asked for it is offline, and does not hold {what}")
     if rejection.page and not rejection.challenges and kind is not Kind.REFERRERS:
         return UpstreamFailed(upstream, f"a page for people stands in place of {what} ({status})", Hint.PAGE)
     if not rejection.at_home and status in (401, 403):

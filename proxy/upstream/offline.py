@@ -3,7 +3,7 @@
 from proxy.core.errors import UpstreamOffline
 from proxy.core.names import Digest, Reference
 from proxy.core.transfer import Transfer
-from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
+from proxy.upstream.contract import FetchedManifest, PingResult, Pointed, ReferrersPage, TagsPage
 
 
 class OfflineRegistry:
@@ -11,11 +11,12 @@ class OfflineRegistry:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.forwards = False
 
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
         raise UpstreamOffline(self.name)
 
-    async def manifest_digest(self, name: str, reference: Reference) -> Digest:
+    async def manifest_digest(self, name: str, reference: Reference) -> Pointed:
         raise UpstreamOffline(self.name)
 
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:

@@ -3,8 +3,8 @@
 import ssl
 from typing import NamedTuple
 
-from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamUnreachable
-from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, Ourselves, admit_unseen
+from proxy.core.errors import Hint, UpstreamBroken, UpstreamFault, UpstreamLoops, UpstreamUnreachable
+from proxy.upstream.address import AddressForbidden, AddressPolicy, Admit, LeadsHere, Ourselves, admit_unseen
 from proxy.upstream.egress import DIRECT, Proxy, WayClosed, WaysOut
 from proxy.upstream.message import HostClass, Request
 from proxy.upstream.settings import Trust
@@ -22,7 +22,7 @@ class Passage(NamedTuple):
 
 class Outward(NamedTuple):
     """How the outside is reached: whose certificates are believed (those that the settings say, where it is not given),
-    the ways out, and the places of ours that nothing may lead to."""
+    the ways out, and who we are, so that nothing leads back to us."""
 
     trust: Trust | None = None
     ways: WaysOut = DIRECT
@@ -71,6 +71,8 @@ def led_astray(upstream: str, request: Request, forbidden: AddressForbidden) -> 
     """What it means that a host is not to be connected to: where the registry led us there, asking again leads nowhere
     else."""
     origin = request.target.origin
+    if request.host_class is HostClass.HOME and isinstance(forbidden, LeadsHere):
+        return UpstreamLoops(upstream, f"its url leads to this cache itself: {forbidden}")
     if request.host_class is HostClass.HOME:
         return UpstreamUnreachable(upstream, f"no connection to {origin}: {forbidden}", str(origin))
     return UpstreamBroken(upstream, f"it leads to {origin}, which is not followed: {forbidden}")

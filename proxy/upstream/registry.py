@@ -1,6 +1,6 @@
 """``contract.Registry`` over HTTP: what each call asks, and what its answer must look like."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -28,11 +28,12 @@ from proxy.core.manifests import (
 )
 from proxy.core.names import Digest, Reference, digest_of
 from proxy.core.paging import without
+from proxy.core.second_hand import NO_REMARKS, Remarks, quota, second_hand
 from proxy.core.steps import Steps
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
 from proxy.upstream.client import HttpAnswer
-from proxy.upstream.contract import FetchedManifest, PingResult, ReferrersPage, TagsPage
+from proxy.upstream.contract import FetchedManifest, PingResult, Pointed, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
 from proxy.upstream.fault_table import Rejection
 from proxy.upstream.headers import next_query, parse_content_range, parse_length
@@ -73,7 +74,9 @@ class HttpRegistry:
 
     def __init__(self, network: Network, authorizer: Authorizer) -> None:
         self.name = network.settings.name
+        self.forwards = network.settings.forward is not None
         self.stats = network.stats
+        self._named = network.settings.naming.repository if self.forwards else str
         self._network = network
         self._limits = network.settings.limits
         self._authorizer = authorizer
@@ -81,7 +84,7 @@ class HttpRegistry:
 
     @_in_use
     async def manifest(self, name: str, reference: Reference) -> FetchedManifest:
-        ask = _manifest_ask(name, reference)
+        ask = _manifest_ask(self._named(name), reference)
         understand = partial(self._fetched, reference, ask.what)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.manifest, understand)
 
@@ -106,29 +109,36 @@ class HttpRegistry:
             raise kind(self.name, f"{what} is not a manifest: {fault}", hint) from fault
         if isinstance(reference, Digest) and not proven:
             raise UpstreamFailed(self.name, f"something else stands in place of {what}")
-        return FetchedManifest(raw, digest, facts, is_signed=digest != whole)
+        says = answer.header("Cache-Status") or answer.header("RateLimit-Remaining")
+        remarks = _remarks(answer) if says else NO_REMARKS
+        return FetchedManifest(raw, digest, facts, is_signed=digest != whole, remarks=remarks)
 
     @_in_use
-    async def manifest_digest(self, name: str, reference: Reference) -> Digest:
+    async def manifest_digest(self, name: str, reference: Reference) -> Pointed:
         """Also a GET where HEAD itself is not to be had: storage whose URLs are signed for GET only, registries and
         middleboxes that refuse every HEAD. So no refusal of a HEAD is ever the answer."""
         try:
-            answer = await self._exchange.ask(_manifest_ask(name, reference, "HEAD"), self._network.buffered.send)
+            ask = _manifest_ask(self._named(name), reference, "HEAD")
+            answer = await self._exchange.ask(ask, self._network.buffered.send)
         except (Absent, UpstreamRefused, UpstreamBroken, UpstreamFailed):
-            return (await self.manifest(name, reference)).digest
-        header = answer.header("Docker-Content-Digest")
+            return await self._pointed(name, reference)
+        header, remarks = answer.header("Docker-Content-Digest"), _remarks(answer)
         await answer.close()
         if isinstance(reference, Digest):
-            return reference
+            return Pointed(reference, remarks)
         try:
-            return Digest.parse(header or "")
+            return Pointed(Digest.parse(header or ""), remarks)
         except DigestInvalid:
-            return (await self.manifest(name, reference)).digest
+            return await self._pointed(name, reference)
+
+    async def _pointed(self, name: str, reference: Reference) -> Pointed:
+        fetched = await self.manifest(name, reference)
+        return Pointed(fetched.digest, fetched.remarks)
 
     @_in_use
     async def blob(self, name: str, digest: Digest, offset: int = 0, end: int | None = None) -> Transfer:
         headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset else {}
-        ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
+        ask = _blob_ask(self._named(name), digest, headers)
         answer = await self._exchange.ask(ask, self._network.streaming.send)
         if answer.status == 200 and is_page(answer.header("Content-Type")):
             return BytesTransfer(self.name, await self._no_page(answer, digest, ask.what))
@@ -150,7 +160,7 @@ class HttpRegistry:
         """One byte is asked for, so that a registry which sends blobs itself does not send this one; an empty blob has
         none to ask for."""
         headers = {} if digest.matches(b"") else {"Range": "bytes=0-0"}
-        ask = Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
+        ask = _blob_ask(self._named(name), digest, headers)
         answer = await self._exchange.ask(ask, self._network.buffered.send)
         if answer.status == 206:
             span = parse_content_range(answer.header("Content-Range"))
@@ -187,6 +197,7 @@ class HttpRegistry:
             return await self._tags(name, unbounded)
 
     async def _tags(self, name: str, query: str) -> TagsPage:
+        name = self._named(name)
         ask = Ask(Kind.TAGS, name, f"/v2/{name}/tags/list{_question(query)}", f"the tags of {name}")
         understand = partial(self._listed, ask.what)
         return await self._exchange.read(ask, self._network.buffered.send, self._limits.listing, understand)
@@ -200,10 +211,11 @@ class HttpRegistry:
             raise UpstreamFailed(self.name, f"{what} cannot be read: {fault}") from fault
         if not isinstance(tags, list) or not (yield from _are_names(tags)):
             raise UpstreamBroken(self.name, f"{what} are not a list of names")
-        return TagsPage(tags, next_query(answer.headers("Link")))
+        return TagsPage(tags, next_query(answer.headers("Link")), _remarks(answer).second_hand)
 
     @_in_use
     async def referrers(self, name: str, digest: Digest, query: str) -> ReferrersPage:
+        name = self._named(name)
         path = f"/v2/{name}/referrers/{digest}{_question(query)}"
         what = f"the referrers of {name}@{digest}"
         ask = Ask(Kind.REFERRERS, name, path, what, {"Accept": OCI_INDEX}, follow=Follow.AT_HOME)
@@ -217,7 +229,7 @@ class HttpRegistry:
         if answer.status != 200 or not isinstance(index.get("manifests"), list):
             raise ReferrersUnsupported(f"{self.name} has no referrers API")
         filtered = "artifacttype" in (answer.header("OCI-Filters-Applied") or "").lower()
-        return ReferrersPage(raw, filtered, next_query(answer.headers("Link")))
+        return ReferrersPage(raw, filtered, next_query(answer.headers("Link")), _remarks(answer).second_hand)
 
     @_in_use
     async def ping(self) -> PingResult:
@@ -248,9 +260,18 @@ class HttpRegistry:
         await self._network.close()
 
 
+def _remarks(answer: HttpAnswer) -> Remarks:
+    from_cache = second_hand(answer.headers("Cache-Status"), answer.header("Age"), answer.headers("Warning"))
+    return Remarks(from_cache, quota(answer.header("RateLimit-Limit"), answer.header("RateLimit-Remaining")))
+
+
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:
     what = f"{name}@{reference}" if isinstance(reference, Digest) else f"{name}:{reference}"
     return Ask(Kind.MANIFEST, name, f"/v2/{name}/manifests/{reference}", what, {"Accept": ACCEPT}, method)
+
+
+def _blob_ask(name: str, digest: Digest, headers: Mapping[str, str]) -> Ask:
+    return Ask(Kind.BLOB, name, f"/v2/{name}/blobs/{digest}", f"{name}@{digest}", headers)
 
 
 def _are_names(tags: list[Any]) -> Steps[bool]:

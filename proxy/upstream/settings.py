@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from proxy.core.authorities import PORTS, parse_authority
+from proxy.upstream.forwarding import Forward, Naming
 from proxy.upstream.message import HostClass
 from proxy.upstream.target import Origin, Target, parse_target
 
@@ -55,7 +56,8 @@ class RegistrySettings:
     """``url`` may have a path, below which the registry's ``/v2/`` is. ``insecure`` turns verification off for the host
     and port of ``url`` only; ``ca_file`` is trusted beside the system's authorities. ``realms`` lists token servers
     that may see the credentials, ``redirects`` hosts that it may lead to wherever they are: ``host`` by its scheme's
-    own port, or ``host:port``. ``egress_ca_file`` is trusted besides on ways through a proxy."""
+    own port, or ``host:port``. ``egress_ca_file`` is trusted besides on ways through a proxy. With ``forward`` it is
+    another one that is at ``url``, and is told whose content is meant."""
 
     name: str
     url: str
@@ -65,6 +67,11 @@ class RegistrySettings:
     limits: ExchangeLimits = field(default_factory=ExchangeLimits)
     egress_ca_file: str | None = None
     redirects: tuple[str, ...] = ()
+    forward: Forward | None = None
+
+    @property
+    def naming(self) -> Naming:
+        return Naming(self.name, self.forward)
 
     def host_class(self, origin: Origin) -> HostClass:
         """By what right one is connected to that the registry led us to. Raises TargetRefused."""

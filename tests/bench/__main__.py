@@ -19,10 +19,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.bench import colds, hits, letting_go, secure, start
+from tests.bench import colds, hits, letting_go, memory, secure, start
 from tests.bench.bench import LONG, SHORT, Bench, opened
 from tests.bench.clients import WrongAnswer
 from tests.bench.contestants import OURS
+from tests.bench.limits import measure
 from tests.bench.measure import CoreTime, Row, Spread, Target
 from tests.bench.report import MET, Outcome, judged, table, write
 from tests.process import ProcessFailed
@@ -43,7 +44,9 @@ WORKS: Mapping[str, Work] = MappingProxyType(
         "tls-small": secure.small,
         "tls-beside": secure.beside,
         "letting-go": letting_go.under_hits,
+        "letting-go-idle": letting_go.idle,
         "start": start.large_catalog,
+        "memory": memory.memory,
     }
 )
 _LAG = 100.0  # milliseconds
@@ -53,7 +56,7 @@ _OUT = Path(__file__).parent / "out"
 def main(
     only: Annotated[list[str] | None, typer.Option(help="a work by name; may be repeated")] = None,
     rounds: Annotated[int, typer.Option(help="alternated rounds per work; 0: five, or one with --short")] = 0,
-    short: Annotated[bool, typer.Option("--short", help="at most two minutes, exit 1 on a collapse")] = False,
+    short: Annotated[bool, typer.Option("--short", help="a few minutes, exit 1 on a collapse")] = False,
     list_works: Annotated[bool, typer.Option("--list", help="the works and what they are")] = False,
     folder: Annotated[Path | None, typer.Option(help="where caches and content go, 15 GB; all on one disk")] = None,
 ) -> None:
@@ -67,14 +70,16 @@ def main(
     scale = replace(scale, rounds=rounds or scale.rounds)
     _raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the exits that stop the servers
-    with _temporary(folder) as own, opened(own, scale) as bench:
+    limits = measure()
+    print(limits, flush=True)
+    with _temporary(folder) as own, opened(own, scale, limits) as bench:
         outcome = _run(bench, {name: work for name, work in WORKS.items() if not only or name in only})
     rows = outcome.rows
     if short:
         rows = [replace(row, targets=[target.eased() for target in row.targets]) for row in rows]
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table(rows))
-    write(_OUT, replace(outcome, rows=rows), {"short": short, **asdict(scale)})
+    write(_OUT, replace(outcome, rows=rows), {"short": short, **asdict(scale)}, limits)
     collapsed = short and any(each.verdict != MET for _, each in judged(rows))
     raise typer.Exit(1 if outcome.failures or collapsed else 0)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.bench import origin
 from tests.bench.contents import MIB, Contents
-from tests.bench.contestants import CONTESTANTS, Server, contest, registry
+from tests.bench.contestants import PEERS, Server, contest, registry
+from tests.bench.limits import Limits
 from tests.bench.scrape import metric
 from tests.cast.authority import Authority
 from tests.ports import free_port
@@ -32,10 +33,11 @@ class Scale:
     samples: int  # manifest hits for a percentile
     entries: int  # of the large catalog
     expiring: int  # images that expire under hits, in each round
+    letting_go: int  # images that expire while nobody asks
 
 
-LONG = Scale(5, 256 * MIB, 512 * MIB, 16, 3, 1000, 10_000, 2000, 1_000_000, 4000)
-SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000, 800)
+LONG = Scale(5, 256 * MIB, 512 * MIB, 16, 3, 1000, 10_000, 2000, 1_000_000, 4000, 100_000)
+SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000, 800, 4000)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Bench:
     contents: Contents
     scale: Scale
     numbers: Iterator[int]
+    limits: Limits  # of this machine
     lags: list[float] = field(default_factory=list)  # seconds; p99 of Entrepot's event loop at the end of a contest
 
     @contextmanager
@@ -56,9 +59,9 @@ class Bench:
         names: Sequence[str] = (),
         certificate: tuple[Path, Path] | None = None,
     ) -> Iterator[list[Server]]:
-        """All contestants, or the named, on empty caches in a folder of this contest."""
+        """Ours and its peers, or the named, on empty caches in a folder of this contest."""
         of = upstream or self.upstream
-        with contest(self.new_folder(), names or tuple(CONTESTANTS), of, ca_file, certificate) as servers:
+        with contest(self.new_folder(), names or PEERS, of, ca_file, certificate) as servers:
             yield servers
             self.note_lag(servers)
 
@@ -93,12 +96,12 @@ class Bench:
 
 
 @contextmanager
-def opened(folder: Path, scale: Scale) -> Iterator[Bench]:
+def opened(folder: Path, scale: Scale, limits: Limits) -> Iterator[Bench]:
     """A bench with its upstream running."""
     own, storage = folder / "origin", folder / "storage"
     own.mkdir()
     with registry(own, storage) as plain:
-        yield Bench(folder, storage, url(plain), Contents(plain.port), scale, itertools.count())
+        yield Bench(folder, storage, url(plain), Contents(plain.port), scale, itertools.count(), limits)
 
 
 def url(server: Server) -> str:

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from tests.ports import free_port
 from tests.process import proxying, running
 
 OURS = "entrepot"
+WITHOUT_LOG = "entrepot without access log"
 NGINX = "nginx"
 DISTRIBUTION = "distribution"
 _DESCRIPTORS = 20_000
@@ -49,28 +50,32 @@ class Server:
 
 
 @contextmanager
-def entrepot(setup: Setup) -> Iterator[Server]:
-    """Raises ProcessFailed."""
+def entrepot(setup: Setup, name: str = OURS) -> Iterator[Server]:
+    """With its defaults: a line in the access log for each request. Raises ProcessFailed."""
     upstream = {"url": setup.upstream} | ({"ca_file": str(setup.ca_file)} if setup.ca_file else {})
     settings = {
         "cache": {"path": str(setup.folder / "cache"), "max_size": "200GiB", "min_free": 0},
         "default_upstream": "registry.test",
         "limits": {"connections": _DESCRIPTORS, "connections_per_address": _DESCRIPTORS},
-        "log": {"level": "warning", "access": "none"},
         **setup.more,
     }
     if setup.certificate is not None:
         settings["tls"] = dict(zip(("certificate", "key"), map(str, setup.certificate), strict=True))
     begun = time.monotonic()
     with proxying(setup.folder, {"registry.test": upstream}, **settings) as proxy:
-        yield Server(OURS, proxy.port, proxy.process.pid, time.monotonic() - begun, proxy.admin)
+        yield Server(name, proxy.port, proxy.process.pid, time.monotonic() - begun, proxy.admin)
+
+
+def without_log(setup: Setup) -> AbstractContextManager[Server]:
+    """Entrepot that logs no request. Raises ProcessFailed."""
+    return entrepot(replace(setup, more={**setup.more, "log": {"access": "none"}}), WITHOUT_LOG)
 
 
 @contextmanager
 def distribution(setup: Setup) -> Iterator[Server]:
-    """As a proxy of the upstream, with filesystem storage. Raises ProcessFailed."""
+    """As a proxy of the upstream, with filesystem storage and its default log. Raises ProcessFailed."""
     trust = {"SSL_CERT_FILE": str(setup.ca_file)} if setup.ca_file else {}
-    settings = {**_QUIET, "proxy": {"remoteurl": setup.upstream}}
+    settings = {"proxy": {"remoteurl": setup.upstream}}
     with Registry(setup.folder, _fast(setup.folder / "cache"), settings, trust).running() as found:
         yield Server(DISTRIBUTION, found.port, found.pid)
 
@@ -89,8 +94,8 @@ def _fast(storage: Path) -> Mapping[str, object]:
 
 @contextmanager
 def nginx(setup: Setup) -> Iterator[Server]:
-    """proxy_cache as an operator would tune it for this use: kernel sends, kept upstream connections, the lock. Raises
-    ProcessFailed."""
+    """proxy_cache as an operator would tune it for this use: kernel sends, kept upstream connections, the lock, a
+    buffer before the access log. Raises ProcessFailed."""
     port = free_port()
     path = setup.folder / "nginx.conf"
     path.write_text(_nginx(setup, port))
@@ -120,7 +125,8 @@ pid {folder}/nginx.pid; error_log {folder}/error.log warn;
 {"user root;" if os.geteuid() == 0 else ""}
 events {{ worker_connections {_DESCRIPTORS - 1000}; }}
 http {{
-    access_log off; sendfile on; tcp_nopush on; keepalive_timeout 600s; keepalive_requests 1000000000;
+    access_log {folder}/access.log combined buffer=64k flush=1s;
+    sendfile on; tcp_nopush on; keepalive_timeout 600s; keepalive_requests 1000000000;
     {temporary}
     proxy_cache_path {folder}/cache levels=1:2 keys_zone=bench:16m max_size=200g inactive=1d use_temp_path=off;
     upstream origin {{ server {authority}; keepalive 64; }}
@@ -139,8 +145,9 @@ http {{
 """
 
 
+PEERS = (OURS, NGINX, DISTRIBUTION)
 CONTESTANTS: Mapping[str, Callable[[Setup], AbstractContextManager[Server]]] = MappingProxyType(
-    {OURS: entrepot, NGINX: nginx, DISTRIBUTION: distribution}
+    {OURS: entrepot, NGINX: nginx, DISTRIBUTION: distribution, WITHOUT_LOG: without_log}
 )
 
 
@@ -156,7 +163,7 @@ def contest(
     with ExitStack() as stack:
         servers = []
         for name in names:
-            own = folder / name
+            own = folder / name.replace(" ", "-")
             own.mkdir()
             stack.callback(shutil.rmtree, own, ignore_errors=True)
             servers.append(stack.enter_context(CONTESTANTS[name](Setup(own, upstream, ca_file, certificate))))

@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,16 +38,19 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """Ours against a limit: ``factor`` x the peer's value, or ``factor`` itself where there is no peer."""
+    """Ours against a limit: ``factor`` x the peer's value, or ``factor`` itself where there is no peer. ``ease`` is by
+    how much less a guard against collapse asks for: more than half where what is measured is over too soon to be
+    steady."""
 
     relation: str  # "≥", "≤" or "="
     factor: float
     peer: str | None = None
+    ease: float = 2.0
 
     def eased(self) -> "Target":
-        """Half as demanding: what a guard against collapse asks for."""
-        factor = {"≥": self.factor / 2, "≤": self.factor * 2, "=": self.factor}[self.relation]
-        return Target(self.relation, factor, self.peer)
+        """What a guard against collapse asks for."""
+        factor = {"≥": self.factor / self.ease, "≤": self.factor * self.ease, "=": self.factor}[self.relation]
+        return replace(self, factor=factor)
 
     def limit(self, values: Mapping[str, Spread]) -> float | None:
         """None where the peer was not measured."""

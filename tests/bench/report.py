@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 from rich.table import Table
 
 from tests.bench.contestants import OURS
+from tests.bench.limits import Limits
 from tests.bench.measure import Row, Spread, Target
 
 MET, MISSED, NOT_MEASURED = "met", "missed", "not measured"
@@ -84,7 +85,7 @@ def machine() -> dict[str, object]:
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
 
 
-def write(folder: Path, outcome: Outcome, settings: Mapping[str, object]) -> None:
+def write(folder: Path, outcome: Outcome, settings: Mapping[str, object], limits: Limits) -> None:
     """``results.json`` and ``results.svg``."""
     folder.mkdir(parents=True, exist_ok=True)
     results = [
@@ -97,7 +98,7 @@ def write(folder: Path, outcome: Outcome, settings: Mapping[str, object]) -> Non
         for row in outcome.rows
     ]
     whole = {
-        "machine": {**machine(), "stolen": outcome.stolen},
+        "machine": {**machine(), "limits": limits._asdict(), "stolen": outcome.stolen},
         "settings": settings,
         "failures": outcome.failures,
         "results": results,

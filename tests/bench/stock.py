@@ -31,7 +31,7 @@ def stock_blobs(cache: Path, count: int) -> None:
     asyncio.run(_add(cache, first))
     with closing(sqlite3.connect(cache / NAME)) as connection, connection:
         (repository,) = connection.execute("SELECT repository FROM membership WHERE digest = ?", (first,)).fetchone()
-        _belong(connection, ((repository, digest) for digest in others))
+        _belong(connection, repository, "", others)
         _know(connection, ((digest, "") for digest in others))
     _link(cache, [first, *others])
 
@@ -48,7 +48,8 @@ def stock_images(cache: Path, repositories: Sequence[str], images: int) -> None:
             edges = [(manifest, layer) for number, manifest in enumerate(manifests) for layer in _layers(name, number)]
             layers = sorted({layer for _, layer in edges})
             connection.executemany("INSERT INTO child (parent, child) VALUES (?, ?)", edges)
-            _belong(connection, ((repository, digest) for digest in [*layers, *manifests]))
+            _belong(connection, repository, "", layers)
+            _belong(connection, repository, MANIFEST_TYPE, manifests)
             _know(connection, [(layer, "") for layer in layers])
             _know(connection, [(manifest, MANIFEST_TYPE) for manifest in manifests])
             files += [*layers, *manifests]
@@ -78,10 +79,9 @@ def _know(connection: sqlite3.Connection, contents: Iterable[tuple[Digest, str]]
     connection.executemany(known, contents)
 
 
-def _belong(connection: sqlite3.Connection, members: Iterable[tuple[int, Digest]]) -> None:
-    connection.executemany(
-        "INSERT INTO membership (repository, digest, created_at, image) VALUES (?, ?, 1, 0)", members
-    )
+def _belong(connection: sqlite3.Connection, repository: int, media_type: str, members: Iterable[Digest]) -> None:
+    added = "INSERT INTO membership (repository, media_type, digest, created_at, image) VALUES (?, ?, ?, 1, 0)"
+    connection.executemany(added, ((repository, media_type, digest) for digest in members))
 
 
 def _link(cache: Path, digests: Sequence[Digest]) -> None:

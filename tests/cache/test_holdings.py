@@ -1,34 +1,22 @@
 """Store, catalog, budget and memory, in step however one of them fails."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from proxy.cache.holdings import Holdings, Provenance
-from proxy.cache.threads import StoreThreads
-from proxy.core.budget import Budget, ByteLimits
+from proxy.cache.retention import rest
 from proxy.core.errors import StoreFailed
 from proxy.core.graph import Membership, Node, Removal
 from proxy.core.names import Digest, Repository
-from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import Content, MembershipRecord
-from proxy.storage.disk import DiskStore
 
 NGINX, REDIS = Repository("docker.io", "library/nginx"), Repository("docker.io", "library/redis")
 RAW = b"a layer"
 LAYER = Content(Digest.of(RAW), len(RAW), "", 1.0, 1.0, "docker.io")
-
-
-@pytest.fixture
-async def holdings(tmp_path: Path) -> AsyncIterator[Holdings]:
-    catalog = SqliteCatalog(tmp_path)
-    with closing(DiskStore(tmp_path)) as store, ThreadPoolExecutor(2) as threads:
-        yield Holdings(store, catalog, Budget(ByteLimits(1000)), StoreThreads(*[threads] * 4), lambda: 7.0)
-    await catalog.close()
 
 
 async def keep(holdings: Holdings, content: Content = LAYER, repository: Repository = NGINX) -> None:
@@ -133,3 +121,23 @@ async def test_what_a_repository_is_told_about_its_content_is_known_at_the_next_
     assert found.membership == MembershipRecord("application/config", 9.0)
     await holdings.disallow(NGINX, LAYER.digest)
     assert await holdings.find(NGINX, LAYER.digest) is None
+
+
+async def test_it_is_at_leisure_when_nothing_is_served_and_nothing_was_a_second_ago(holdings: Holdings) -> None:
+    await keep(holdings)
+    assert holdings.at_leisure
+    holdings.mark_used(LAYER.digest, 7.0)
+    assert not holdings.at_leisure
+    holdings.mark_used(LAYER.digest, 5.9)
+    assert holdings.at_leisure
+    body = await holdings.open(LAYER)
+    assert body is not None
+    assert not holdings.at_leisure
+    body.close()
+    assert holdings.at_leisure
+
+
+def test_what_goes_by_rule_rests_for_clients_alone() -> None:
+    assert rest(0.005, at_leisure=True) == 0.0
+    assert rest(0.005, at_leisure=False) == pytest.approx(0.12)
+    assert rest(0.0, at_leisure=False) == pytest.approx(0.01)

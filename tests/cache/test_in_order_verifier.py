@@ -1,9 +1,11 @@
 """Bytes in any order, hashed in order."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -13,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.intake import InOrderVerifier
+from proxy.cache.verifier import InOrderVerifier
 from proxy.core.errors import StoreFailed
 from proxy.core.names import Digest, Hasher
 from proxy.core.spans import Spans
 from proxy.storage.disk import DiskStore
 
+PROVERS = 2
 CONTENT = hashlib.shake_256(b"content").digest(4000)
 
 
@@ -26,21 +29,27 @@ class Arriving:
     """A file that fills in any order, and the proof over it."""
 
     def __init__(self, store: DiskStore, provers: ThreadPoolExecutor) -> None:
+        self.provers = provers
         self.ingest = store.begin()
         self.spans = Spans()
+        self.returned: list[int] = []  # where the chunks began that were given back
         self.reader = self.ingest.open()
         self.verifier = InOrderVerifier(Hasher(Digest.of(CONTENT)), self.reader, self.spans, provers)
 
     def bring(self, start: int, end: int) -> None:
         chunk = memoryview(CONTENT)[start:end]
         self.ingest.write(start, chunk)
+        self.verifier.take(start, chunk, partial(self.returned.append, start))
         self.spans.add(start, end)
-        self.verifier.take(start, chunk)
 
 
 @contextmanager
 def arriving() -> Iterator[Arriving]:
-    with TemporaryDirectory() as folder, closing(DiskStore(Path(folder))) as store, ThreadPoolExecutor(2) as provers:
+    with (
+        TemporaryDirectory() as folder,
+        closing(DiskStore(Path(folder))) as store,
+        ThreadPoolExecutor(PROVERS) as provers,
+    ):
         arriving = Arriving(store, provers)
         try:
             yield arriving
@@ -84,14 +93,40 @@ def test_bytes_behind_a_gap_wait_for_it() -> None:
         assert file.verifier.hasher.count == 200
 
 
-def test_once_stopped_the_reader_is_left_alone() -> None:
+def test_every_chunk_is_given_back_once_however_it_came() -> None:
+    with arriving() as file:
+        for start in (100, 0, 50, 200, 0):
+            file.bring(start, start + 100)
+        file.verifier.finish()
+        assert sorted(file.returned) == [0, 0, 50, 100, 200]
+        assert (file.verifier.hasher.count, file.verifier.idle) == (300, True)
+
+
+def test_once_stopped_the_reader_is_left_alone_and_chunks_are_given_back() -> None:
     with arriving() as file:
         file.bring(100, 200)
         file.verifier.stop()
         file.reader.close()
         file.bring(0, 100)
         file.verifier.finish()
-        assert file.verifier.hasher.count == 100
+        assert (file.verifier.hasher.count, file.returned) == (0, [100, 0])
+
+
+def test_a_mover_hashes_itself_while_all_provers_are_busy() -> None:
+    with arriving() as file:
+        gate = threading.Event()
+        for _ in range(PROVERS):
+            file.provers.submit(gate.wait)
+        try:
+            file.bring(0, 100)
+            assert file.returned == []
+            file.verifier.help()
+            assert (file.verifier.hasher.count, file.returned) == (100, [0])
+            file.bring(100, len(CONTENT))
+            file.verifier.finish()
+            assert file.verifier.hasher.agrees()
+        finally:
+            gate.set()
 
 
 def test_bytes_that_cannot_be_read_back_fail_the_proof() -> None:

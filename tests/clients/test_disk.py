@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.clients.disk import Deed, Done, WriteRefused, read_certificates, read_node, write
+from proxy.clients.disk import Deed, Done, WriteRefused, read_certificates, read_node, remove, write
 from proxy.clients.kinds import SETUPS
-from proxy.clients.setups import ClientFile
+from proxy.clients.setups import CA_FILE, ClientFile
 from tests.cast.authority import Authority
-from tests.clients.cast import GHCR, HUB, asked, wish
+from tests.clients.cast import CA, GHCR, HUB, PLAIN, SECURE, asked, wish
 
 CERTS = "etc/containerd/certs.d"
 HOSTS = f"{CERTS}/docker.io/hosts.toml"
@@ -113,6 +113,20 @@ def test_what_one_client_is_told_leaves_the_files_of_another(tmp_path: Path) -> 
         write(tmp_path, SETUPS[kind](wish(HUB)).files)
     for kind in ("containerd", "docker", "podman", "k3s", "rke2"):
         assert set(done(write(tmp_path, SETUPS[kind](wish(HUB)).files)).values()) == {Done.UNCHANGED}
+
+
+def test_what_was_written_is_removed_for_one_client_and_nothing_else(tmp_path: Path) -> None:
+    for kind in ("containerd", "k3s"):
+        write(tmp_path, SETUPS[kind](wish(HUB, GHCR, proxy=SECURE, ca=CA)).files)
+    changed, mine = (tmp_path / CERTS / name / "hosts.toml" for name in ("ghcr.io", "mine.test"))
+    changed.write_text(f"{changed.read_text()}# mine\n")
+    mine.parent.mkdir()
+    mine.write_text("server = 1\n")
+    assert done(remove(tmp_path, SETUPS["containerd"](wish(PLAIN)).files)) == {HOSTS: Done.REMOVED}
+    assert sorted(os.listdir(tmp_path / CERTS)) == ["ghcr.io", "mine.test"]
+    assert (tmp_path / CA_FILE).exists(), "another client may go by it"
+    assert (tmp_path / "etc/rancher/k3s/registries.yaml").exists()
+    assert remove(tmp_path, SETUPS["containerd"](wish(HUB)).files) == []
 
 
 def test_a_node_is_read_with_the_folders_that_its_configuration_names(tmp_path: Path) -> None:

@@ -41,8 +41,13 @@ def rule(what: str, rest: str, key: str, line: int, sentence: str) -> Bad:
     return Bad(what, f"lifecycle:\n  - {rest}\n", f"lifecycle[0]{key}", line, sentence)
 
 
+TIER = "upstreams:\n  '*':\n    "
 LOOKALIKE = "12345678901.dkr.ecr.us-east-1.amazonaws.com"
 BAD = [
+    # a tier
+    Bad("a tier without a url", f"{TIER}forward: ns\n", "upstreams.*.url", 2, "where all other names are asked"),
+    Bad("a way to forward that is none", f"{TIER}forward: host\n", "upstreams.*.forward", 3, "ns"),
+    entry("a name that goes on to nowhere", "forward: ns", "forward", "only to a url that is given"),
     # the file
     Bad("an empty file", "", "", 1, "the file is empty"),
     Bad("a file of comments", "# nothing\n", "", 1, "the file is empty"),

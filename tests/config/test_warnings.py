@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.commands.configuration import check as config_check
-from proxy.config import load
+from proxy.config import ConfigInvalid, load
 from tests.config.cast import Write
 
 HOME = {"HOME": "/home/me"}
@@ -55,6 +55,38 @@ upstreams:
 def test_the_path_of_the_api_in_a_url_is_told(path: str, write: Write) -> None:
     (said,) = warnings(f"upstreams: {{a.io: {{url: 'https://a.io{path}'}}}}\n", write)
     assert said.startswith("upstreams.a.io.url: leave /v")
+
+
+def test_what_can_never_be_warmed_is_told(write: Write) -> None:
+    text = """\
+upstreams: {a.io: {}, "*.b.io": {}}
+warm: {images: [a.io/x, x.b.io/y, alpine, {repository: c.io/z, tags: {glob: "*"}}], schedule: "0 3 * * *"}
+"""
+    assert warnings(text, write) == [
+        "warm.images[2]: docker.io is not one of the upstreams",
+        "warm.images[3]: c.io is not one of the upstreams",
+    ]
+    assert warnings("warm: {schedule: '0 3 * * *'}", write) == [
+        "warm.schedule: there are no images that it could be for"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("warm", "fault"),
+    [
+        ("images: [Alpine]", "warm.images[0]: 'library/Alpine' is not a repository name"),
+        ("images: [{repository: a, tags: {}}]", "warm.images[0].tags: needs a glob or a semver range"),
+        ("images: [{repository: X, tags: {glob: a}}]", "warm.images[0].repository: 'library/X' is not"),
+        ("images: [{repository: a, tags: {semver: nonsense}}]", "warm.images[0].tags: not a range of versions"),
+        ("images: [7]", "warm.images[0]: must be"),
+        ("platforms: [amd64]", "warm.platforms[0]: not a platform"),
+        ("schedule: daily", "warm.schedule: not a schedule"),
+    ],
+)
+def test_what_cannot_be_warmed_is_a_fault(warm: str, fault: str, write: Write) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        load(write(f"warm: {{{warm}}}"), HOME)
+    assert fault in str(caught.value)
 
 
 def test_a_secret_that_everybody_may_read_is_told_of_whatever_kind_it_is(write: Write) -> None:

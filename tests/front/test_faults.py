@@ -84,7 +84,7 @@ def test_the_status_line_says_why() -> None:
 
 
 SECRET = "canary"
-ABOUT_THE_REQUEST = errors.RequestFault | errors.RouteUnknown | errors.UpstreamUnknown
+ABOUT_THE_REQUEST = errors.RequestFault | errors.RouteUnknown | errors.UpstreamUnknown | errors.LoopDetected
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if faults.TABLE[kind].words is not None])

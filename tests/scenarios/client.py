@@ -148,6 +148,13 @@ class Client:
                 raise Cut(bytes(received)) from ended
             return bytes(received)
 
+    async def ended_without_a_word(self) -> bool:
+        """Waits until the connection is closed."""
+        try:
+            return await self.until_closed() == b""
+        except Cut as cut:
+            return cut.body == b""
+
     async def still_framed(self) -> None:
         """The next request on this connection gets its own answer: the last reply had exactly the bytes it promised."""
         await self.ask("/v2/")

@@ -53,6 +53,7 @@ PROMPTS: Mapping[str, Prompt] = {
     "storage": nothing,
     "tag audit": a_day_passes,
     "touches": nothing,
+    "warm": nothing,
 }
 """Every job by name, and what has to happen, besides pulls, for its next run."""
 

@@ -15,6 +15,7 @@ from proxy.core.errors import (
 )
 from proxy.core.names import Tag
 from proxy.upstream.authorization import CredentialSource, no_credentials
+from proxy.upstream.forwarding import Forward
 from tests.cast import Act, FaultUpstream, Guard, ManualClock, roles
 from tests.cast.guard import basic
 from tests.upstream.rig import HASTY, NAME, SECRET, client_of, pulled, secret
@@ -55,6 +56,25 @@ async def test_credentials_go_to_the_token_server_and_only_the_token_to_the_regi
         await registry.manifest(NAME, TAG)
         assert up.requests("token")[0].headers["authorization"] == basic(*SECRET)
         assert [seen.headers.get("authorization", "")[:6] for seen in up.requests("manifest")] == ["", "Bearer"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "scope", "target"),
+    [
+        (Forward.NS, f"repository:{NAME}:pull", f"/v2/{NAME}/manifests/1?ns=ghcr.io"),
+        (Forward.PATH, f"repository:ghcr.io/{NAME}:pull", f"/v2/ghcr.io/{NAME}/manifests/1"),
+    ],
+)
+async def test_another_registry_that_is_asked_in_its_place_gives_tokens_for_the_name_that_it_knows(
+    forward: Forward, scope: str, target: str
+) -> None:
+    async with FaultUpstream() as up, client_of(up, credentials=secret, name="ghcr.io", forward=forward) as registry:
+        up.manifest(NAME if forward is Forward.NS else f"ghcr.io/{NAME}", "1", RAW)
+        up.guard(Guard(user=SECRET, challenge_scope=False))
+        assert (await registry.manifest(NAME, TAG)).raw == RAW
+        assert up.ledger[-1].target == target
+        assert up.requests("token")[0].target == f"/token?service=cast&scope={scope}"
+        assert up.requests("token")[0].headers["authorization"] == basic(*SECRET)
 
 
 async def test_a_token_that_dies_early_is_replaced_once_for_all_who_wait() -> None:

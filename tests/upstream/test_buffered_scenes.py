@@ -21,6 +21,7 @@ from proxy.core.manifests import ACCEPT, ManifestFacts
 from proxy.core.manifests import OCI_INDEX as INDEX
 from proxy.core.manifests import OCI_MANIFEST as MANIFEST
 from proxy.core.names import Digest, Tag
+from proxy.upstream.contract import FetchedManifest, ReferrersPage, TagsPage
 from tests.cast import Act, FaultUpstream, roles
 from tests.upstream.rig import HASTY, NAME, client_of
 
@@ -32,8 +33,8 @@ TAG = Tag("1")
 async def test_a_manifest_arrives_byte_for_byte_with_the_whole_accept_list() -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         digest = up.manifest(NAME, "1", RAW)
-        assert await registry.manifest(NAME, TAG) == (RAW, digest, ManifestFacts(MANIFEST, (), None), False)
-        assert await registry.manifest(NAME, digest) == (RAW, digest, ManifestFacts(MANIFEST, (), None), False)
+        assert await registry.manifest(NAME, TAG) == FetchedManifest(RAW, digest, ManifestFacts(MANIFEST, (), None))
+        assert await registry.manifest(NAME, digest) == FetchedManifest(RAW, digest, ManifestFacts(MANIFEST, (), None))
         assert {seen.headers["accept"] for seen in up.ledger} == {ACCEPT}
 
 
@@ -123,8 +124,8 @@ async def test_framing_does_not_matter(act: Act) -> None:
 async def test_where_a_tag_points_is_asked_by_head() -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         digest = up.manifest(NAME, "1", RAW)
-        assert await registry.manifest_digest(NAME, TAG) == digest
-        assert await registry.manifest_digest(NAME, digest) == digest
+        assert (await registry.manifest_digest(NAME, TAG)).digest == digest
+        assert (await registry.manifest_digest(NAME, digest)).digest == digest
         assert [seen.method for seen in up.ledger] == ["HEAD", "HEAD"]  # a no is confirmed by GET
         with pytest.raises(ManifestUnknown):
             await registry.manifest_digest(NAME, Tag("none"))
@@ -142,7 +143,7 @@ async def test_a_head_that_tells_nothing_is_followed_by_a_get(act: Act) -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         digest = up.manifest(NAME, "1", RAW)
         up.plays("manifest", act)
-        assert await registry.manifest_digest(NAME, TAG) == digest
+        assert (await registry.manifest_digest(NAME, TAG)).digest == digest
         assert [seen.method for seen in up.ledger] == ["HEAD", "GET"]
 
 
@@ -157,10 +158,10 @@ async def test_tags_come_in_pages() -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
         link = {"Link": f'<http://evil.test/v2/{NAME}/tags/list?last=b%2B&n=2&x=y>; rel="next"'}
         up.page(f"/v2/{NAME}/tags/list", b'{"name":"x","tags":["a","b"]}', link)
-        assert await registry.tags(NAME, "n=2&last=0") == (["a", "b"], "last=b%2B&n=2&x=y")
+        assert await registry.tags(NAME, "n=2&last=0") == TagsPage(["a", "b"], "last=b%2B&n=2&x=y")
         assert up.ledger[0].target == f"/v2/{NAME}/tags/list?n=2&last=0"
         up.page(f"/v2/{NAME}/tags/list", b'{"name":"x","tags":null}')
-        assert await registry.tags(NAME, "") == ([], None)
+        assert await registry.tags(NAME, "") == TagsPage([], None)
         assert up.ledger[1].target == f"/v2/{NAME}/tags/list"
 
 
@@ -168,7 +169,7 @@ async def test_a_registry_that_refuses_so_many_tags_is_asked_for_as_many_as_it_l
     async with FaultUpstream() as up, client_of(up) as registry:
         up.tags(NAME, ["a"])
         up.plays("tags", roles.refuses(400, "PAGINATION_NUMBER_INVALID"))
-        assert await registry.tags(NAME, "n=1000&last=x") == (["a"], None)
+        assert await registry.tags(NAME, "n=1000&last=x") == TagsPage(["a"], None)
         assert up.ledger[-1].target == f"/v2/{NAME}/tags/list?last=x"
 
 
@@ -200,7 +201,7 @@ async def test_referrers_are_an_index_with_its_filter_and_its_next_page() -> Non
         headers = {"OCI-Filters-Applied": "artifactType", "Link": '</x?artifactType=a&page=2>; rel="next"'}
         up.page(f"/v2/{NAME}/referrers/{digest}", BARE, {"Content-Type": INDEX, **headers})
         page = await registry.referrers(NAME, digest, "artifactType=a")
-        assert page == (BARE, True, "artifactType=a&page=2")
+        assert page == ReferrersPage(BARE, True, "artifactType=a&page=2")
         assert up.ledger[0].target.endswith("?artifactType=a")
 
 

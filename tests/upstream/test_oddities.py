@@ -9,6 +9,7 @@ import pytest
 from proxy.core.errors import UpstreamFailed, WrongBytes
 from proxy.core.manifests import DOCKER_SIGNED_V1, ManifestFacts
 from proxy.core.names import Digest, Tag
+from proxy.upstream.contract import FetchedManifest
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.upstream.rig import NAME, client_of, drained, pulled
 
@@ -119,7 +120,7 @@ async def test_a_signed_manifest_of_schema_1_is_known_by_the_digest_of_its_paylo
         for reference in ("1", digest):
             up.page(f"/v2/{NAME}/manifests/{reference}", raw)
         by_tag, by_digest = await registry.manifest(NAME, TAG), await registry.manifest(NAME, digest)
-        assert by_tag == by_digest == (raw, digest, ManifestFacts(DOCKER_SIGNED_V1, (), None), True)
+        assert by_tag == by_digest == FetchedManifest(raw, digest, ManifestFacts(DOCKER_SIGNED_V1, (), None), True)
         up.page(f"/v2/{NAME}/manifests/{Digest.of(b'other')}", raw)
         with pytest.raises(WrongBytes):
             await registry.manifest(NAME, Digest.of(b"other"))

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from proxy.config import Settings, load
-from proxy.core.errors import UpstreamUnknown, UpstreamUnreachable
+from proxy.core.errors import ManifestUnknown, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Digest, Tag
-from proxy.registries import Registries
+from proxy.registries import Registries, registry_settings
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.message import Kind
 from proxy.upstream.network import Network
@@ -58,6 +58,21 @@ async def test_all_who_trust_alike_share_one_tls_context(jobs: Jobs, tmp_path: P
     assert registries.trust("a.test") is registries.trust("b.test") is registries.trust("x.c.test")
     assert registries.trust("d.test") is not registries.trust("a.test")
     assert registries.trust("e.test") is not registries.trust("a.test")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", {}),
+        ("images.test", {"url": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", "auth": {"type": "ecr"}}),
+    ],
+)
+def test_an_ecr_registry_leads_to_its_bucket_of_layers_whatever_its_name_here_is(
+    tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
+    upstream = settings_of(tmp_path, {name: {**settings, "redirects": ["cdn.test"]}}).upstreams[name]
+    found = registry_settings(name, upstream, 1).redirects
+    assert found == ("cdn.test", "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com")
 
 
 async def test_hosts_that_strangers_make_up_keep_out_neither_each_other_nor_what_is_configured(
@@ -122,3 +137,41 @@ async def test_an_upstream_whose_ca_file_vanished_keeps_nobody_from_the_others(j
     assert registries.get("a.test").name == "a.test"
     with pytest.raises(UpstreamUnreachable, match="ca_file"):
         registries.get("d.test")
+
+
+async def test_names_that_strangers_ask_a_tier_for_share_its_connections_and_are_forgotten(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    async with FaultUpstream() as up:
+        up.manifest("app", "1", RAW)
+        registries = Registries(settings_of(tmp_path, {"a.test": {}, "*": {"url": up.url}}), jobs)
+        named = registries.get("a.test")
+        for number in range(1000):
+            assert (await registries.get(f"h{number}.wild.test").manifest("app", Tag("1"))).raw == RAW
+        assert up.connections == 1
+        assert up.ledger[-1].target == "/v2/app/manifests/1?ns=h999.wild.test"
+        assert len(registries.status()) < 400
+        assert registries.get("a.test") is named
+        assert registries.requests() == {("*", "manifest", "2xx"): 1000}
+        await registries.close()
+
+
+async def test_a_name_of_a_tier_gets_nothing_that_is_meant_for_a_registry_of_that_name(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    """Neither AWS tokens nor the login that stands under it in a Docker configuration."""
+    logins = tmp_path / "config.json"
+    logins.write_text('{"auths": {"ghcr.io": {"username": "me", "password": "s3cret"}}}')
+    async with FaultUpstream() as up:
+        up.manifest("app", "1", RAW)
+        up.plays("manifest", roles.refuses(401, "UNAUTHORIZED", 'Basic realm="x"'))
+        tier = {"url": up.url, "forward": "path", "auth": {"type": "dockerconfig", "file": str(logins)}}
+        registries = Registries(settings_of(tmp_path, {"*": tier}), jobs)
+        with pytest.raises(UpstreamRefused):
+            await registries.get("ghcr.io").manifest("app", Tag("1"))
+        for name in ("123456789012.dkr.ecr.us-east-1.amazonaws.com", "public.ecr.aws"):
+            with pytest.raises(ManifestUnknown):
+                await registries.get(name).manifest("app", Tag("1"))
+            assert up.ledger[-1].target == f"/v2/{name}/app/manifests/1"
+        assert not any("authorization" in seen.headers for seen in up.ledger)
+        await registries.close()
