@@ -61,7 +61,7 @@ class Amazon:
         upstream = self._configured(name)
         if upstream is None or not isinstance(upstream.auth, EcrAuth | EcrPublicAuth):
             return None
-        return self._tokens.aws(_identity(upstream.auth, _host(name, upstream), self._ways(name)))
+        return self._tokens.aws(_identity(upstream.auth, ecr_host(name, upstream), self._ways(name)))
 
     def immutable(self, repository: Repository, tag: Tag) -> bool:
         """Whether its ECR repository does not let the tag be overwritten; False while that is not known."""
@@ -103,7 +103,7 @@ class Amazon:
         return {name: stats._asdict() for name, stats in self._tokens.stats().items()}
 
 
-def _host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
+def ecr_host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
     """The ECR registry that is asked, by the name of the upstream or by where it is."""
     own = parse_ecr_host(name) if upstream.forwarding is None else None
     return own or parse_ecr_host(urlsplit(upstream.base_url(name)).hostname or "")
@@ -111,7 +111,7 @@ def _host(name: str, upstream: UpstreamSettings) -> EcrHost | None:
 
 def _itself(name: str, upstream: UpstreamSettings | None) -> EcrHost | None:
     """The ECR registry that an upstream is: one that is asked in place of another knows nothing of its repositories."""
-    return None if upstream is None or upstream.forwarding is not None else _host(name, upstream)
+    return None if upstream is None or upstream.forwarding is not None else ecr_host(name, upstream)
 
 
 def _identity(auth: EcrAuth | EcrPublicAuth, host: EcrHost | None, ways: WaysOut) -> AwsIdentity:

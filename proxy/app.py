@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from proxy.admin.reload import Reload, Taken
 from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
+from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
 from proxy.clock import steady_clock, wall_clock
@@ -49,6 +50,7 @@ from proxy.signals import hangups_held, on_hangup
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.lag import LoopLag
+from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot")
 
@@ -56,6 +58,7 @@ _BACKLOG = 1024
 
 Logs = LogWriter[Logged]
 T = TypeVar("T")
+Listeners = Sequence[asyncio.Server]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
 
 
@@ -65,6 +68,7 @@ class Listening:
 
     pull: str
     admin: str
+    loopback: str | None = None  # plain pulls beside it
 
 
 class Stop:
@@ -95,12 +99,12 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs
             log.warning("%s", warning)
         most = _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
-            service, listener, health, listening = await _start(loaded, logs, make_jobs, most, stack)
+            service, listeners, health, listening = await _start(loaded, logs, make_jobs, most, stack)
             health.stage = Stage.READY
             announce(listening)
             await stop.politely.wait()
             health.stage = Stage.STOPPING
-            await _drain(settings, stop, listener, service)
+            await _drain(settings, stop, listeners, service)
 
 
 async def attend(loaded: Loaded, work: Callable[[str], T]) -> T:
@@ -108,21 +112,22 @@ async def attend(loaded: Loaded, work: Callable[[str], T]) -> T:
     running proxy has; nobody else is told an address. Raises FolderRefused, StoreFailed, and what ``work`` raises."""
     alone = Address("127.0.0.1", 0)
     quiet = loaded.settings.log.model_copy(update={"level": "warning"})
-    settings = loaded.settings.model_copy(update={"listen": alone, "admin": alone, "admin_socket": None, "log": quiet})
+    changed = {"listen": alone, "loopback": None, "tls": None, "admin": alone, "admin_socket": None, "log": quiet}
+    settings = loaded.settings.model_copy(update=changed)
     loaded = loaded._replace(settings=settings)
     async with AsyncExitStack() as stack:
         logs = stack.enter_context(_logs(settings))
-        service, listener, _, listening = await _start(loaded, logs, Jobs, settings.limits.connections, stack)
+        service, listeners, _, listening = await _start(loaded, logs, Jobs, settings.limits.connections, stack)
         try:
             return await asyncio.to_thread(work, listening.admin)
         finally:
-            listener.close()
+            _close(listeners)
             service.front.close_idle()
 
 
 async def _start(
     loaded: Loaded, logs: Logs, make_jobs: MakeJobs, most: int, stack: AsyncExitStack
-) -> tuple[Service, asyncio.Server, Health, Listening]:
+) -> tuple[Service, Listeners, Health, Listening]:
     settings = loaded.settings
     now, began = steady_clock(), time.monotonic()
     files = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="files"))
@@ -130,11 +135,15 @@ async def _start(
     own = pseudonym(secrets.token_bytes(8))
     registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())), pseudonym=own)
     stack.push_async_callback(registries.close)
-    service = await _compose(settings, service_rules(settings, most), registries, logs, now, stack, make_jobs)
+    read = await off_loop(files, partial(read_tls, settings))
+    rules = service_rules(settings, most, read.terms if read is not None else None)
+    service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
+    tls = TlsWatch(read, service.tls, files) if read is not None and service.tls is not None else None
     credentials = OwnCredentials(settings, os.environ)
-    cache = service.cache
-    taken = Taken(cache.maintenance, registries.take_offline, cache.warm_schedule, service.admissions.configure)
+    cache, take_tls = service.cache, tls.configure if tls is not None else None
+    take_logins = service.admissions.configure
+    taken = Taken(cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, take_tls)
     reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
@@ -151,33 +160,35 @@ async def _start(
         lambda: time.monotonic() - began,
         lambda: service.handler.active,
         service.admissions.logins,
+        tls,
     )
-    storage = lambda: service.storage.trouble  # noqa: E731
-    catalog = catalog_troubles(recovered, lambda: service.cache.compared)
-    health = Health(
-        [
-            catalog,
-            job_troubles(states),
-            credentials.troubles,
-            storage,
-            cache.space.troubles,
-            cache.times.troubles,
-            service.admissions.logins.troubles,
-        ]
-    )
+    health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    listener, listening = await _listen(settings, service, _admin(settings, telemetry, health, admins), admins, stack)
-    for address, port in (*(end.getsockname()[:2] for end in listener.sockets), parse_authority(listening.admin)):
+    listeners, listening = await _listen(settings, service, _admin(settings, telemetry, health, admins), admins, stack)
+    ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
+    for address, port in (*ends, parse_authority(listening.admin)):
         registries.ourselves.listen_at(address, port)
     start_jobs(service)
     jobs.keep("silent admin clients", admins.keep)
     jobs.keep("loop lag", lag.run)
     jobs.every("credentials", CHECKED_EVERY, credentials.check)
+    if tls is not None:
+        jobs.every("files of TLS", LOOKED_EVERY, tls.look)
     # What was built lives as long as the process: the collector need not walk through it time and again.
     gc.collect()
     gc.freeze()
-    return service, listener, health, listening
+    return service, listeners, health, listening
+
+
+def _health(service: Service, telemetry: Telemetry, credentials: OwnCredentials) -> Health:
+    """All that can be wrong while pulls go on."""
+    cache, tls = service.cache, telemetry.tls
+    catalog = catalog_troubles(telemetry.recovered, lambda: cache.compared)
+    storage = lambda: service.storage.trouble  # noqa: E731
+    of_cache = [catalog, storage, cache.space.troubles, cache.times.troubles]
+    of_files = [credentials.troubles, telemetry.logins.troubles, *([tls.troubles] if tls is not None else [])]
+    return Health([*of_cache, job_troubles(telemetry.jobs), *of_files])
 
 
 async def _compose(
@@ -237,23 +248,37 @@ def _admin_connections(settings: Settings) -> AdminConnections:
 
 async def _listen(
     settings: Settings, service: Service, admin: web.Application, connections: AdminConnections, stack: AsyncExitStack
-) -> tuple[asyncio.Server, Listening]:
+) -> tuple[Listeners, Listening]:
     mode = 0o660 if settings.admin_socket_access == "group" else 0o600
     place = AdminPlace(settings.admin.host, settings.admin.port, settings.admin_socket, mode)
     at = await serve_admin(stack, admin, connections, place)
-    loop = asyncio.get_running_loop()
-    listener = await loop.create_server(service.entrance, settings.listen.host, settings.listen.port, backlog=_BACKLOG)
-    host, port = listener.sockets[0].getsockname()[:2]
-    return listener, Listening(format_authority(host, port), format_authority(*at))
+    listeners = [await _listener(service.entrance, settings.listen)]
+    if settings.loopback is not None:
+        try:
+            listeners.append(await _listener(service.loopback, settings.loopback))
+        except BaseException:
+            _close(listeners)
+            raise
+    pull, *beside = [format_authority(*each.sockets[0].getsockname()[:2]) for each in listeners]
+    return listeners, Listening(pull, format_authority(*at), beside[0] if beside else None)
 
 
-async def _drain(settings: Settings, stop: Stop, listener: asyncio.Server, service: Service) -> None:
+async def _listener(entrance: Callable[[], asyncio.Protocol], address: Address) -> asyncio.Server:
+    return await asyncio.get_running_loop().create_server(entrance, address.host, address.port, backlog=_BACKLOG)
+
+
+def _close(listeners: Listeners) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+async def _drain(settings: Settings, stop: Stop, listeners: Listeners, service: Service) -> None:
     """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
     if not stop.hurried:
         await _until(stop.at_once, settings.drain.delay)
     handler = service.handler
     log.info("stopping: %d requests under way", handler.active)
-    listener.close()
+    _close(listeners)
     service.front.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
     while handler.active and time.monotonic() < deadline and not stop.at_once.is_set():

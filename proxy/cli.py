@@ -1,8 +1,8 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by a person."""
 
 import os
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -51,16 +51,23 @@ for command in (
     app.command()(command)
 
 
-def _attended(loaded: Loaded, work: Callable[[str], T]) -> T:
-    import uvloop  # noqa: PLC0415 - as below
+def _run(process: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The cache is for this user alone, what libraries write into it too."""
+    import uvloop  # noqa: PLC0415 - the other commands start without all of it
 
-    from proxy import app as server  # noqa: PLC0415
     from proxy.storage.folder import FolderRefused  # noqa: PLC0415
 
+    os.umask(0o077)
     try:
-        return uvloop.run(server.attend(loaded, work))
+        return uvloop.run(process())
     except FolderRefused as refused:
         stop(WRONG, f"cache.path: {refused}")
+
+
+def _attended(loaded: Loaded, work: Callable[[str], T]) -> T:
+    from proxy import app as server  # noqa: PLC0415 - as above
+
+    return _run(lambda: server.attend(loaded, work))
 
 
 app.command("import")(imports.importing(_attended))
@@ -88,22 +95,20 @@ def entrepot(
 @app.command()
 def serve(config: ConfigFile = None) -> None:
     """Run the proxy. Without a file: loopback, embedded store, the well-known public registries."""
-    import uvloop  # noqa: PLC0415 - the other commands start without all of it
-
-    from proxy import app as server  # noqa: PLC0415
-    from proxy.storage.folder import FolderRefused  # noqa: PLC0415
+    from proxy import app as server  # noqa: PLC0415 - as above
 
     loaded = load_or_stop(config)
-    os.umask(0o077)  # the cache is for this user alone, what libraries write into it too
 
     def announce(listening: server.Listening) -> None:
-        print(f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}", flush=True)
+        beside = f", plain pulls on {listening.loopback}" if listening.loopback is not None else ""
+        print(
+            f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}{beside}", flush=True
+        )
 
     try:
-        uvloop.run(server.serve(loaded, announce))
-    except FolderRefused as refused:
-        stop(WRONG, f"cache.path: {refused}")
+        _run(lambda: server.serve(loaded, announce))
     except OSError as cause:
         settings = loaded.settings
-        where = [str(each) for each in (settings.listen, settings.admin, settings.admin_socket) if each is not None]
+        listeners = (settings.listen, settings.loopback, settings.admin, settings.admin_socket)
+        where = [str(each) for each in listeners if each is not None]
         stop(FAILED, f"cannot listen on {', '.join(where)}: {cause}")

@@ -2,10 +2,12 @@
 what it works with."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +25,14 @@ from proxy.front.door import Door
 from proxy.front.fairness import Fairness
 from proxy.front.fast_path import FastPath
 from proxy.front.handler import Handler
+from proxy.front.plain_sender import PlainSender
 from proxy.front.proxied import Networks, entrance
 from proxy.front.requests import Requests
-from proxy.front.sender import PlainSender, SenderRules
+from proxy.front.sender import Sender, Senders
 from proxy.front.slow_clients import slow_clients
+from proxy.front.streams import SenderRules, SendSlowly, Streams
+from proxy.front.tls import Tls, TlsTerms
+from proxy.front.tls_sender import TlsSender
 from proxy.login.gate import AllowGate
 from proxy.login.logins import LOOKED_EVERY, Logins
 from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile
@@ -40,6 +46,7 @@ from proxy.tasks.jobs import Jobs
 
 _SENDERS = 16  # threads
 _LOGINS = 4  # threads; passwords take two of them at most
+_SHAKERS = 2  # threads for the handshakes of TLS
 _QUARANTINE_SHARE = 20  # of the budget: at most one part of so many
 
 
@@ -51,11 +58,14 @@ class ServiceRules:
     hosts: HostNames | None = None  # that pulls may be asked by, None for any
     trusted_proxies: Networks = ()  # that say whom they speak for
     logins: LoginSecrets = NO_SECRETS
+    tls: TlsTerms | None = None  # of the listener, None where it is plain
+    loopback_hosts: HostNames | None = None  # that pulls may be asked by on the plain listener beside it
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What answers pulls: ``entrance`` makes the protocol of each connection, ``front`` keeps them."""
+    """What answers pulls: ``entrance`` makes the protocol of each connection, ``loopback`` that of those to the plain
+    listener beside it; ``front`` keeps them."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
@@ -64,6 +74,8 @@ class Service:
     handler: Handler
     front: Front
     entrance: Callable[[], asyncio.Protocol]
+    loopback: Callable[[], asyncio.Protocol]
+    tls: Tls | None
     jobs: Jobs
     admissions: "Admissions"
 
@@ -102,9 +114,9 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     held = stack.enter_context(cache_folder(folder))
     health = StorageHealth()
     quarantine_limit = min(BYTES_LIMIT, rules.cache.limits.soft // _QUARANTINE_SHARE)
-    store = DiskStore(held.path, health, around.now, held.reclaim, quarantine_limit)
+    store = DiskStore(held.path, health, around.now, held.claim, quarantine_limit)
     stack.callback(store.close)
-    catalog = SqliteCatalog(held.path, health, held.reclaim)
+    catalog = SqliteCatalog(held.path, health, held.claim)
     stack.push_async_callback(catalog.close)
     threads = stack.enter_context(start_threads(fills.at_once, fills.intake.transfers.most))
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
@@ -120,16 +132,36 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()
     door = Door(gate, logins, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
-    handler = Handler(cache, door, PlainSender(senders, slow.send, rules.sender), access_log, date, around.now)
+    sender: Sender = PlainSender(Streams(senders, _SENDERS, slow.send, rules.sender))
+    if rules.tls is not None:
+        sender = Senders(sender, _tls_sender(stack, slow.send, rules.sender))
+    handler = Handler(cache, door, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, logins.recall)
     fast_path = FastPath(cache, gate, access_log, date)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    door_of = entrance(front, rules.trusted_proxies)
-    return Service(catalog, health, cache, access_log, handler, front, door_of, jobs, admissions)
+    beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, logins.recall)
+    loopback = partial(front.protocol, requests=beside)
+    tls = _tls(stack, front, rules.tls) if rules.tls is not None else None
+    outer = entrance(front, tls.protocol if tls is not None else front.protocol, rules.trusted_proxies)
+    return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs, admissions)
+
+
+def _tls_sender(stack: AsyncExitStack, send_slowly: SendSlowly, rules: SenderRules) -> TlsSender:
+    """Its threads compute: more of them than cores would only take turns, and the loop would wait for its own."""
+    count = os.cpu_count() or 1
+    threads = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="sealer"))
+    return TlsSender(Streams(threads, count, send_slowly, rules))
+
+
+def _tls(stack: AsyncExitStack, front: Front, terms: TlsTerms) -> Tls:
+    threads = stack.enter_context(ThreadPoolExecutor(_SHAKERS, thread_name_prefix="handshake"))
+    return Tls(front, threads, terms)
 
 
 def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
-    service.cache.start_jobs(service.jobs)
+    service.cache.start_jobs(service.jobs, lambda: service.storage.trouble)
     service.jobs.keep("silent clients", service.front.keep)
     service.jobs.every("logins", LOOKED_EVERY, service.admissions.logins.look)
+    if service.tls is not None:
+        service.jobs.keep("clients' certificates", service.tls.keep)

@@ -11,9 +11,8 @@ from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
-from urllib.parse import urlsplit
 
-from proxy.amazon import Amazon
+from proxy.amazon import Amazon, ecr_host
 from proxy.config import (
     BasicAuth,
     DockerConfigAuth,
@@ -274,16 +273,7 @@ class Registries:
             yield self.label(name), registry.stats
 
     def _registry_settings(self, name: str, upstream: UpstreamSettings) -> RegistrySettings:
-        limits = exchange_limits(upstream.timeouts, self._settings.limits.manifest_size)
-        ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
-        url = upstream.base_url(name)
-        egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
-        forward = Forward(upstream.forwarding) if upstream.forwarding is not None else None
-        ecr = parse_ecr_host(name if forward is None else urlsplit(url).hostname or "")
-        redirects = (*upstream.redirects, ecr.layers) if ecr is not None else upstream.redirects
-        return RegistrySettings(
-            name, url, ca_file, upstream.insecure, upstream.realms, limits, egress_ca_file, redirects, forward
-        )
+        return registry_settings(name, upstream, self._settings.limits.manifest_size)
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
         match upstream.auth:
@@ -312,6 +302,25 @@ async def open_registries(settings: Settings) -> AsyncIterator[Registries]:
             yield registries
         finally:
             await registries.close()
+
+
+def registry_settings(name: str, upstream: UpstreamSettings, manifest: int) -> RegistrySettings:
+    """What is known of an upstream before it is asked; ``manifest`` in bytes, as below. ECR leads to its bucket of S3
+    whatever name it is an upstream by."""
+    ca_file = str(upstream.ca_file) if upstream.ca_file is not None else None
+    egress_ca_file = str(upstream.egress.ca_file) if upstream.egress.ca_file is not None else None
+    ecr = ecr_host(name, upstream)
+    return RegistrySettings(
+        name,
+        upstream.base_url(name),
+        ca_file,
+        upstream.insecure,
+        upstream.realms,
+        exchange_limits(upstream.timeouts, manifest),
+        egress_ca_file,
+        (*upstream.redirects, ecr.layers) if ecr is not None else upstream.redirects,
+        Forward(upstream.forwarding) if upstream.forwarding is not None else None,
+    )
 
 
 def exchange_limits(timeouts: TimeoutSettings, manifest: int) -> ExchangeLimits:

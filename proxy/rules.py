@@ -13,12 +13,14 @@ from proxy.core.doors import HostNames, PlaceRules
 from proxy.core.freshness import TagRules
 from proxy.core.transfer_plan import TransferRules
 from proxy.front.connections import ConnectionRules
-from proxy.front.sender import SenderRules
+from proxy.front.streams import SenderRules
+from proxy.front.tls import TlsTerms
 from proxy.login.material import LoginSecrets
 
 
-def service_rules(settings: Settings, most: int) -> ServiceRules:
-    """All of them. ``most`` connections fit into the process. Reads the files of logins: blocks."""
+def service_rules(settings: Settings, most: int, tls: TlsTerms | None) -> ServiceRules:
+    """All of them. ``most`` connections fit into the process; ``tls`` is what the listener's files came to. Reads the
+    files of logins: blocks."""
     limits = settings.limits
     places = PlaceRules(most, limits.connections_per_address)
     connections = ConnectionRules(places, limits.header_timeout, limits.idle_timeout)
@@ -29,6 +31,8 @@ def service_rules(settings: Settings, most: int) -> ServiceRules:
         _pull_hosts(settings),
         settings.trusted_proxies,
         LoginSecrets.read(login_rules(settings), read_file),
+        tls,
+        HostNames.of("localhost", settings.host_names, any_address=False),
     )
 
 

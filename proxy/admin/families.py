@@ -8,12 +8,14 @@ from proxy import __version__
 from proxy.admin.health import Health
 from proxy.admin.metrics import Family
 from proxy.admin.telemetry import Telemetry
+from proxy.admin.tls_files import TlsWatch
 from proxy.core.tables import BoundedTable
 
 
 def families_of(telemetry: Telemetry, health: Health) -> Sequence[Family]:
     """All of the proxy's own; labels are closed sets."""
-    return (*_pulls(telemetry), *_holdings(telemetry), *_letting_go(telemetry), *_process(telemetry, health))
+    tls = _tls(telemetry.tls) if telemetry.tls is not None else ()
+    return (*_pulls(telemetry), *tls, *_holdings(telemetry), *_letting_go(telemetry), *_process(telemetry, health))
 
 
 def _pulls(telemetry: Telemetry) -> Sequence[Family]:
@@ -42,6 +44,17 @@ def _pulls(telemetry: Telemetry) -> Sequence[Family]:
                lambda: {(result,): count for result, count in telemetry.logins.counts.items()}),
         Family("requests_malformed", "counter", "Requests that are not HTTP.", (),
                lambda: {(): front.malformed.count}),
+    )  # fmt: skip
+
+
+def _tls(watch: TlsWatch) -> Sequence[Family]:
+    return (
+        Family("tls_handshakes", "counter", "Handshakes with clients, by how they ended.", ("result",),
+               lambda: {(result,): count for result, count in watch.tls.handshakes.items()}),
+        Family("tls_files", "counter", "New files of TLS that were taken, or refused.", ("result",),
+               lambda: {(result,): count for result, count in watch.counts.items()}),
+        Family("tls_certificate_ends_seconds", "gauge", "When our certificate ends, since the epoch; 0: it has.", (),
+               lambda: {(): watch.ends or 0.0}),
     )  # fmt: skip
 
 

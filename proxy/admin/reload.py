@@ -1,5 +1,6 @@
-"""A changed configuration, taken without a restart: who may pull what, lifecycle policies, pins, what is offline, what
-is warmed. What else has changed is named, and waits for the next start. One that is wrong is refused whole."""
+"""A changed configuration, taken without a restart: who may pull what, the files of TLS, lifecycle policies, pins, what
+is offline, what is warmed. What else has changed is named, and waits for the next start. One that is wrong is refused
+whole."""
 
 import asyncio
 import logging
@@ -8,9 +9,11 @@ import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from itertools import filterfalse
 from typing import Any, NamedTuple
 
 from proxy.admin.messages import ReloadResult
+from proxy.admin.tls_files import ReadTls, read_tls
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
 from proxy.cache.warm_schedule import WarmRules, WarmSchedule
@@ -26,7 +29,7 @@ from proxy.tasks.off_loop import off_loop
 log = logging.getLogger("entrepot.reload")
 
 _WHO = frozenset({"allow", "anonymous", "clients", "public_url", "token_key_file"})
-_TAKEN = _WHO | {"lifecycle", "lifecycle_interval", "offline", "pins", "warm"}
+_TAKEN = _WHO | {"lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"}
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -43,8 +46,10 @@ def login_rules(settings: Settings) -> LoginRules:
         IssuerRules(Expected(each.issuer, each.audience, each.groups), each.jwks, each.ca_file)
         for each in clients.tokens
     )
-    allow = AllowRules.of((each.rule for each in settings.allow), clients.given, settings.anonymous)
-    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, settings.public_url or "")
+    certificates = settings.names_clients_by_certificate
+    allow = AllowRules.of((each.rule for each in settings.allow), clients.given or certificates, settings.anonymous)
+    url = settings.public_url or ""
+    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates)
 
 
 def warm_rules(settings: Settings) -> WarmRules:
@@ -61,6 +66,7 @@ class Taken(NamedTuple):
     offline: Callable[[frozenset[str]], None]
     warm: WarmSchedule
     logins: Callable[[LoginSecrets], None]
+    tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
 
 
 class _Read(NamedTuple):
@@ -71,6 +77,7 @@ class _Read(NamedTuple):
     rules: LifecycleRules
     pins: tuple[str, ...]
     offline: frozenset[str]
+    tls: ReadTls | None
     warm: WarmRules
     warnings: tuple[str, ...]
 
@@ -127,28 +134,30 @@ class Reload:
         self._taken.logins(read.logins)
         if self._taken.warm.rules != read.warm:
             self._taken.warm.configure(read.warm)
+        if read.tls is not None and self._taken.tls is not None:
+            self._taken.tls(read.tls)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
             at=self._now(),
             changed=tuple(sorted(changed)),
-            applied=tuple(sorted(filter(_holds_at_once, changed))),
-            needs_restart=tuple(key for key in differing(self._started_with, read.written) if not _holds_at_once(key)),
+            applied=tuple(sorted(filter(self._holds_at_once(read), changed))),
+            needs_restart=tuple(filterfalse(self._holds_at_once(read), differing(self._started_with, read.written))),
             policies=len(read.rules.assignments),
             pins=len(read.pins),
         )
 
+    def _holds_at_once(self, read: _Read) -> Callable[[str], bool]:
+        """TLS that is turned on or off makes another listener."""
+        same_listener = (read.tls is None) == (self._taken.tls is None)
+        return lambda key: _holds_at_once(key) and (same_listener or not key.startswith("tls."))
+
     def _read(self) -> _Read:
         settings, _, warnings = load(self._source, os.environ)
-        return _Read(
-            flat(effective(settings)),
-            LoginSecrets.read(login_rules(settings), read_file),
-            lifecycle_rules(settings),
-            settings.pins,
-            settings.offline_upstreams(),
-            warm_rules(settings),
-            warnings,
-        )
+        written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
+        offline, tls = settings.offline_upstreams(), read_tls(settings)
+        logins = LoginSecrets.read(login_rules(settings), read_file)
+        return _Read(written, logins, rules, settings.pins, offline, tls, warm, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -77,6 +77,14 @@ class UpstreamReport(Part):
     offline: bool = False  # it is not asked, by configuration
 
 
+class TlsReport(Part):
+    """Of the pull listener; counts since the start."""
+
+    certificate_ends_at: float | None  # seconds since the epoch; None where that is past
+    handshakes: dict[str, int]  # full, resumed, failed
+    files_refused: int  # new ones that did not fit
+
+
 class TokenReport(Part):
     calls: int
     failures: int
@@ -109,3 +117,4 @@ class Status(Part):
     aws_tokens: dict[str, TokenReport]
     immutable_tags_moved: dict[str, str]
     reload: ReloadResult | None = None
+    tls: TlsReport | None = None  # None where the listener is plain

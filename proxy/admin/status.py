@@ -13,11 +13,13 @@ from proxy.admin.report import (
     LifecycleReport,
     ScrubReport,
     Status,
+    TlsReport,
     TokenReport,
     UpstreamReport,
     WarmReport,
 )
 from proxy.admin.telemetry import Telemetry
+from proxy.admin.tls_files import TlsWatch
 from proxy.cache.warm_schedule import WarmSchedule
 from proxy.tasks.jobs import JobState
 
@@ -52,6 +54,15 @@ def status_of(telemetry: Telemetry, health: Health) -> Status:
             f"{repository}:{tag}": str(there) for (repository, tag), there in cache.manifests.tags.moved.items()
         },
         reload=telemetry.reload.last,
+        tls=_tls(telemetry.tls) if telemetry.tls is not None else None,
+    )
+
+
+def _tls(watch: TlsWatch) -> TlsReport:
+    return TlsReport(
+        certificate_ends_at=watch.ends,
+        handshakes=dict(watch.tls.handshakes),
+        files_refused=watch.counts["refused"],
     )
 
 

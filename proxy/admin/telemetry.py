@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.admin.reload import Reload
+from proxy.admin.tls_files import TlsWatch
 from proxy.cache.engine import Cache
 from proxy.front.access_log import AccessLog
 from proxy.front.connection import Front
@@ -18,7 +19,7 @@ from proxy.tasks.lag import LoopLag
 @dataclass(frozen=True)
 class Telemetry:
     """``recovered``: how the catalog came up. ``uptime`` is in seconds; ``requests_active`` counts clients' requests
-    under way."""
+    under way; ``tls`` is None where the listener is plain."""
 
     cache: Cache
     access_log: AccessLog
@@ -32,3 +33,4 @@ class Telemetry:
     uptime: Callable[[], float]
     requests_active: Callable[[], int]
     logins: Logins
+    tls: TlsWatch | None = None

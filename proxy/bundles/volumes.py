@@ -64,7 +64,7 @@ class ArchiveTarget:
     def write(self, digest: Digest, size: int, body: EntryBody) -> None:
         """As ``BundleTarget.write``; a volume that has no room for it is ended first."""
         if self._split is not None:
-            needed = _packed(size) + self._documents
+            needed = volume_for(size, self._documents)
             if needed > self._split:
                 raise BundleRefused(f"{digest} has {size} bytes: volumes must have {needed} at least")
             if self._volume.position + needed > self._split:
@@ -184,6 +184,12 @@ class _Volume:
 
     def close(self) -> None:
         self._file.close()
+
+
+def volume_for(size: int, documents: int) -> int:
+    """Bytes that a volume must have for content of that size. One content is never in two volumes: each of them is
+    proven and taken in by itself, whichever comes first."""
+    return _packed(size) + documents
 
 
 def _packed(size: int) -> int:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from proxy.cache.access import Access, AccessRules
@@ -32,7 +33,7 @@ from proxy.cache.tags import IsImmutable, Tags
 from proxy.cache.threads import Threads
 from proxy.cache.timekeeping import Timekeeper
 from proxy.cache.touches import Touches
-from proxy.cache.upkeep import Upkeep, forgiving
+from proxy.cache.upkeep import LOOKED_AT_EVERY, Upkeep, forgiving
 from proxy.cache.warm_schedule import WarmRules, WarmSchedule
 from proxy.cache.warming import Warming
 from proxy.cache.whole_images import WholeImages
@@ -51,7 +52,6 @@ log = logging.getLogger("entrepot.cache")
 
 _FLUSH_EVERY = 10.0  # seconds: what a crash may forget of last use
 _BACKUP_EVERY = 300.0
-_TENDED_EVERY = 10.0
 _CLOCK_EVERY = 60.0
 _COMPARED_EVERY = 30.0  # looks at whether the catalog was brought back
 _WARMED = 12  # blobs that arrive for warmings at a time
@@ -122,8 +122,8 @@ class Cache:
         self.warming, self.warm_schedule = behind.warming, behind.warm_schedule
         self._compared = -1  # how often the catalog had been brought back when it was last made to agree with the store
 
-    def start_jobs(self, jobs: Jobs) -> None:
-        """What goes on behind pulls, for ever."""
+    def start_jobs(self, jobs: Jobs, is_sick: Callable[[], object]) -> None:
+        """What goes on behind pulls, for ever. ``is_sick`` says whether storage fails at the moment."""
         jobs.keep("comparison", self._keep_compared)
         jobs.keep("touches", self.touches.run)
         jobs.keep("lifecycle", self.maintenance.lifecycle.run)
@@ -133,7 +133,7 @@ class Cache:
         jobs.every("last use", _FLUSH_EVERY, forgiving(self.holdings.flush))
         jobs.every("catalog copy", _BACKUP_EVERY, forgiving(self.holdings.catalog.backup))
         jobs.every("clock", _CLOCK_EVERY, forgiving(self.times.look))
-        jobs.every("storage", _TENDED_EVERY, self.upkeep.tend)
+        jobs.every("storage", LOOKED_AT_EVERY, partial(self.upkeep.look, is_sick))
 
     async def _keep_compared(self) -> None:
         """After the start, and whenever the catalog had to be brought back since."""

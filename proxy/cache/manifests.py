@@ -243,7 +243,7 @@ class Manifests:
         return verdict
 
     async def _is_ordered(self, repository: Repository, record: TagRecord) -> bool:
-        """Whether an operator has ordered what the tag points to: upstream never said yes to it, so its no takes
+        """Whether an operator has ordered what the tag points to: upstream said no yes to it since, so its no takes
         nothing back."""
         known = await self._holdings.allowed(repository, record.digest)
         return known is not None and known.grant is Grant.OPERATOR

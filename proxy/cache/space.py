@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
@@ -167,8 +168,12 @@ class Space:
         return await self._evict(lambda: wanted, upstream)
 
     async def _evict(self, wanted: Callable[[], int], upstream: str | None = None) -> int:
-        """What is wanted is asked when it is this one's turn: the one before may have freed enough."""
+        """What is wanted is asked when it is this one's turn: the one before may have freed enough. What is counted and
+        held for nobody goes first."""
         async with self._evicting:
+            if wanted() > 0 and self._holdings.has_leftovers():
+                with suppress(NoSpace, StoreFailed):  # it is left over for longer then
+                    await self._holdings.clear_tombstones()
             size, clock = wanted(), asyncio.get_running_loop().time
             if size <= 0 or clock() < self._rests_until:
                 return 0

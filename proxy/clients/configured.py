@@ -23,10 +23,17 @@ def registries_of(settings: Settings) -> list[MirroredRegistry]:
 
 def question_of(settings: Settings, here: ProxyAddress | None, names: Collection[str] = ()) -> Question:
     """With one host for each star; ``names`` are the only ones, all of them where empty. ``here`` is where clients
-    reach the proxy, None for where it listens."""
+    reach the proxy, None for what the configuration says."""
     wanted = [each for each in registries_of(settings) if not names or each.name in names]
     registries = [each._replace(name=_one(each.name)) for each in wanted]
-    return Question(here or ProxyAddress("http", *settings.listen), registries, settings.default_upstream)
+    return Question(here or address_of(settings), registries, settings.default_upstream)
+
+
+def address_of(settings: Settings) -> ProxyAddress:
+    """Where clients reach the proxy as far as its configuration tells."""
+    if settings.public_url is not None:
+        return ProxyAddress.parse(settings.public_url)
+    return ProxyAddress("https" if settings.tls is not None else "http", *settings.listen)
 
 
 def _one(name: str) -> str:

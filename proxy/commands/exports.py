@@ -18,7 +18,7 @@ from proxy.bundles.names import ImageName, image_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.signatures import KEY_LIMIT, signed
 from proxy.bundles.targets import BundleTarget, FolderTarget
-from proxy.bundles.volumes import ArchiveTarget, is_archive
+from proxy.bundles.volumes import ArchiveTarget, is_archive, volume_for
 from proxy.commands import shown
 from proxy.commands.exported import export_json, told
 from proxy.commands.progress import Advance, moving
@@ -170,8 +170,21 @@ class _Export:
             return FolderTarget(to)
         if volume is None:
             return ArchiveTarget(to, None, 0)
-        size = sum(map(len, documents_of(self._listed, self._raw.get, self._sign).values()))
-        return ArchiveTarget(to, volume, size + _SLACK)
+        documents = sum(map(len, documents_of(self._listed, self._raw.get, self._sign).values())) + _SLACK
+        self._demand_room(volume, documents)
+        return ArchiveTarget(to, volume, documents)
+
+    def _demand_room(self, volume: int, documents: int) -> None:
+        """Before anything is written. Raises BundleRefused."""
+        if not self._needed:
+            return
+        largest = max(self._needed, key=self._listed.sizes.__getitem__)
+        size = self._listed.sizes[largest]
+        if (least := volume_for(size, documents)) > volume:
+            raise BundleRefused(
+                f"the largest blob is {largest} with {size} bytes, and no blob is in two volumes: "
+                f"--split {least} is the least that holds it"
+            )
 
     def _copied(self, target: BundleTarget, digest: Digest, advance: Advance) -> bool:
         """False where it is held no more: what needs it is then left out."""

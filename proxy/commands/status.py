@@ -1,5 +1,6 @@
 """``entrepot status``: how the running proxy does, on one screen, trouble first."""
 
+import time
 from collections.abc import Iterator
 
 from proxy.admin.report import Status, WarmReport
@@ -48,6 +49,10 @@ def _troubles(found: Status) -> Iterator[str]:
     )
 
 
+def _end(moment: float | None) -> str:
+    return "has ended" if moment is None else f"ends in {shown.lasting(max(0.0, moment - time.time()))}"
+
+
 def _facts(found: Status) -> Iterator[tuple[str, str]]:
     cache = found.cache
     share = 100 * cache.committed_bytes / max(1, cache.soft_limit_bytes)
@@ -68,6 +73,10 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     scrub = found.scrub
     yield "checked", f"{shown.counted(scrub.contents, 'content')}, {shown.size(scrub.size)}, {scrub.bad} bad"
     yield "pins", str(found.pins)
+    if found.tls is not None:
+        done = found.tls.handshakes
+        counts = f"{done['full']:,} full, {done['resumed']:,} resumed, {done['failed']:,} failed"
+        yield "TLS", f"certificate {_end(found.tls.certificate_ends_at)}; handshakes: {counts}"
     if found.imports.last_at is not None:
         images = shown.counted(found.imports.images, "image")
         yield "imported", f"{images} by order, the last {shown.ago(found.imports.last_at)}"

@@ -23,6 +23,7 @@ from proxy.config.secrets import (
 )
 from proxy.config.settings import Settings
 from proxy.config.timeouts import TimeoutSettings
+from proxy.config.tls import TlsFiles, TlsMaterial, expiry
 from proxy.config.upstreams import UpstreamSettings
 
 __all__ = [
@@ -42,10 +43,13 @@ __all__ = [
     "SecretSource",
     "Settings",
     "TimeoutSettings",
+    "TlsFiles",
+    "TlsMaterial",
     "UpstreamSettings",
     "admin_url",
     "demand_certificates",
     "effective",
+    "expiry",
     "format_size",
     "json_schema",
     "load",

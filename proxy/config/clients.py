@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
@@ -12,6 +12,7 @@ from proxy.config.places import Address, host_of, parse_url
 from proxy.config.secrets import CertificateFile, FilePath, SecretSource, resolved, surroundings
 from proxy.config.section import Section
 from proxy.core.allow import EVERYBODY, EVERYTHING, AllowRule
+from proxy.core.certificates import CertificateNames
 from proxy.core.htpasswd import HTPASSWD_LARGEST, parse_htpasswd
 from proxy.core.rates import parse_rate
 from proxy.login import key_sets, token_keys
@@ -21,6 +22,7 @@ from proxy.login.token_keys import TokenKeys
 _WHO = re.compile(r"(?:user|group):[^\s\x00-\x1f]{1,1024}")
 _PULL = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._:*?-]*(?:/[A-Za-z0-9._*?-]+)+", re.ASCII)
 _LONGEST = 512
+Attribute = Literal["cn", "ou", "o", "uid", "email"]
 
 
 def _who(written: str) -> str:
@@ -127,17 +129,34 @@ class TokenIssuerSettings(Section):
     """PEM file of certificate authorities that may vouch for the URL of jwks, beside the system's."""
 
 
+class CertificateSettings(Section):
+    """What the subject of a client's certificate says of a caller, where tls.client_ca is given."""
+
+    name: Attribute = "cn"
+    """The attribute with the caller's name."""
+    groups: Attribute = "ou"
+    """The attribute with the caller's groups; there may be several."""
+
+    @property
+    def names(self) -> CertificateNames:
+        return CertificateNames(self.name, self.groups)
+
+
 class ClientSettings(Section):
-    """How clients log in. Without any of it nobody can, and all are anonymous."""
+    """How clients log in. Without any of it, and without tls.client_ca, nobody can, and all are anonymous."""
 
     htpasswd: HtpasswdFile | None = None
     """File of users and their passwords, hashed by bcrypt (htpasswd -B); read again when it changes."""
     tokens: Annotated[tuple[TokenIssuerSettings, ...], Field(strict=False)] = ()
     """Issuers whose tokens count, sent as Bearer, or as the password of any user that htpasswd does not know."""
 
+    certificates: CertificateSettings | None = None
+    """The caller's name and groups in a client's certificate, which tls.client_ca vouches for. Without it: cn and
+    ou."""
+
     @property
     def given(self) -> bool:
-        """Whether there is a way to log in."""
+        """Whether there is a way to log in beside certificates."""
         return self.htpasswd is not None or bool(self.tokens)
 
 

@@ -83,14 +83,14 @@ def _of_trust(settings: Settings) -> Iterator[str]:
 
 
 def _of_logins(settings: Settings) -> Iterator[str]:
-    clear = not settings.listen.is_loopback and not (settings.public_url or "").startswith("https://")
-    if settings.clients.given and clear:
+    safe = settings.tls is not None or (settings.public_url or "").startswith("https://")
+    if settings.clients.given and not settings.listen.is_loopback and not safe:
         yield (
-            f"clients: logins reach {settings.listen} in clear: put it behind a TLS terminator, and name that as "
-            "public_url: https://…"
+            f"clients: logins reach {settings.listen} in clear: give it tls, or put it behind a TLS terminator "
+            "and name that as public_url: https://…"
         )
     named = {who.partition(":")[0] for each in settings.allow for who in each.who} - {EVERYBODY}
-    if named and not settings.clients.given:
+    if named and not settings.clients.given and not settings.names_clients_by_certificate:
         yield "allow: names users or groups, but there is no way to log in: clients says how"
 
 

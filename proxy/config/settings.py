@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from proxy.bundles.signatures import PublicKey
-from proxy.config.clients import AllowSettings, ClientSettings, TokenKeyFile
+from proxy.config.clients import AllowSettings, CertificateSettings, ClientSettings, TokenKeyFile
 from proxy.config.egress import EgressSettings
 from proxy.config.lifecycle import LifecycleSettings
 from proxy.config.places import Address, HostName, Listen, Network, Patterns, SingleRegistryName, Url
@@ -30,9 +30,11 @@ from proxy.config.quantities import (
 from proxy.config.secrets import FilePath, PublicKeyFile, SocketPath
 from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
+from proxy.config.tls import TlsFiles, TlsSettings
 from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
 from proxy.config.warm import WarmSettings
 from proxy.core.budget import FreeSpaceRule
+from proxy.core.certificates import CertificateNames
 from proxy.core.names import TIER
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -153,6 +155,8 @@ class Settings(Section):
     anonymous: bool = False
     """Allow pulls by anyone who can reach a listen address that is not loopback, or who does not log in where clients
     could. Where there are rules under allow, they say it instead."""
+    tls: TlsSettings | None = None
+    """TLS on listen, in place of plain HTTP. New files and new contents hold at once; on or off needs a restart."""
     clients: ClientSettings = Field(default_factory=ClientSettings)
     """How clients log in. Holds at once after a reload."""
     allow: Annotated[tuple[AllowSettings, ...], Field(strict=False)] = ()
@@ -161,10 +165,12 @@ class Settings(Section):
     token_key_file: TokenKeyFile | None = None
     """What the tokens that clients are given are signed with: Ed25519 private keys in PEM, of which the first signs, or
     a secret of 32 bytes or more. The same for replicas. Without it tokens end with the process; clients ask anew."""
-    public_url: Url | None = None
-    """The URL that clients know the pull API by, where they are sent for tokens. Without it: what they ask by."""
     listen: Listen = Address("127.0.0.1", 5000)
     """Address of the OCI pull API: host:port, IPv6 in brackets."""
+    loopback: Listen | None = None
+    """A second address of the pull API, on loopback and always plain HTTP: for clients on the same machine."""
+    public_url: Url | None = None
+    """The URL that clients know the pull API by, where they are sent for tokens. Without it: what they ask by."""
     admin_public: bool = False
     """Allow an admin address that is not loopback. Anyone who can reach it can purge."""
     admin: Listen = Address("127.0.0.1", 5001)
@@ -220,6 +226,11 @@ class Settings(Section):
         said = ((key, upstream.offline) for key, upstream in self.upstreams.items())
         return frozenset(key for key, offline in said if (self.offline if offline is None else offline))
 
+    @property
+    def names_clients_by_certificate(self) -> bool:
+        """Whether the certificates of clients are logins."""
+        return self.tls is not None and self.tls.client_ca is not None
+
     @model_validator(mode="before")
     @classmethod
     def _bare_paths_mean_docker_hub_where_it_is_an_upstream(cls, given: Any) -> Any:
@@ -230,20 +241,52 @@ class Settings(Section):
     @field_validator("listen")
     @classmethod
     def _open_on_purpose(cls, listen: Address, info: ValidationInfo) -> Address:
-        given = info.data.get("clients")
-        if not listen.is_loopback and info.data.get("anonymous") is False and given is not None and not given.given:
+        given, tls = info.data.get("clients"), info.data.get("tls")
+        faulty = given is None or "tls" not in info.data  # which is told for itself
+        guarded = info.data.get("anonymous") is not False or faulty or (given is not None and given.given)
+        if not listen.is_loopback and not guarded and (tls is None or not tls.client_ca):
             raise ValueError(
-                "is open to others than this machine: set anonymous: true if everyone there may pull, or clients"
+                "is open to others than this machine: set anonymous: true if everyone there may pull, or say how they "
+                "log in by clients, or by certificates of tls.client_ca"
             )
         return listen
+
+    @field_validator("loopback")
+    @classmethod
+    def _beside_and_on_loopback(cls, loopback: Address | None, info: ValidationInfo) -> Address | None:
+        listen = info.data.get("listen")
+        if loopback is None or listen is None:
+            return loopback
+        if not loopback.is_loopback:
+            raise ValueError("is open to others than this machine: a plain listener beside listen stays on loopback")
+        if loopback.port and loopback.port == listen.port and (loopback == listen or listen.is_any):
+            raise ValueError("is the same address as listen")
+        return loopback
+
+    @field_validator("clients")
+    @classmethod
+    def _certificates_have_an_authority(cls, clients: ClientSettings, info: ValidationInfo) -> ClientSettings:
+        tls = info.data.get("tls")
+        if clients.certificates is not None and "tls" in info.data and (tls is None or tls.client_ca is None):
+            raise Misfit([(("certificates",), "nobody's certificate is believed: name its authority in tls.client_ca")])
+        return clients
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """Of the pull listener; None where it is plain. A certificate is demanded where there is no other way in."""
+        return self.tls.files(demanded=not self.anonymous and not self.clients.given) if self.tls is not None else None
+
+    @property
+    def certificate_names(self) -> CertificateNames:
+        return (self.clients.certificates or CertificateSettings()).names
 
     @field_validator("admin")
     @classmethod
     def _admin_is_guarded(cls, admin: Address, info: ValidationInfo) -> Address:
         if not admin.is_loopback and info.data.get("admin_public") is False:
             raise ValueError("is open to others than this machine: set admin_public: true if everyone there may purge")
-        if admin.port != 0 and admin == info.data.get("listen"):
-            raise ValueError("is the same address as listen: the two APIs never share one")
+        if admin.port != 0 and admin in (info.data.get("listen"), info.data.get("loopback")):
+            raise ValueError("is the same address as listen or loopback: the two APIs never share one")
         return admin
 
     @field_validator("upstreams")

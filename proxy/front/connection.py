@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, cast
 
+from proxy.core.access import ANONYMOUS, Caller
 from proxy.core.doors import network_of
 from proxy.core.errors import Overloaded, RequestMalformed
 from proxy.front import replies
@@ -116,6 +117,7 @@ class Connection(asyncio.Protocol):
         "_address",
         "_begun",
         "_busy",
+        "_caller",
         "_clogged",
         "_front",
         "_idle",
@@ -125,6 +127,8 @@ class Connection(asyncio.Protocol):
         "_looked",
         "_parser",
         "_received",
+        "_requests",
+        "_retired",
         "_served",
         "_since",
         "_task",
@@ -133,10 +137,15 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, front: Front, address: str = "") -> None:
-        """``address`` is the client's, where another stands between it and us."""
+    def __init__(
+        self, front: Front, address: str = "", caller: Caller = ANONYMOUS, requests: Requests | None = None
+    ) -> None:
+        """``address`` is the client's, where another stands between it and us; ``caller`` is who it is by its
+        certificate; ``requests`` are the listener's, where it has its own."""
         self._front = front
-        self._known = front.requests.known
+        self._requests = requests or front.requests
+        self._known = self._requests.known
+        self._caller = caller
         self._last = b""  # the block before, if it was not known as it was
         self._address = address
         self._received = b""  # of requests that are not answered yet
@@ -149,6 +158,7 @@ class Connection(asyncio.Protocol):
         self._busy = False  # the full path is answering
         self._task: asyncio.Task[None] | None = None  # in which it does
         self._clogged = False  # the client does not take its replies
+        self._retired = False  # the reply under way is the last
         self._leaving = False  # the last reply is out
 
     # ------------------------------------------------------------ called by the loop
@@ -176,7 +186,7 @@ class Connection(asyncio.Protocol):
         if self._idle:
             understood = self._known(data)
             if understood is None:
-                requests = self._front.requests
+                requests = self._requests
                 understood = requests.recall(data)
                 if understood is not None and data == self._last:
                     requests.keep(data, understood)
@@ -215,7 +225,7 @@ class Connection(asyncio.Protocol):
                     self._look_at_part(taken)
                     break
                 block = self._received[taken:end]
-                understood = self._front.requests.read(block, self._parser)
+                understood = self._requests.read(block, self._parser)
             except RequestMalformed as fault:
                 self._refuse(fault)
                 return
@@ -236,7 +246,7 @@ class Connection(asyncio.Protocol):
             return
         if self._begun is None:
             self._begun = self._front.now()
-            self._parser = HeadParser(self._front.requests.limits)
+            self._parser = HeadParser(self._requests.limits)
         assert self._parser is not None
         self._looked = max(0, len(part) - len(_END) + 1)
         self._parser.feed(part)
@@ -244,6 +254,8 @@ class Connection(asyncio.Protocol):
     def _answer(self, understood: Understood, block: bytes) -> None:
         front = self._front
         now = front.now()
+        if self._caller is not ANONYMOUS and understood.caller is ANONYMOUS:
+            understood = understood._replace(caller=self._caller)
         reply = front.fast_reply(understood, block, self._address, now)
         if reply is not None:
             self._transport.write(reply)
@@ -263,7 +275,7 @@ class Connection(asyncio.Protocol):
         self._busy, self._since, self._served = False, front.now(), True
         if self._transport.is_closing():
             return
-        if stays and not front.draining:
+        if stays and not front.draining and not self._retired:
             self._advance()
         else:
             self._leave()
@@ -309,6 +321,11 @@ class Connection(asyncio.Protocol):
         """Ends it unless a reply is under way."""
         if not self._busy:
             self._transport.close()
+
+    def retire(self) -> None:
+        """Ends it behind the reply under way."""
+        self._retired = True
+        self.rest()
 
     def abort(self) -> None:
         """Ends it as it is."""

@@ -19,20 +19,25 @@ log = logging.getLogger("entrepot.front")
 Networks = Sequence[IPv4Network | IPv6Network]
 
 
-def entrance(front: Front, trusted: Networks) -> Callable[[], asyncio.Protocol]:
-    """The factory of the listener's protocols; ``trusted`` are the networks of load balancers."""
-    return partial(Entrance, front, trusted) if trusted else front.protocol
+Inner = Callable[[str], asyncio.Protocol]
+"""Makes the protocol of a connection whose client has this address; an empty one is the peer's own."""
+
+
+def entrance(front: Front, inner: Inner, trusted: Networks) -> Callable[[], asyncio.Protocol]:
+    """The factory of a listener's protocols; ``trusted`` are the networks of load balancers."""
+    return partial(Entrance, front, inner, trusted) if trusted else partial(inner, "")
 
 
 class Entrance(asyncio.Protocol):
     """Stands in a connection's place until it is known whose it is. It has a place of its own until then."""
 
-    __slots__ = ("_address", "_front", "_received", "_since", "_transport", "_trusted")
+    __slots__ = ("_address", "_front", "_inner", "_received", "_since", "_transport", "_trusted")
 
     _transport: asyncio.Transport
 
-    def __init__(self, front: Front, trusted: Networks) -> None:
+    def __init__(self, front: Front, inner: Inner, trusted: Networks) -> None:
         self._front = front
+        self._inner = inner
         self._trusted = trusted
         self._received = b""
 
@@ -49,6 +54,7 @@ class Entrance(asyncio.Protocol):
             self._since = front.now()
 
     def data_received(self, data: bytes) -> None:
+        """Of the header, and what follows it."""
         self._received += data
         try:
             header = parse_proxy_header(self._received)
@@ -77,7 +83,7 @@ class Entrance(asyncio.Protocol):
         self._transport.abort()
 
     def _hand_over(self, address: str, received: bytes) -> None:
-        connection = self._front.protocol(address)
+        connection = self._inner(address)
         self._transport.set_protocol(connection)
         connection.connection_made(self._transport)
         if received:

@@ -1,7 +1,7 @@
 """Slow readers: one thread with its own epoll serves all of them, so that a thousand cost the event loop nothing.
 
-A reader is handed over when its socket is full, and comes back when its piece of the file is out, when it has become
-fast, or when it failed.
+A reader is handed over when its socket is full, and comes back when the socket has all, when it has become fast, or
+when it failed.
 """
 
 import os
@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from proxy.cache.body import FilePiece
 from proxy.core.errors import StoreFailed
-from proxy.front.sender import ClientGone, Pace, hang_up, send_file
+from proxy.front.sender import ClientGone
+from proxy.front.streams import Feed, Pace, hang_up
 from proxy.tasks.off_loop import landing
 
 _BEAT = 1.0  # seconds between two looks at who takes too little
@@ -26,6 +26,8 @@ _EVENTS = 256
 
 @dataclass(frozen=True, slots=True)
 class SlowClientRules:
+    """How turns go among them."""
+
     share: int = 1 << 20  # bytes that one reader gets at its turn: the others wait meanwhile
     fast: int = 4 << 20  # bytes taken without a pause, after which a reader is no longer slow
 
@@ -33,10 +35,10 @@ class SlowClientRules:
 @dataclass(slots=True, eq=False)
 class _Reader:
     sock: int
-    piece: FilePiece  # what is still to be sent
+    feed: Feed
     pace: Pace
     looked: float  # when its pace was last judged
-    out: "Future[int]" = field(default_factory=Future)
+    out: "Future[None]" = field(default_factory=Future)
     streak: int = 0  # bytes since the socket was last full
 
     def look(self, now: float) -> None:
@@ -46,7 +48,7 @@ class _Reader:
 
 
 class SlowClients:
-    """What a reader's descriptors and pace are to the thread, they are until its future is done."""
+    """A reader's socket, feed and pace are the thread's until its future is done."""
 
     def __init__(self, rules: SlowClientRules) -> None:
         self._rules = rules
@@ -59,10 +61,9 @@ class SlowClients:
     def __len__(self) -> int:
         return len(self._readers)
 
-    async def send(self, sock: socket.socket, piece: FilePiece, pace: Pace) -> int:
-        """How far of the piece it got: its end, or less for a reader that has become fast. Raises ClientGone,
-        StoreFailed."""
-        reader = _Reader(sock.fileno(), piece, pace, time.monotonic())
+    async def send(self, sock: socket.socket, feed: Feed, pace: Pace) -> None:
+        """Until nothing is left, or the reader has become fast. Raises ClientGone, StoreFailed."""
+        reader = _Reader(sock.fileno(), feed, pace, time.monotonic())
         reader.out.set_running_or_notify_cancel()
         self._readers[reader.sock] = reader
         try:
@@ -70,7 +71,7 @@ class SlowClients:
         except OSError:
             del self._readers[reader.sock]
             raise
-        return await landing(reader.out, partial(hang_up, sock))
+        await landing(reader.out, partial(hang_up, sock))
 
     def run(self) -> None:
         """In the thread, until ``stop``."""
@@ -92,20 +93,17 @@ class SlowClients:
         os.close(self._closing)
 
     def _serve(self, reader: _Reader, now: float) -> None:
-        piece = reader.piece
-        asked = min(self._rules.share, piece.end - piece.start)
+        feed = reader.feed
         try:
-            count = send_file(reader.sock, piece.descriptor, piece.start, asked)
+            count, full = feed.send(self._rules.share)
             reader.look(now)
-        except BlockingIOError:
-            return
         except (ClientGone, StoreFailed) as cause:
             self._finish(reader, cause)
             return
-        reader.piece = piece._replace(start=piece.start + count)
-        reader.pace.sent(count)
-        reader.streak = reader.streak + count if count == asked else 0
-        if count == piece.end - piece.start or reader.streak >= self._rules.fast:
+        if count:
+            reader.pace.sent(count)
+        reader.streak = 0 if full else reader.streak + count
+        if not feed.left or reader.streak >= self._rules.fast:
             self._finish(reader, None)
 
     def _judge(self, now: float) -> None:
@@ -122,7 +120,7 @@ class SlowClients:
         del self._readers[reader.sock]
         self._epoll.unregister(reader.sock)
         if cause is None:
-            reader.out.set_result(reader.piece.start)
+            reader.out.set_result(None)
         else:
             reader.out.set_exception(cause)
 

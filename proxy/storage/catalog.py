@@ -18,8 +18,8 @@ from proxy.storage.tags import SqliteTags
 
 class SqliteCatalog:
     """The catalog in ``folder``. Opening it blocks, and brings a lost or damaged one back; on a disk that takes no
-    writes it lives in memory until the disk does. ``claim`` makes sure of the folder before a lost catalog is written
-    into it again."""
+    writes it lives in memory until the disk does. ``claim`` makes sure of the folder before a catalog is written into
+    it."""
 
     def __init__(
         self, folder: Path, health: StorageHealth | None = None, claim: Callable[[], object] = lambda: None

@@ -277,7 +277,8 @@ class CatalogMemberships(Protocol):
 
     async def allow(self, repository: Repository, digest: Digest, record: MembershipRecord) -> None:
         """The repository has this digest. What was known stays where the new record says nothing of it: a later
-        ``confirmed_at``, a media type, upstream's grant over an operator's. A confirmation renews the repository."""
+        ``confirmed_at``, a media type. Of upstream's yes and an operator's order the later one is whose grant it is. A
+        confirmation renews the repository."""
 
     async def allowed(self, repository: Repository, digest: Digest) -> MembershipRecord | None:
         """None where nobody said so, or it was taken back since."""

@@ -44,6 +44,7 @@ _NOT_SHARED = (
     sqlite3.SQLITE_IOERR_LOCK,
     sqlite3.SQLITE_PROTOCOL,
 )
+_LONG_LOG = 8 << 20  # bytes; SQLite begins it anew at 4 MiB
 _NO_SHARING = "; its volume offers no shared memory or no locks, as some network file systems do: a local disk does"
 
 T = TypeVar("T")
@@ -54,8 +55,8 @@ Row = Any  # a tuple with a cell for each column of its query
 class Database:
     """``recovered`` says how it came to be what it is, ``recoveries`` how often since the start it was brought back.
     Every call raises StoreFailed, or NoSpace where the disk is full, and tells ``health``; a write that works takes
-    that back. ``claim`` is called before a lost file is written again: it makes sure of the cache folder itself, which
-    may be another one by then. Raises OSError."""
+    that back. ``claim`` is called before a file is made: it makes sure of the cache folder itself, which may not be
+    ours yet, or another one by then. Raises OSError."""
 
     def __init__(self, folder: Path, health: StorageHealth, claim: Callable[[], object]) -> None:
         """Blocks. On a disk that takes no writes the catalog is read into memory, and written down later."""
@@ -66,12 +67,15 @@ class Database:
         self.recoveries = 0
         try:
             with _faults():
+                claim()
                 self._connection, self.recovered = open_catalog(folder)
         except OwnFault as fault:
             self._keep_in_memory(fault, partial(read_into_memory, folder))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
         self._copier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog-copy")
         self._closing = threading.Event()
+        self._copying = threading.Lock()
+        self._copy_given_up = threading.Event()
         self._copied: tuple[int, int] | None = None  # the version that the last copy has
 
     async def rows(self, query: str, values: Sequence[object], shape: Callable[[Row], T]) -> list[T]:
@@ -106,14 +110,14 @@ class Database:
         version = await self._hop(self._copyable)
         if version == self._copied or self._in_memory:
             return
-        given_up = threading.Event()
+        self._copy_given_up = given_up = threading.Event()
         await self._off(self._copier, partial(self._copy, given_up), given_up.set)
         self._copied = version
         self._health.worked("catalog copy")
 
     async def recover(self) -> None:
         """Where the file has vanished, the catalog is written again; where it is kept in memory or takes no writes, the
-        disk is tried."""
+        disk is tried; a log that has grown long is begun anew."""
         await self._hop(self._recover)
 
     async def size(self) -> int:
@@ -146,7 +150,7 @@ class Database:
                     return job(self._connection)
                 except FAILURES as error:
                     if primary_code(error) == sqlite3.SQLITE_PROTOCOL:
-                        self._do_without_locks(error)
+                        self._open_again()
                     elif is_damage(error):
                         log.error("the catalog is damaged: %s", error)
                         self._mend()
@@ -157,13 +161,33 @@ class Database:
             self._health.failed("catalog", fault)
             raise
 
-    def _do_without_locks(self, cause: Exception) -> None:
-        """In memory until the volume gives its locks again: SQLite waits 10 s for them in each call, and every pull
-        behind it."""
-        lockless = self._connection
-        self._keep_in_memory(_fault_of(cause), partial(read_into_memory, self._folder))
-        self.recoveries += 1
-        lockless.close()
+    def _open_again(self) -> None:
+        """A lock that could not be given back is held by SQLite until nobody has the file open. Where the volume gives
+        no locks any more, in memory until it does: SQLite waits 10 s for them in each call, and every pull behind
+        it."""
+        self._copied, recovered = None, Recovery.INTACT
+        self._copy_given_up.set()  # it has the file open too
+        try:
+            with self._copying, _faults():
+                self._connection.close()
+                self._connection, recovered = open_catalog(self._folder)
+                _within("IMMEDIATE", _try_out, self._connection)
+            log.warning("locks of the catalog's file were not given back: it was closed and opened again")
+        except OwnFault as fault:
+            self._connection.close()
+            self._keep_in_memory(fault, partial(read_into_memory, self._folder))
+        if recovered is not Recovery.INTACT:
+            self.recovered = recovered
+        self.recoveries += self._in_memory or recovered is not Recovery.INTACT
+
+    def _shorten_log(self) -> None:
+        """It begins anew once all of it is in the catalog. Where a lock that was not given back stands against that, it
+        would grow without end."""
+        if self._copying.locked() or _size_of(self._folder / f"{NAME}-wal") <= _LONG_LOG:
+            return
+        (is_kept, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_kept:
+            self._open_again()
 
     def _mend(self) -> None:
         """Where the disk does not take it, in memory for now."""
@@ -194,6 +218,8 @@ class Database:
             log.warning("the disk takes the catalog again: what was kept in memory is written down")
         else:
             self._look_for_the_file()
+            if not self._in_memory:
+                self._shorten_log()
             if self._in_memory or "catalog" not in self._health.trouble:
                 return
             _within("IMMEDIATE", _try_out, self._connection)
@@ -216,7 +242,7 @@ class Database:
 
     def _copy(self, given_up: threading.Event) -> None:
         try:
-            with _faults():
+            with self._copying, _faults():
                 copy_catalog(self._folder, given_up)
         except OwnFault as fault:
             self._health.failed("catalog copy", fault)
@@ -227,6 +253,10 @@ class Database:
         self._copier.shutdown()
         self._thread.shutdown()
         self._connection.close()
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _try_out(connection: sqlite3.Connection) -> None:

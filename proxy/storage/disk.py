@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from proxy.core.names import Digest
-from proxy.storage.faults import faults, reported
+from proxy.storage.faults import fault_of, faults, reported
 from proxy.storage.health import StorageHealth
-from proxy.storage.home import NEW_FILE, Home
+from proxy.storage.home import LATER, NEW_FILE, Home
 from proxy.storage.ingest import Ingests
 from proxy.storage.quarantine import BYTES_LIMIT, Quarantine, erase
 from proxy.storage.shards import Shards
@@ -31,9 +31,10 @@ def _nothing() -> None:
 
 
 class DiskStore:
-    """The store below ``path``, a folder that only this process uses, as ``claim`` makes sure of where it has to be
-    made again. Raises NoSpace or StoreFailed, and tells ``health`` what it cannot do: keep content (``store``), or
-    remove it (``removal``). ``now`` gives seconds since the epoch, for the moment of a proof."""
+    """The store below ``path``, a folder that only this process uses, as ``claim`` makes sure of before anything is
+    made in it. Raises NoSpace or StoreFailed, and tells ``health`` what it cannot do: keep content (``store``), or
+    remove it (``removal``). Where the disk does not let it be opened, everything is StoreFailed until ``recover`` finds
+    the disk well. ``now`` gives seconds since the epoch, for the moment of a proof."""
 
     def __init__(
         self,
@@ -48,12 +49,21 @@ class DiskStore:
         with ExitStack() as opened, faults(f"open the store in {path}"):
             self._home = Home(path, claim)
             opened.callback(self._home.close)
+            self._open_if_possible()
             self._quarantine = Quarantine(lambda: self._home.quarantine, bytes_limit=quarantine_limit)
             self._shards = Shards(self._home, self._quarantine, now)
             self._opened = opened.pop_all()
         self.begin = Ingests(self._shards, self._home, self._arriving, self.health, now).begin
         self.open = self._shards.open
         self.free_space = self._home.free_space
+
+    def _open_if_possible(self) -> None:
+        try:
+            self._home.renew()
+        except OSError as cause:
+            if cause.errno not in LATER:
+                raise
+            self.health.failed("store", fault_of(cause, "make the folders of the store"))
 
     def close(self) -> None:
         """Gives the folders back once every ingest has ended; readers live on. Idempotent."""

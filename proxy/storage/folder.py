@@ -2,8 +2,9 @@
 
 One process per folder, held by a lock that the kernel drops when the process dies in any way. Nothing is written into a
 folder that was not empty and bears no stamp: it may be somebody's home. A folder of ours is for us alone. One that
-another user made for us, as Kubernetes and Docker make theirs, is used where we can write to it, and told; so is one on
-a disk that takes nothing now and may later. What is in it is for us alone in any case.
+another user made for us, as Kubernetes and Docker make theirs, is used where we can write to it, and told. What is in
+it is for us alone in any case. Where the disk does not let us make, lock or stamp the folder now, that is done when it
+does, and nothing is written into it before.
 """
 
 import errno
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from proxy.storage.home import sync_names
+from proxy.storage.home import LATER, sync_names
 
 log = logging.getLogger("entrepot.storage")
 
@@ -28,7 +29,6 @@ _FRESH = re.compile(rf"{_LOCK}|{_STAMP}\.new|lost\+found")  # what an unstamped 
 _OWN = re.compile(rf"{_FRESH.pattern}|blobs|ingest|quarantine|catalog([.-].*)?")  # or one that lost its stamp in use
 _LONGEST_STAMP = 100
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # flock(2); NFS answers the first where no lock server runs
 
 
@@ -37,39 +37,49 @@ class FolderRefused(Exception):
 
 
 class CacheFolder:
-    """The folder at ``path``, held until ``close``. Raises FolderRefused."""
+    """The folder at ``path``, held until ``close``, or as soon as ``claim`` finds that its disk allows it. Raises
+    FolderRefused for what a person has to mend."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1
-        self._reclaiming = threading.Lock()
-        self.claim()
+        self._is_ours = False  # it has been, at least once
+        self._claiming = threading.Lock()
+        try:
+            self._take_over()
+        except OSError as error:
+            if error.errno not in LATER:
+                raise FolderRefused(f"{path} cannot be used as cache folder: {error.strerror or error}") from error
+            log.error("%s takes nothing now (%s): it is used as far as that goes", path, error.strerror)
 
     def claim(self) -> None:
-        """Makes, checks, locks and stamps it. Raises FolderRefused."""
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_rights(self.path)
-            self._hold()
-            if not _is_stamped(self.path, _FRESH):
-                _stamp_if_possible(self.path)
-            _keep_others_out(self.path)
-            _keep_contents_private(self.path)
-        except OSError as error:
-            raise FolderRefused(f"{self.path} cannot be used as cache folder: {error.strerror or error}") from error
-
-    def reclaim(self) -> None:
-        """The same where it was removed, emptied or covered by a volume under the running process: what a cache has may
-        be in it by now. From any thread. Raises OSError."""
-        with self._reclaiming:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Makes sure that it is there, ours and stamped, before anything is made in it: the first time where the disk
+        did not allow it before, and again where it was removed, emptied or covered by a volume under the running
+        process. From any thread. Raises OSError."""
+        with self._claiming:
             try:
-                self._hold()
-                stamped = _is_stamped(self.path, _OWN)
+                self._keep() if self._is_ours else self._take_over()
             except FolderRefused as refusal:
                 raise OSError(errno.EBUSY, str(refusal)) from refusal
-            if not stamped:
-                _write_stamp(self.path)
+
+    def _take_over(self) -> None:
+        """What is in it was not made by this process. Raises FolderRefused, OSError."""
+        _make(self.path)
+        _check_rights(self.path)
+        self._hold()
+        stamped = _is_stamped(self.path, _FRESH)
+        _keep_others_out(self.path)
+        _keep_contents_private(self.path)
+        self._is_ours = True
+        if not stamped:
+            _write_stamp(self.path)
+
+    def _keep(self) -> None:
+        """What a cache has may be in it by now. Raises FolderRefused, OSError."""
+        _make(self.path)
+        self._hold()
+        if not _is_stamped(self.path, _OWN):
+            _write_stamp(self.path)
 
     def close(self) -> None:
         """Idempotent."""
@@ -86,6 +96,9 @@ class CacheFolder:
             os.close(lock)  # what is locked by us already, the folder itself perhaps
             return
         _take(lock, self.path)
+        if before < 0 and not _is_free(self.path, lock):
+            os.close(lock)
+            raise FolderRefused(_in_use(self.path, "unknown"))
         self._lock = lock
         if before >= 0:
             os.close(before)
@@ -99,6 +112,11 @@ def cache_folder(path: Path) -> Iterator[CacheFolder]:
         yield folder
     finally:
         folder.close()
+
+
+def _make(path: Path) -> None:
+    if not path.is_dir():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _check_rights(path: Path) -> None:
@@ -173,7 +191,7 @@ def _take(lock: int, path: Path) -> None:
     except BlockingIOError as error:
         holder = _holder(lock)
         os.close(lock)
-        raise FolderRefused(f"{path} is in use by process {holder}; a cache folder serves one process") from error
+        raise FolderRefused(_in_use(path, holder)) from error
     except OSError as error:
         os.close(lock)
         if error.errno not in _NO_LOCKS:
@@ -187,13 +205,32 @@ def _take(lock: int, path: Path) -> None:
         raise
 
 
+def _is_free(path: Path, lock: int) -> bool:
+    """Is nobody there who started when the disk took no lock, and has locked the folder itself? ``lock`` is ours. Where
+    that cannot be asked, as on file systems that lock no folders, nobody is."""
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not os.path.samestat(os.fstat(folder), os.fstat(lock)):
+                fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(folder)
+    return True
+
+
+def _in_use(path: Path, holder: str) -> str:
+    return f"{path} is in use by process {holder}; a cache folder serves one process"
+
+
 def _open_lock(path: Path) -> int:
     """Where the disk takes no file, what is there is locked: the file that it has, or the folder."""
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | flags, 0o600)
     except OSError as error:
-        if error.errno not in _LATER:
+        if error.errno not in LATER:
             raise
     try:
         return os.open(path / _LOCK, os.O_RDONLY | flags)
@@ -233,16 +270,6 @@ def _read_stamp(path: Path) -> str | None:
 
 def _open_here(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def _stamp_if_possible(path: Path) -> None:
-    """Where the disk does not take it now, ``reclaim`` brings it when it does."""
-    try:
-        _write_stamp(path)
-    except OSError as error:
-        if error.errno not in _LATER:
-            raise
-        log.error("%s takes nothing now (%s): it is used as far as that goes", path, error.strerror)
 
 
 def _write_stamp(path: Path) -> None:

@@ -2,8 +2,8 @@
 
     blobs/<algorithm>/   ingest/   quarantine/
 
-Folders that a full or read-only disk does not let us make are missing for now, and so is what they would hold. Folders
-that somebody removed under the running process are made again by ``renew``.
+What a disk does not let us make is missing for now, and so is what it would hold: ``renew`` makes it when the disk is
+well, and again where somebody removed it under the running process.
 """
 
 import errno
@@ -24,8 +24,10 @@ ALGORITHMS = ("sha256", "sha512")
 PRIVATE = 0o700
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # a disk that may take it at another time
-GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # the last of NFS: what is open there is to be opened again
+# What was open there is to be opened again: ESTALE is of NFS, ENOTCONN of FUSE, and of folders not open yet.
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENOTCONN)
+# A disk that may take it at another time: full, read-only, broken, or not there now.
+LATER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.EBUSY)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # a file system that keeps names by itself
 
 
@@ -34,6 +36,7 @@ class _Folders(NamedTuple):
     ingest: int
     quarantine: int
     algorithms: Mapping[str, int]
+    owners: tuple[int, int]
 
 
 def _nothing() -> None:
@@ -41,23 +44,16 @@ def _nothing() -> None:
 
 
 class Home:
-    """``claim`` is called before anything is made again: it makes sure of the cache folder itself. Raises OSError."""
+    """Nothing is open, and nothing made, before the first ``renew``. ``claim`` is called before anything is made: it
+    makes sure of the cache folder itself. Raises OSError."""
 
     def __init__(self, path: Path, claim: Callable[[], object] = _nothing) -> None:
         self._path = path
         self._claim = claim
         self._renewing = threading.Lock()
         self._opened = ExitStack()  # those that were replaced too: somebody may be using them
-        self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._opened.callback(os.close, self._root)
+        self._root = -1
         self._folders: _Folders | None = None
-        try:
-            self._make()
-        except OSError as cause:
-            if cause.errno not in _LATER:
-                self._opened.close()
-                raise
-            log.error("%s: the folders of the store cannot be made for now: %s", path, cause.strerror)
 
     def close(self) -> None:
         """Idempotent."""
@@ -75,34 +71,37 @@ class Home:
         """The folder of what is held under that algorithm."""
         return self._there().algorithms[name]
 
-    def free_space(self) -> tuple[int, int]:
-        """As ``BlobStore.free_space``. Raises NoSpace or StoreFailed."""
-        with faults("ask for free space"):
-            found = os.fstatvfs(self._root)
-        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-
+    @property
     def owners(self) -> tuple[int, int]:
         """Whose files are ours: this user's, and those of the folder's own user, whom a file system of another machine
         may put in this one's place."""
-        return os.geteuid(), os.fstat(self._root).st_uid
+        return self._there().owners
+
+    def free_space(self) -> tuple[int, int]:
+        """As ``BlobStore.free_space``. Raises NoSpace or StoreFailed."""
+        with faults("ask for free space"):
+            found = os.fstatvfs(self._root) if self._root >= 0 else os.statvfs(self._path)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
     def renew(self) -> bool:
-        """Makes again what is missing; False where nothing was."""
+        """Makes what is missing; False where nothing was."""
         with self._renewing:
             if self._is_whole():
                 return False
+            is_first = self._folders is None
             self._claim()
             # A folder at the path that is another one, while ours still has names, is what a mount was lifted from.
-            if not self._is_at_path() and not self._has_names():
+            if self._root < 0 or (not self._is_at_path() and not self._has_names()):
                 self._root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 self._opened.callback(os.close, self._root)
             self._make()
-        log.warning("%s: folders of the store were missing, and are made again", self._path)
+        if not is_first:
+            log.warning("%s: folders of the store were missing, and are made again", self._path)
         return True
 
     def _there(self) -> _Folders:
-        if self._folders is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if self._folders is None:  # nobody knows what is held there: that is not to hold nothing
+            raise OSError(errno.ENOTCONN, "the folders of the store are not open")
         return self._folders
 
     def _make(self) -> None:
@@ -116,7 +115,8 @@ class Home:
 
             ingest, quarantine, blobs = make(self._root, "ingest", "quarantine", "blobs")
             algorithms = dict(zip(ALGORITHMS, make(blobs, *ALGORITHMS), strict=True))
-            self._folders = _Folders(self._root, ingest, quarantine, algorithms)
+            owners = os.geteuid(), os.fstat(self._root).st_uid
+            self._folders = _Folders(self._root, ingest, quarantine, algorithms, owners)
             self._opened.push(opened.pop_all())
 
     def _is_at_path(self) -> bool:

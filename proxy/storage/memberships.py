@@ -24,7 +24,8 @@ _ALLOW = f"""
     ON CONFLICT (repository, digest) DO UPDATE SET
         media_type = iif(excluded.media_type = '', media_type, excluded.media_type),
         confirmed_at = iif(excluded.confirmed_at > coalesce(confirmed_at, 0), excluded.confirmed_at, confirmed_at),
-        granted_by = iif(granted_by = 'upstream', granted_by, excluded.granted_by),
+        granted_by = iif(excluded.granted_by = 'upstream' AND excluded.confirmed_at IS NULL,
+            granted_by, excluded.granted_by),
         created_at = coalesce(created_at, excluded.created_at)"""
 _RENEW = """
     UPDATE repository SET confirmed_at = max(coalesce(confirmed_at, 0), ?), refused_at = NULL

@@ -27,6 +27,7 @@ _EMPTY = frozenset(Digest.of(b"", algorithm) for algorithm in ALGORITHMS)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Missing, a symlink or a file for a folder, a symlink, a socket, a device for a file.
 _NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
+_IN_THE_WAY = _NOT_OURS - {errno.ENOENT}
 _SECOND = 1_000_000_000
 _NANOSECONDS = 1_000_000_000
 _STEP = 4.0  # seconds; good until the year 2096
@@ -62,7 +63,6 @@ class Shards:
         self._home = home
         self._quarantine = quarantine
         self._now = now
-        self._owners = home.owners()
 
     def open(self, digest: Digest) -> DiskReader:
         """A file whose seal is broken is read whole first, and is only given out if its bytes are good. Raises
@@ -200,7 +200,7 @@ class Shards:
         try:
             shard = make_folder(digest.encoded[:2], folder)
         except OSError as error:
-            if error.errno not in _NOT_OURS:
+            if error.errno not in _IN_THE_WAY:
                 raise
             self._quarantine.take(digest.encoded[:2], folder)
             shard = make_folder(digest.encoded[:2], folder)
@@ -212,7 +212,7 @@ class Shards:
     def _holds(self, found: os.stat_result, digest: Digest) -> bool:
         """Can this be the file of the digest? An empty file is what a power cut leaves of a write that nobody
         synced."""
-        return is_regular(found, self._owners) and (found.st_size > 0 or digest in _EMPTY)
+        return is_regular(found, self._home.owners) and (found.st_size > 0 or digest in _EMPTY)
 
     def _clear(self, digest: Digest, shard: int) -> None:
         """A regular file of ours is replaced by the rename itself; anything else is moved out of its way."""
@@ -220,7 +220,7 @@ class Shards:
             found = os.stat(digest.encoded, dir_fd=shard, follow_symlinks=False)
         except FileNotFoundError:
             return
-        if not is_regular(found, self._owners):
+        if not is_regular(found, self._home.owners):
             self._quarantine.take(digest.encoded, shard)
 
 

@@ -20,7 +20,7 @@ from proxy.admin.serving import AdminPlace, serve_admin
 from tests.admin.doors import HERE
 from tests.admin.test_answering import Long, Number, no_status
 from tests.cast import ManualClock
-from tests.scenarios.client import Client, Cut, Reply
+from tests.scenarios.client import Client, Reply
 
 MOST = 4
 RULES = AdminConnectionRules(MOST, header_timeout=15.0, idle_timeout=75.0)
@@ -59,13 +59,6 @@ async def door() -> AsyncIterator[Door]:
         long.end.set()
 
 
-async def ended(client: Client) -> bool:
-    try:
-        return await client.until_closed() == b""
-    except Cut as cut:
-        return cut.body == b""
-
-
 async def asked(client: Client, path: str, **headers: str) -> Reply:
     await client.ask(path, headers)
     return await client.reply()
@@ -88,7 +81,7 @@ async def test_who_is_silent_makes_room_for_who_comes(door: Door) -> None:
     await door.held(MOST)
     async with await Client.connect(door.port) as client:
         assert (await asked(client, "/healthz")).status == 200
-        assert await ended(first)
+        assert await first.ended_without_a_word()
         assert len(door.connections) == MOST
     for other in (first, *others):
         other.leave()
@@ -98,7 +91,7 @@ async def test_who_is_silent_makes_room_for_who_comes(door: Door) -> None:
 async def test_who_is_at_work_does_not(door: Door) -> None:
     busy = [await door.at_work() for _ in range(MOST)]
     async with await Client.connect(door.port) as refused:
-        assert await ended(refused)
+        assert await refused.ended_without_a_word()
     door.clock.advance(1000)
     door.connections.sweep()
     assert len(door.connections) == MOST
@@ -117,7 +110,7 @@ async def test_a_first_request_is_not_waited_for_for_long(door: Door, octets: by
         assert len(door.connections) == 1
         door.clock.advance(2)
         door.connections.sweep()
-        assert await ended(client)
+        assert await client.ended_without_a_word()
     assert len(door.connections) == 0
 
 
@@ -129,4 +122,4 @@ async def test_nor_is_the_next(door: Door) -> None:
         assert (await asked(client, "/healthz")).status == 200
         door.clock.advance(RULES.idle_timeout + 1)
         door.connections.sweep()
-        assert await ended(client)
+        assert await client.ended_without_a_word()

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.bench import colds, hits, letting_go, memory, start
+from tests.bench import colds, hits, letting_go, memory, secure, start
 from tests.bench.bench import LONG, SHORT, Bench, opened
 from tests.bench.clients import WrongAnswer
 from tests.bench.contestants import OURS
@@ -40,6 +40,9 @@ WORKS: Mapping[str, Work] = MappingProxyType(
         "cold-overhead": colds.overhead,
         "parallel": colds.parallel,
         "crowd": hits.crowd,
+        "tls-large": secure.large,
+        "tls-small": secure.small,
+        "tls-beside": secure.beside,
         "letting-go": letting_go.under_hits,
         "letting-go-idle": letting_go.idle,
         "start": start.large_catalog,

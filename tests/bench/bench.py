@@ -53,10 +53,15 @@ class Bench:
 
     @contextmanager
     def contest(
-        self, upstream: str = "", ca_file: Path | None = None, names: Sequence[str] = ()
+        self,
+        upstream: str = "",
+        ca_file: Path | None = None,
+        names: Sequence[str] = (),
+        certificate: tuple[Path, Path] | None = None,
     ) -> Iterator[list[Server]]:
         """Ours and its peers, or the named, on empty caches in a folder of this contest."""
-        with contest(self.new_folder(), names or PEERS, upstream or self.upstream, ca_file) as servers:
+        of = upstream or self.upstream
+        with contest(self.new_folder(), names or PEERS, of, ca_file, certificate) as servers:
             yield servers
             self.note_lag(servers)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Self
 
 _STEP = 4 * 1024 * 1024
-_SINK = mmap.mmap(-1, _STEP)  # room that the kernel checks but never writes to: its pages stay untouched
+SINK = mmap.mmap(-1, _STEP)  # room that the kernel checks but never writes to: its pages stay untouched
 _TIMEOUT = 120  # seconds without a byte
 ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*"
 
@@ -62,7 +62,7 @@ class FullConnection:
         """The body, dropped in the kernel. Raises WrongAnswer where it ends early."""
         left = size - len(self._rest)
         while left:
-            dropped = self._socket.recv_into(_SINK, min(left, _STEP), socket.MSG_TRUNC | socket.MSG_WAITALL)
+            dropped = self._socket.recv_into(SINK, min(left, _STEP), socket.MSG_TRUNC | socket.MSG_WAITALL)
             if not dropped:
                 raise WrongAnswer(f"{left} of {size} bytes are missing")
             left -= dropped
@@ -153,11 +153,11 @@ def pull_together(port: int, path: str, size: int, clients: int, times: int = 1)
     return seconds
 
 
-def hammer(port: int, path: str, seconds: int, connections: int = 64) -> Rate:
+def hammer(port: int, path: str, seconds: int, connections: int = 64, scheme: str = "http") -> Rate:
     """Small requests by ``wrk`` on keep-alive connections. Raises WrongAnswer for any status but 2xx and 3xx."""
     program = shutil.which("wrk") or "wrk"
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-H", f"Accept: {ACCEPT}"]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, f"{scheme}://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
     return rate_from(done.stdout)
 
 

@@ -28,12 +28,13 @@ _QUIET = MappingProxyType({"log": {"level": "error", "accesslog": {"disabled": T
 
 @dataclass(frozen=True)
 class Setup:
-    """What a contestant is to cache, and where. ``ca_file`` is set where the upstream speaks TLS; ``more`` is added to
-    the configuration of Entrepot."""
+    """What a contestant is to cache, and where. ``ca_file`` is set where the upstream speaks TLS, ``certificate`` (and
+    its key) where the contestant is to; ``more`` is added to the configuration of Entrepot."""
 
     folder: Path
     upstream: str
     ca_file: Path | None = None
+    certificate: tuple[Path, Path] | None = None
     more: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -58,6 +59,8 @@ def entrepot(setup: Setup, name: str = OURS) -> Iterator[Server]:
         "limits": {"connections": _DESCRIPTORS, "connections_per_address": _DESCRIPTORS},
         **setup.more,
     }
+    if setup.certificate is not None:
+        settings["tls"] = dict(zip(("certificate", "key"), map(str, setup.certificate), strict=True))
     begun = time.monotonic()
     with proxying(setup.folder, {"registry.test": upstream}, **settings) as proxy:
         yield Server(name, proxy.port, proxy.process.pid, time.monotonic() - begun, proxy.admin)
@@ -96,9 +99,10 @@ def nginx(setup: Setup) -> Iterator[Server]:
     port = free_port()
     path = setup.folder / "nginx.conf"
     path.write_text(_nginx(setup, port))
+    asked = "" if setup.certificate is not None else "/v2/"
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     command = [program, "-c", str(path), "-p", str(setup.folder), "-e", f"{setup.folder}/error.log"]
-    with running(command, setup.folder / "output.log", lambda: status_of(port, "/v2/") == 200) as process:
+    with running(command, setup.folder / "output.log", lambda: status_of(port, asked) == 200) as process:
         yield Server(NGINX, port, process.pid)
 
 
@@ -107,6 +111,11 @@ def _nginx(setup: Setup, port: int) -> str:
     folder = setup.folder
     scheme, _, authority = setup.upstream.partition("://")
     trust = f"proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_trusted_certificate {setup.ca_file};"
+    tls = ""
+    if setup.certificate is not None:
+        certificate, key = setup.certificate
+        tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
+        tls += " ssl_session_cache shared:tls:10m; ssl_session_tickets on;"
     temporary = " ".join(
         f"{kind}_temp_path {folder}/temp-{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -122,7 +131,8 @@ http {{
     proxy_cache_path {folder}/cache levels=1:2 keys_zone=bench:16m max_size=200g inactive=1d use_temp_path=off;
     upstream origin {{ server {authority}; keepalive 64; }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} {"ssl" if setup.certificate else ""} backlog=4096;
+        {tls}
         location / {{
             proxy_pass {scheme}://origin; proxy_http_version 1.1; proxy_set_header Connection "";
             proxy_cache bench; proxy_cache_key $uri; proxy_cache_valid 200 1d;
@@ -142,7 +152,13 @@ CONTESTANTS: Mapping[str, Callable[[Setup], AbstractContextManager[Server]]] = M
 
 
 @contextmanager
-def contest(folder: Path, names: Sequence[str], upstream: str, ca_file: Path | None = None) -> Iterator[list[Server]]:
+def contest(
+    folder: Path,
+    names: Sequence[str],
+    upstream: str,
+    ca_file: Path | None = None,
+    certificate: tuple[Path, Path] | None = None,
+) -> Iterator[list[Server]]:
     """All named contestants on empty caches. Raises ProcessFailed where one cannot be started."""
     with ExitStack() as stack:
         servers = []
@@ -150,5 +166,5 @@ def contest(folder: Path, names: Sequence[str], upstream: str, ca_file: Path | N
             own = folder / name.replace(" ", "-")
             own.mkdir()
             stack.callback(shutil.rmtree, own, ignore_errors=True)
-            servers.append(stack.enter_context(CONTESTANTS[name](Setup(own, upstream, ca_file))))
+            servers.append(stack.enter_context(CONTESTANTS[name](Setup(own, upstream, ca_file, certificate))))
         yield servers

@@ -1,6 +1,5 @@
 """Bundles as honest people and others make them."""
 
-import io
 import json
 import tarfile
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from proxy.core.names import Digest
 from tests.e2e.images import CONFIG, INDEX, LAYER, MANIFEST
 
 Descriptor = dict[str, Any]
-Member = tuple[tarfile.TarInfo, bytes]
 
 
 class Parcel:
@@ -84,8 +82,3 @@ def headed(head: bytes, at: int, field: bytes) -> bytes:
     changed[148:156] = b" " * 8
     changed[148:156] = b"%06o\0 " % sum(changed[:512])
     return bytes(changed)
-
-
-def names_in(archive: bytes) -> list[str]:
-    with tarfile.open(fileobj=io.BytesIO(archive)) as found:
-        return found.getnames()

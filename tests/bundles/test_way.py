@@ -1,6 +1,7 @@
 """From one site to another: what goes out, what comes in, and what is served then."""
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -110,7 +111,21 @@ def test_volumes_come_in_any_order_and_one_at_a_time(
     assert far.manifest(f"{mine}/app", "v1").status != 200 or far.manifest(f"{mine}/app", "v2").status != 200
     far.does("import", volumes[-1])
     serves(far, parcel)
-    assert near("export", f"docker.io/{mine}/*", "--to", tmp_path / "c.tar", "--split", "100KiB").status == 1
+
+
+def test_a_volume_that_cannot_hold_the_largest_blob_is_told_the_least_size_before_anything_is_written(
+    near: Site, parcel: Parcel, mine: str, tmp_path: Path
+) -> None:
+    words = ("export", f"docker.io/{mine}/*", "--to", tmp_path / "c.tar", "--split")
+    said = near(*words, "100KiB")
+    assert said.status == 1
+    assert not list(tmp_path.glob("c.*"))
+    largest = max(parcel.blobs, key=lambda digest: len(parcel.blobs[digest]))
+    told = re.search(r"the largest blob is (\S+) with 307200 bytes.*--split (\d+)", " ".join(said.out.split()))
+    assert told is not None, said.out
+    assert told[1] == largest
+    assert near(*words, int(told[2]) - 1).status == 1
+    assert "2 images" in near.does(*words, told[2])
 
 
 def test_of_an_index_the_platforms_that_are_held_go_out_and_the_list_says_which_do_not(

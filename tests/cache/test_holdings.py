@@ -1,8 +1,7 @@
 """Store, catalog, budget and memory, in step however one of them fails."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,26 +9,14 @@ import pytest
 
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.retention import rest
-from proxy.cache.threads import StoreThreads
-from proxy.core.budget import Budget, ByteLimits
 from proxy.core.errors import StoreFailed
 from proxy.core.graph import Membership, Node, Removal
 from proxy.core.names import Digest, Repository
-from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.contract import Content, MembershipRecord
-from proxy.storage.disk import DiskStore
 
 NGINX, REDIS = Repository("docker.io", "library/nginx"), Repository("docker.io", "library/redis")
 RAW = b"a layer"
 LAYER = Content(Digest.of(RAW), len(RAW), "", 1.0, 1.0, "docker.io")
-
-
-@pytest.fixture
-async def holdings(tmp_path: Path) -> AsyncIterator[Holdings]:
-    catalog = SqliteCatalog(tmp_path)
-    with closing(DiskStore(tmp_path)) as store, ThreadPoolExecutor(2) as threads:
-        yield Holdings(store, catalog, Budget(ByteLimits(1000)), StoreThreads(*[threads] * 4), lambda: 7.0)
-    await catalog.close()
 
 
 async def keep(holdings: Holdings, content: Content = LAYER, repository: Repository = NGINX) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.cache.stories.rules import Story
 
-STORIES = int(os.environ.get("ENTREPOT_TEST_STORIES", "60"))
+STORIES = int(os.environ.get("ENTREPOT_TEST_STORIES", "25"))
 
 TestStory = pytest.mark.timeout(60 + STORIES * 5)(Story.TestCase)
 TestStory.settings = settings(

@@ -1,6 +1,7 @@
 """A certificate authority of the test's own, which nobody else trusts."""
 
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -44,7 +45,19 @@ class Authority:
         unsigned = self._builder(_name(address), key, days).add_extension(
             x509.SubjectAlternativeName(names), critical=False
         )
-        certificate = self._folder / f"{address}{days:+}.pem"
+        return self._written(f"{address}{days:+}", unsigned, key)
+
+    def client(self, name: str, groups: Sequence[str] = (), days: int = 30) -> tuple[Path, Path]:
+        """Certificate and key of a client: its common name and organizational units."""
+        units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, group) for group in groups]
+        key = _new_key()
+        unsigned = self._builder(x509.Name([*_name(name), *units]), key, days)
+        return self._written(f"client-{name}{days:+}", unsigned, key)
+
+    def _written(
+        self, name: str, unsigned: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey
+    ) -> tuple[Path, Path]:
+        certificate = self._folder / f"{name}.pem"
         certificate.write_bytes(unsigned.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         secret = certificate.with_suffix(".key")
         secret.write_bytes(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from proxy.config import ConfigFault, ConfigInvalid, load
+from tests.cast.authority import Authority
 from tests.config.cast import Write
 
 
@@ -282,6 +283,25 @@ BAD = [
         2,
         "keys names none",
     ),
+    # TLS, and who asks
+    Bad("a plain listener for others", "loopback: 0.0.0.0:5002\n", "loopback", 1, "stays on loopback"),
+    Bad("one address twice", "loopback: 127.0.0.1:5000\n", "loopback", 1, "the same address as listen"),
+    Bad(
+        "one port twice",
+        "anonymous: true\nlisten: 0.0.0.0:5\nloopback: 127.0.0.1:5\n",
+        "loopback",
+        3,
+        "the same address",
+    ),
+    Bad("pulls where the admin API is", "loopback: 127.0.0.1:9\nadmin: 127.0.0.1:9\n", "admin", 2, "never share one"),
+    Bad(
+        "certificates of nobody's authority",
+        "clients:\n  certificates: {name: cn}\n",
+        "clients.certificates",
+        2,
+        "name its authority in tls.client_ca",
+    ),
+    Bad("another attribute", "clients: {certificates: {name: dn}}\n", "clients.certificates.name", 1, "cn"),
 ]
 
 
@@ -298,6 +318,25 @@ def test_a_bad_file_is_refused(bad: Bad, write: Write) -> None:
     (fault,) = faults(file)
     assert (fault.key, fault.line) == (bad.key, bad.line)
     assert bad.sentence in fault.sentence
+
+
+def test_a_key_of_another_certificate_is_refused(write: Write, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    (certificate, _), (_, key) = authority.files(), authority.files(days=20)
+    (fault,) = faults(write(f"tls:\n  certificate: {certificate}\n  key: {key}\n"))
+    assert (fault.key, fault.line) == ("tls.key", 3)
+    assert "is not the key of the certificate" in fault.sentence
+
+
+def test_tls_alone_opens_no_listener_and_demanded_certificates_do(write: Write, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.files()
+    tls = f"listen: 0.0.0.0:5443\ntls:\n  certificate: {certificate}\n  key: {key}\n"
+    (fault,) = faults(write(tls))
+    assert (fault.key, fault.line) == ("listen", 1)
+    files = load(write(f"{tls}  client_ca: {authority.ca_file}\n"), {"HOME": "/home/me"}).settings.tls_files
+    assert files is not None
+    assert files.demanded
 
 
 def test_all_faults_are_reported_at_once_in_the_order_of_lines(write: Write) -> None:

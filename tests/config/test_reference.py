@@ -29,7 +29,10 @@ HTPASSWD = "me:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n"
 def uncommented(write: Write, tmp_path: Path) -> Path:
     for name in ("registry-password", "gitlab-user", "gitlab-password", "proxy-user", "proxy-password"):
         (tmp_path / name).write_text("hidden\n")
-    Authority(tmp_path).ca_file.rename(tmp_path / "registry-ca.pem")
+    authority = Authority(tmp_path)
+    for made, named in zip((*authority.files(), authority.ca_file), ("tls.crt", "tls.key", "clients.crt"), strict=True):
+        (tmp_path / named).write_bytes(made.read_bytes())
+    authority.ca_file.rename(tmp_path / "registry-ca.pem")
     (tmp_path / "config.json").write_text('{"auths": {"harbor.example.com": {"username": "me", "password": "hidden"}}}')
     (tmp_path / "bundles.pub.pem").write_text(PUBLIC_KEY)
     (tmp_path / "lifecycle.json").write_text(POLICY)

@@ -1,9 +1,11 @@
 """Every call of the disk that fails once, with every error, until a day has no more of them; and every sickness of the
 disk from every step of the day on, starts and stops among them.
 
-    python -m tests.disk [--step STEP] [--call CALL] [--error ERROR]
+    python -m tests.disk [--step STEP] [--call CALL] [--error ERROR] [--in-turn] [--logs FOLDER]
 
-Takes a night. Prints what it finds, the sum of it by kind at the end, and ends with 1 where it found anything.
+Takes a night, or a fifth of it where the calls fail with the errors in turn instead of with each of them; parts of it,
+by their steps, may run beside each other. Prints what it finds, the sum of it by kind at the end, and ends with 1 where
+it found anything.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.disk.campaign import Campaign, every
-from tests.disk.faults import ERRORS, SICK, Fault
+from tests.disk.faults import ERRORS, Fault, sick_days
 from tests.disk.injector import Call, compiled
 from tests.disk.lives import Outcome
 
@@ -38,29 +40,37 @@ class Report:
             print(f"{fault} [{met}] {finding}", flush=True)
         self._kinds.update({finding.kind.value for finding in outcome.findings})
 
+    def so_far(self, words: str) -> None:
+        print(f"{words}, {self.tried} faults so far", file=sys.stderr, flush=True)
+
     def end(self, seconds: float) -> None:
         print(f"{self.tried} faults in {seconds:.0f} s, {self.wrong} that went wrong")
         for kind, count in self._kinds.most_common():
             print(f"{count:6} {kind}")
 
 
-async def go(steps: Sequence[str], calls: Sequence[Call], errors: Sequence[str], report: Report) -> None:
-    """All of it."""
+async def go(
+    steps: Sequence[str], calls: Sequence[Call], errors: Sequence[Sequence[str]], logs: Path | None, report: Report
+) -> None:
+    """All of it, for each of these sequences of errors, which are met in turn."""
+    sick = {error for each in errors for error in each}
     with tempfile.TemporaryDirectory(prefix="entrepot-disk-") as made:
         folder = Path(made)
-        async with Campaign(folder, compiled(folder)) as campaign:
+        async with Campaign(folder, compiled(folder), logs) as campaign:
             journal = await campaign.journal()
             for step in (step for step in journal if step in steps or not steps):
-                for how in (how for how in SICK if SICK[how][1] in errors):
-                    fault = Fault.sick(step, how)
+                for fault in (
+                    fault for fault in sick_days([step]) if fault.error in sick and {*fault.calls} & {*calls}
+                ):
                     report.add(fault, await campaign.play(fault))
                 for call in (call for call in calls if any(seen.call is call for seen in journal[step])):
-                    for error in errors:
-                        await _until_none_is_left(campaign, call, error, step, report)
+                    for each in errors:
+                        await _until_none_is_left(campaign, call, each, step, report)
+                    report.so_far(f"{step}: {call.value}")
 
 
-async def _until_none_is_left(campaign: Campaign, call: Call, error: str, step: str, report: Report) -> None:
-    for fault in every(call, error, step):
+async def _until_none_is_left(campaign: Campaign, call: Call, errors: Sequence[str], step: str, report: Report) -> None:
+    for fault in every(call, errors, step):
         outcome = await campaign.play(fault)
         if not outcome.failed:
             return
@@ -72,12 +82,16 @@ def main() -> None:
     parser.add_argument("--step", action="append", default=[])
     parser.add_argument("--call", action="append", choices=[call.value for call in Call])
     parser.add_argument("--error", action="append", choices=ERRORS)
+    parser.add_argument("--in-turn", action="store_true", help="each call fails with one of the errors")
+    parser.add_argument("--logs", type=Path, help="where the logs of lives are kept in which something went wrong")
     given = parser.parse_args()
     calls = [Call(name) for name in given.call] if given.call else list(Call)
+    errors = given.error or ERRORS
+    groups = [errors] if given.in_turn else [[error] for error in errors]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no process is left behind
     report, began = Report(), time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(go(given.step, calls, given.error or ERRORS, report))
+        asyncio.run(go(given.step, calls, groups, given.logs, report))
     report.end(time.monotonic() - began)
     sys.exit(1 if report.wrong else 0)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,11 +14,13 @@ _ROUNDS = 15  # of one life, after which a restart shows what it has kept
 
 
 class Campaign:
-    """Lives are below ``folder``; a new one begins where the last one has something wrong."""
+    """Lives are below ``folder``; a new one begins where the last one has something wrong. ``logs`` is where the log of
+    such a life is kept."""
 
-    def __init__(self, folder: Path, library: Path) -> None:
+    def __init__(self, folder: Path, library: Path, logs: Path | None = None) -> None:
         self._folder = folder
         self._library = library
+        self._logs = logs
         self._numbers = itertools.count(1)
         self._life: Life | None = None
 
@@ -41,6 +43,8 @@ class Campaign:
         is_over = fault.lasts or life.rounds >= _ROUNDS
         if is_over and not outcome.findings:
             outcome.findings.extend(await life.restarted())
+        if outcome.findings and self._logs is not None:
+            shutil.copy(life.entrepot.log, self._logs / f"{fault}.log")
         if is_over or outcome.findings:
             await self._part()
         return outcome
@@ -101,6 +105,7 @@ class Campaign:
             shutil.rmtree(life.folder)
 
 
-def every(call: Call, error: str, step: str) -> Iterator[Fault]:
-    """The first of such a call in that step, the second, and so on without end: until one has not failed."""
-    return (Fault(step, (call,), error, nth) for nth in itertools.count(1))
+def every(call: Call, errors: Sequence[str], step: str) -> Iterator[Fault]:
+    """The first of such a call in that step, the second, and so on without end, with these errors in turn: until one
+    has not failed."""
+    return (Fault(step, (call,), error, nth) for nth, error in enumerate(itertools.cycle(errors), 1))

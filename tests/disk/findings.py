@@ -41,6 +41,8 @@ class Wrong(Exception):
 def judge(reply: Reply, expected: bytes) -> None:
     """Raises Wrong for all but the expected bytes under 200."""
     if reply.status == 200:
+        if reply.body != expected and _is_stale(reply):
+            raise Wrong(Kind.FAILED, f"an older answer that says so: {reply.headers.get('warning', '')}")
         if reply.body != expected:
             raise Wrong(Kind.WRONG_BYTES, f"200 with {len(reply.body)} other bytes, {Digest.of(reply.body)}")
         return
@@ -53,6 +55,12 @@ def judge_cut(cut: Cut, expected: bytes) -> Wrong:
     if cut.body and not expected.startswith(cut.body):
         return Wrong(Kind.WRONG_BYTES, f"{cut}, and they are others")
     return Wrong(Kind.FAILED, str(cut))
+
+
+def _is_stale(reply: Reply) -> bool:
+    """What a tag pointed to before, and told to be that."""
+    digest = reply.headers.get("docker-content-digest", "")
+    return "detail=stale" in reply.headers.get("cache-status", "") and Digest.of(reply.body) == digest
 
 
 def _is_honest(reply: Reply) -> bool:

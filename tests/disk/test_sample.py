@@ -24,19 +24,21 @@ pytestmark = [
 
 _SEED = 12
 _OF_A_DAY = (Call.WRITE, Call.FSYNC, Call.RENAME, Call.CREATE, Call.MKDIR, Call.UNLINK)
-_DAYS = [(call, error) for call in _OF_A_DAY for error in ERRORS]
+_DAYS = [
+    (call, error)
+    for row, call in enumerate(_OF_A_DAY)
+    for column, error in enumerate(ERRORS)
+    if (row + column) % 2 == 0  # a night has the others too
+]
 _SOME = random.Random(_SEED).sample(list(STEPS), len(SICK))
 _SICK = [Fault.sick(step, how) for step, how in zip(_SOME, SICK, strict=True)]
 _AROUND = [
     Fault(STOP, (Call.TRUNCATE,), "ENOSPC"),
-    Fault(RESTART, (Call.TRUNCATE,), "EIO"),
-    Fault(STOP, (Call.TRUNCATE,), "EROFS"),
     Fault(RESTART, (Call.TRUNCATE,), "EDQUOT"),
-    Fault(STOP, (Call.TRUNCATE,), "ENOENT"),
     Fault(START, (Call.WRITE,), "EIO", 20),
     Fault(RESTART, (Call.WRITE,), "ENOSPC", 6),
     Fault(RESTART, (Call.OPEN,), "EIO", 2),
-    Fault.sick(START, "full"),
+    Fault.sick(START, "gone"),
     Fault.sick(RESTART, "read-only"),
     Fault.sick(STOP, "full"),
 ]

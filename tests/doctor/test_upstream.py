@@ -115,10 +115,12 @@ async def test_a_name_that_does_not_resolve() -> None:
     assert "DNS" in steps["name resolves"].fix
 
 
-async def test_plain_http_behind_an_https_url_fails_at_tls(upstream: FaultUpstream) -> None:
-    steps = await steps_of(at(upstream.url.replace("http:", "https:")))
+async def test_plain_http_behind_an_https_url_fails_at_tls() -> None:
+    async with TestServer(web.Application()) as plain:
+        steps = await steps_of(at(f"https://127.0.0.1:{plain.port}"))
     assert steps["connects"].verdict is Verdict.OK
     assert steps["TLS"].verdict is Verdict.FAILED
+    assert "https port" in steps["TLS"].fix
 
 
 async def test_any_other_page_is_no_registry(upstream: FaultUpstream) -> None:

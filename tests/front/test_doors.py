@@ -9,7 +9,7 @@ import pytest
 from proxy.core.doors import HostNames, PlaceRules
 from proxy.front.connections import ConnectionRules
 from tests.cast import FaultUpstream
-from tests.scenarios.client import Client, Cut, Reply
+from tests.scenarios.client import Client, Reply
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, NAME, House, blob_path
 
@@ -22,14 +22,6 @@ REQUEST = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n"
 async def asked_as(client: Client, path: str, host: str) -> Reply:
     await client.ask(path, {"Host": host})
     return await client.reply()
-
-
-async def ended(client: Client) -> bool:
-    """Without a word."""
-    try:
-        return await client.until_closed() == b""
-    except Cut as cut:
-        return cut.body == b""
 
 
 @under(hosts=HERE)
@@ -113,7 +105,7 @@ async def test_places_are_the_named_clients(house: House) -> None:
 async def test_a_trusted_proxy_that_names_nobody_is_refused(house: House, octets: bytes) -> None:
     async with await house.connect() as client:
         await client.send(octets)
-        assert await ended(client)
+        assert await client.ended_without_a_word()
     assert not house.lines
     await house.connected(0)
 
@@ -132,7 +124,7 @@ async def test_a_header_that_does_not_come_is_not_waited_for_for_long(house: Hou
         await client.send(b"PROXY TCP4 ")
         await house.connected(1)
         house.clock.advance(1)
-        assert await ended(client)
+        assert await client.ended_without_a_word()
     assert not house.front.connections
 
 

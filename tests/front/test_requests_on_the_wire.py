@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cast import FaultUpstream
-from tests.scenarios.client import Client, Cut, Reply
+from tests.scenarios.client import Cut, Reply
 from tests.scenarios.house import APP, NAME, House, MiB, blob_path, manifest_path
 
 Bytes = Callable[[int], bytes]
@@ -77,7 +77,7 @@ async def test_what_is_not_sent_by_a_registry_client_is_refused(house: House, oc
         reply = await client.reply()
         assert reply.status in {400, 405, 413, 505}
         assert _code(reply) in CODES
-        await _ended(client)
+        assert await client.ended_without_a_word()
     assert (await house.get("/v2/")).status == 200
 
 
@@ -136,7 +136,7 @@ async def test_what_is_merely_unusual_gets_one_answer(house: House, octets: byte
         assert head.status == status or (status is None and head.status in {200, 400, 404, 405})
         assert head.status == 200 or _code(Reply(head.status, head.headers, body)) in CODES
         if head.headers.get("connection") == "close" or b"HTTP/1.0" in octets:
-            await _ended(client)
+            assert await client.ended_without_a_word()
         else:
             await client.still_framed()
 
@@ -195,7 +195,7 @@ async def test_an_old_client_may_keep_its_connection(house: House, upstream: Fau
             reply = await client.reply()
             assert reply.body == RAW
             if reply.headers.get("connection", "close").lower() != "keep-alive":
-                await _ended(client)
+                assert await client.ended_without_a_word()
                 break
 
 
@@ -203,7 +203,7 @@ async def test_who_asks_for_the_end_gets_it(house: House) -> None:
     async with await house.pull("/v2/", {"Connection": "close"}) as client:
         reply = await client.reply()
         assert (reply.body, reply.headers["connection"]) == (b"{}", "close")
-        await _ended(client)
+        assert await client.ended_without_a_word()
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/", "/v2/_catalog/x", f"/v2/{NAME}", f"/v2/{NAME}/{APP}/blobs/", "/metrics"])
@@ -224,10 +224,3 @@ def _code(reply: Reply) -> str:
     (error,) = json.loads(reply.body)["errors"]
     assert set(error) >= {"code", "message"}
     return str(error["code"])
-
-
-async def _ended(client: Client) -> None:
-    try:
-        assert await client.until_closed() == b""
-    except Cut as cut:
-        assert cut.body == b""

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from proxy.cache.body import BytesBody
+from proxy.front.plain_sender import PlainSender
 from proxy.front.replies import Stream
-from proxy.front.sender import PlainSender, SenderRules, TransportUnfit
+from proxy.front.sender import TransportUnfit
 from proxy.front.slow_clients import slow_clients
+from proxy.front.streams import SenderRules, Streams
 from tests.cast.authority import Authority
 from tests.scenarios.client import request
 from tests.scenarios.house import House
@@ -26,7 +28,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def sender() -> Iterator[PlainSender]:
     with ThreadPoolExecutor(1) as threads, slow_clients() as slow:
-        yield PlainSender(threads, slow.send, SenderRules())
+        yield PlainSender(Streams(threads, 1, slow.send, SenderRules()))
 
 
 async def came(authority: Authority, port: int, asked: bytes) -> bytes:

@@ -2,4 +2,6 @@
 
 import os
 
-EXAMPLES = int(os.environ.get("ENTREPOT_TEST_EXAMPLES", "100"))
+from hypothesis import settings
+
+examples = settings(max_examples=int(os.environ.get("ENTREPOT_TEST_EXAMPLES", "100")), deadline=None)

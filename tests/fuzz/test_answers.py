@@ -5,11 +5,11 @@ import random
 from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from hypothesis import event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from proxy.upstream.http1 import LONGEST_HEAD, AnswerMalformed, ChunkDecoder, Framing, HeadReader, framing, question
-from tests.fuzz import EXAMPLES
+from tests.fuzz import examples
 from tests.fuzz.octets import mangled, pieces_of
 
 TOKEN = "!#$%&'*+.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-"
@@ -110,13 +110,13 @@ class Theirs:
         self.done = self.done or self.parser.get_status_code() >= 200
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(answers(), st.integers())
 def test_what_keeps_the_rules_is_read_whole(octets: bytes, seed: int) -> None:
     assert isinstance(ours(octets, seed), Told)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(answers() | mangled(answers()), st.integers(), st.integers(), st.integers(1, 9))
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 0, 1, 1)
 @example(b"HTTP/1.1 200 OK\r\nX: y\r\r\n\r\n", 0, 1, 1)
@@ -128,7 +128,7 @@ def test_in_whatever_pieces_it_comes_there_is_one_outcome(octets: bytes, seed: i
     assert one == two or isinstance(one, str)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(answers() | mangled(answers()), st.integers())
 def test_what_is_read_is_what_llhttp_reads(octets: bytes, seed: int) -> None:
     told, theirs = ours(octets, seed), Theirs()
@@ -146,20 +146,20 @@ def test_what_is_read_is_what_llhttp_reads(octets: bytes, seed: int) -> None:
     assert theirs.body == told.body
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(st.binary(max_size=300), st.integers())
 def test_noise_is_no_answer(octets: bytes, seed: int) -> None:
     assert not isinstance(ours(octets, seed), Told)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(st.binary(max_size=200), st.integers(), st.integers(1, 5))
 def test_noise_in_place_of_chunks_gives_no_more_than_came(octets: bytes, seed: int, room: int) -> None:
     outcome = ours(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + octets, seed, room)
     assert not isinstance(outcome, Told) or len(outcome.body) < len(octets)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(
     st.integers(0, 2**32), st.sampled_from([b"a", b"\r", b" ", b"1\r\n \r\n", b";a", b"X: y\r\n", b"\t", b'"', b"\0"])
 )
@@ -179,7 +179,7 @@ def test_nothing_is_listened_to_without_end(seed: int, again: bytes) -> None:
     assert ours(octets, seed, 1 << 14) is not None
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(
     st.text(max_size=20), st.dictionaries(st.text(max_size=9), st.text(max_size=20), max_size=3), st.binary(max_size=9)
 )

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from proxy.core.manifests import (
@@ -19,7 +19,7 @@ from proxy.core.manifests import (
 from proxy.core.names import Digest
 from proxy.core.platforms import Platform, select
 from proxy.core.steps import at_once
-from tests.fuzz import EXAMPLES
+from tests.fuzz import examples
 from tests.fuzz.octets import mangled
 
 DIGESTS = st.sampled_from([Digest.of(b"a"), Digest.of(b"b", "sha512"), "sha256:x", "md5:1", "", 7, None])
@@ -54,7 +54,7 @@ def facts_of(raw: bytes, stated: str) -> ManifestFacts | None:
         return None
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(RAW | mangled(RAW) | st.binary(max_size=60), STATED)
 @example(b'{"manifests":[],"manifests":[]}', DOCKER_LIST)
 @example(b"[" * 100_000, "")
@@ -75,7 +75,7 @@ def test_it_is_a_manifest_with_facts_or_none(raw: bytes, stated: str) -> None:
         assert Digest.parse(digest).encode() in raw
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(RAW | mangled(RAW) | st.binary(max_size=60), DIGESTS.filter(lambda text: isinstance(text, Digest)))
 def test_a_platform_can_be_shown_and_a_payload_is_part_of_what_came(raw: bytes, child: Digest) -> None:
     platform = at_once(platform_of(raw, child))
@@ -83,7 +83,7 @@ def test_a_platform_can_be_shown_and_a_payload_is_part_of_what_came(raw: bytes, 
     assert at_once(digested(raw)) == raw or b'"signatures"' in raw
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(RAW | mangled(RAW) | st.binary(max_size=60), STATED, st.none() | st.just((Platform("linux", "amd64"),)))
 def test_what_is_wanted_of_it_is_a_part_of_it(raw: bytes, stated: str, platforms: tuple[Platform, ...] | None) -> None:
     try:

@@ -2,13 +2,13 @@
 
 import re
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.errors import DigestInvalid, NameInvalid, RangeUnsatisfiable, SeveralRanges, TagInvalid
 from proxy.core.names import NAME_LIMIT, Digest, parse_name, parse_reference
 from proxy.core.ranges import parse_range
-from tests.fuzz import EXAMPLES
+from tests.fuzz import examples
 
 NEAR_NAMES = st.lists(
     st.sampled_from(
@@ -37,7 +37,7 @@ NEAR_RANGES = st.builds(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(NEAR_NAMES | st.text(max_size=30) | st.integers(250, 260).map(lambda length: "a" * length))
 @example("a\n")
 @example("a/../b")
@@ -53,7 +53,7 @@ def test_a_name_is_by_the_grammar_and_no_way_out_of_a_folder(text: str) -> None:
     assert all(map(COMPONENT.match, name.split("/")))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(NEAR_DIGESTS | st.text(max_size=140))
 @example("a\n")
 @example("." * 3)
@@ -71,7 +71,7 @@ def test_a_reference_is_a_digest_or_a_tag_to_the_letter(text: str) -> None:
         assert 1 <= len(text) <= 128 and text[0] not in ".-"
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(NEAR_RANGES | st.text(max_size=30), st.integers(0, 1000))
 def test_a_range_is_ignored_or_lies_within_what_there_is(header: str, size: int) -> None:
     try:

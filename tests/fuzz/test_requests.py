@@ -3,14 +3,14 @@ whatever pieces it comes and whatever came before."""
 
 import re
 
-from hypothesis import event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from proxy.core.access import Caller
 from proxy.core.errors import RequestFault, RequestMalformed
 from proxy.core.names import UpstreamNames
 from proxy.front.requests import HeadLimits, HeadParser, RequestHead, Requests, Understood
-from tests.fuzz import EXAMPLES
+from tests.fuzz import examples
 from tests.fuzz.octets import mangled, pieces_of
 
 TARGETS = [
@@ -87,7 +87,7 @@ def taken(head: RequestHead) -> bool:
     return True
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(ALL | st.binary(max_size=80), st.integers(), st.integers())
 def test_in_whatever_pieces_it_comes_there_is_one_outcome(octets: bytes, seed: int, other: int) -> None:
     one, two = read(octets, seed), read(octets, other)
@@ -96,7 +96,7 @@ def test_in_whatever_pieces_it_comes_there_is_one_outcome(octets: bytes, seed: i
     assert one == two or isinstance(one, str)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(ALL, st.integers())
 @example(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\r\n\r\n", 0)
 @example(b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0)
@@ -112,7 +112,7 @@ def test_what_is_taken_is_a_pull_and_nothing_but(octets: bytes, seed: int) -> No
     assert head.target.encode("latin-1") == block.split(b" ")[1]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples
 @given(st.lists(ALL, min_size=1, max_size=6))
 def test_what_came_before_changes_no_meaning(blocks: list[bytes]) -> None:
     """Blocks are remembered without what means nothing."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from types import TracebackType
@@ -44,7 +45,7 @@ class Client:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, port: int, buffer: int | None = None) -> Self:
+    async def connect(cls, port: int, buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Self:
         sock = socket.socket()
         sock.setblocking(False)
         if buffer is not None:
@@ -54,7 +55,14 @@ class Client:
         except BaseException:
             sock.close()
             raise
-        return cls(*await asyncio.open_connection(sock=sock, limit=buffer or 1 << 20))
+        try:
+            name = "localhost" if tls is not None else None
+            return cls(
+                *await asyncio.open_connection(sock=sock, limit=buffer or 1 << 20, ssl=tls, server_hostname=name)
+            )
+        except BaseException:
+            sock.close()
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -139,6 +147,13 @@ class Client:
             except ConnectionError as ended:
                 raise Cut(bytes(received)) from ended
             return bytes(received)
+
+    async def ended_without_a_word(self) -> bool:
+        """Waits until the connection is closed."""
+        try:
+            return await self.until_closed() == b""
+        except Cut as cut:
+            return cut.body == b""
 
     async def still_framed(self) -> None:
         """The next request on this connection gets its own answer: the last reply had exactly the bytes it promised."""

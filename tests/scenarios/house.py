@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -30,7 +31,8 @@ from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
 from proxy.front.proxied import Networks
-from proxy.front.sender import SenderRules
+from proxy.front.streams import SenderRules
+from proxy.front.tls import Tls, TlsTerms
 from proxy.login.material import LoginSecrets
 from proxy.login.rules import NO_LOGINS, LoginRules
 from proxy.storage.catalog import SqliteCatalog
@@ -68,6 +70,8 @@ class HouseRules:
     verify: VerifyRules = field(default_factory=VerifyRules)
     hosts: HostNames | None = None
     trusted_proxies: Networks = ()
+    tls: TlsTerms | None = None
+    clients_tls: ssl.SSLContext | None = None  # by which clients connect
     trust: Callable[[str], str] = lambda upstream: upstream
 
 
@@ -85,6 +89,7 @@ class House:
     handler: Handler
     front: Front
     admissions: Admissions
+    tls: Tls | None
     port: int
 
     def __init__(
@@ -131,8 +136,8 @@ class House:
         for client in self._clients:
             client.leave()
 
-    async def connect(self, buffer: int | None = None) -> Client:
-        client = await Client.connect(self.port, buffer)
+    async def connect(self, buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
+        client = await Client.connect(self.port, buffer, tls or self.rules.clients_tls)
         self._clients.append(client)
         return client
 
@@ -210,16 +215,12 @@ class House:
         )
         names = UpstreamNames.of(self.upstreams, None)
         around = Collaborators(upstreams, names, self.clock, self.lines.append, gate=rules.gate)
-        doors = (
-            rules.sender,
-            rules.connections,
-            rules.hosts,
-            rules.trusted_proxies,
-            LoginSecrets.read(rules.logins, read_file),
-        )
+        logins = LoginSecrets.read(rules.logins, read_file)
+        doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies, logins, rules.tls
         service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
-        self.handler, self.front, self.admissions = service.handler, service.front, service.admissions
+        self.handler, self.front, self.tls = service.handler, service.front, service.tls
+        self.admissions = service.admissions
         listener = await asyncio.get_running_loop().create_server(service.entrance, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)

@@ -8,6 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from proxy.cache.imports import OrderedImage
+from proxy.core.names import Digest, Repository, Tag
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under
@@ -88,6 +90,34 @@ async def test_a_right_that_was_withdrawn_ends_by_tag_by_digest_and_by_layer_unt
     refuses_all(upstream, roles.steady)
     for path in reversed(paths):
         assert (await house.get(path)).status == 200
+
+
+async def test_an_import_brings_back_what_a_refusal_suspended_and_nothing_beside_it(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    config, layer = (upstream.blob(APP, raw) for raw in (b"{}", some_bytes(1000)))
+    document = {
+        "schemaVersion": 2,
+        "config": {"digest": config, "size": 2},
+        "layers": [{"digest": layer, "size": 1000}],
+    }
+    digest = upstream.manifest(APP, "v2", json.dumps(document).encode())
+    ordered = [manifest_path("v2"), manifest_path(digest), blob_path(config), blob_path(layer)]
+    for path in [*await pulled(house, upstream, some_bytes(2000)), *ordered]:
+        assert (await house.get(path)).status == 200
+    await house.quiet()
+    beside = [manifest_path("v1"), manifest_path(Digest.of(RAW))]
+    house.clock.advance(61)
+    refuses_all(upstream, roles.refuses(403))
+    assert {(await house.get(path)).status for path in [*ordered, *beside]} == {403}
+    image = OrderedImage(Repository(NAME, APP), Tag("v2"), digest, frozenset({digest, config, layer}))
+    await house.cache.imports.order(image)
+    for _ in range(2):
+        for later in (0, 61, 10 * DAY):
+            house.clock.advance(later)
+            assert {(await house.get(path)).status for path in ordered} == {200}
+            assert {(await house.get(path)).status for path in beside} == {403}
+        await house.restart()
 
 
 async def test_a_credential_that_is_refused_for_every_repository_is_our_outage(

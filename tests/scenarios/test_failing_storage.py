@@ -75,6 +75,27 @@ async def test_a_catalog_that_takes_no_writes_costs_no_answer(
     assert house.catalog.health.trouble == {}
 
 
+@under(soft=20 * MiB)
+async def test_bytes_that_the_catalog_could_not_be_told_of_make_room_before_what_is_held(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [blob_path(upstream.blob(APP, some_bytes(MiB))) for _ in range(4)]
+    for path in held:
+        assert (await house.get(path)).status == 200
+    await house.quiet()
+    large = blob_path(upstream.blob(APP, some_bytes(9 * MiB)))
+    refusing = Refusing(StoreFailed("catalog: disk I/O error"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "write", refusing)
+        assert (await house.get(large)).status == 200
+        await house.quiet()
+    assert refusing.fired
+    assert house.cache.holdings.has_leftovers()
+    for path, outcome in ((large, "entrepot; fwd=miss; stored"), *((path, "entrepot; hit") for path in [large, *held])):
+        assert (await house.get(path)).headers["cache-status"] == outcome
+        await house.quiet()
+
+
 @pytest.mark.parametrize("number", [ENOSPC, EIO, EROFS, EDQUOT, EMFILE])
 @pytest.mark.parametrize("call", ["pwrite", "fsync", "rename"])
 async def test_a_store_that_takes_nothing_passes_through_and_heals(

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.cache.fills import FillRules
 from proxy.core.desertion import DesertionRules
-from proxy.front.sender import SenderRules
+from proxy.front.streams import SenderRules
 from tests.cast import FaultUpstream, roles
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under

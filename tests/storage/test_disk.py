@@ -147,6 +147,24 @@ def test_a_link_for_the_whole_tree_is_refused_at_the_start(tmp_path: Path) -> No
         DiskStore(tmp_path)
 
 
+def test_a_shard_that_could_not_be_made_durable_is_no_foreign_thing(
+    disk: DiskStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) and not failed:
+            failed.append(descriptor)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with pytest.raises(StoreFailed):
+        put(disk, CONTENT)
+    assert failed
+    assert list((root / "quarantine").iterdir()) == []
+    assert disk.verify(put(disk, CONTENT))
+
+
 def test_foreign_files_are_passed_over(disk: DiskStore, root: Path) -> None:
     put(disk, CONTENT)
     shard = place(root).parent

@@ -87,9 +87,9 @@ def test_an_empty_folder_on_a_full_or_read_only_disk_is_held_and_stamped_later(t
             assert list(tmp_path.iterdir()) == []
             for _ in range(2):
                 with pytest.raises(OSError, match="Read-only"):  # and not that we are in our own way
-                    held.reclaim()
+                    held.claim()
             subprocess.run(["mount", "-o", "remount,rw", str(tmp_path)], check=True)
-            held.reclaim()
+            held.claim()
             assert (tmp_path / "format").read_text() == "entrepot 1\n"
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
@@ -99,7 +99,7 @@ def test_a_folder_that_was_emptied_is_locked_and_stamped_again(tmp_path: Path) -
     path = tmp_path / "cache"
     with cache_folder(path) as held:
         shutil.rmtree(path)
-        held.reclaim()
+        held.claim()
         (path / "catalog").touch()
         with pytest.raises(FolderRefused, match="in use by"), cache_folder(path):
             pass

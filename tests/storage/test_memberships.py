@@ -27,8 +27,9 @@ async def test_membership_is_known_whether_held_or_not(catalog: Catalog) -> None
         (YES, MembershipRecord("application/other", 9.0), MembershipRecord("application/other", 9.0)),
         (YES, MembershipRecord(MANIFEST, 3.0), YES),
         (YES, MembershipRecord(MANIFEST, None), YES),
-        (YES, IMPORT, YES),
+        (YES, IMPORT, YES._replace(grant=Grant.OPERATOR)),
         (IMPORT, YES, YES),
+        (IMPORT, MembershipRecord(MANIFEST, None), IMPORT),
         (IMPORT, IMPORT, IMPORT),
     ],
 )

@@ -20,7 +20,7 @@ LANDMARKS = {
         "front/handler.py Handler.__call__",
         "cache/holdings.py Holdings.find",
         "storage/shards.py Shards.open",
-        "front/sender.py _push",
+        "front/streams.py _push",
     },
     "cold-tag": {
         "front/connection.py Connection.data_received",

@@ -12,6 +12,7 @@ from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import Ourselves
 from proxy.upstream.authorization import CredentialSource, no_credentials
+from proxy.upstream.egress import DIRECT, WaysOut
 from proxy.upstream.network import Network
 from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
@@ -31,18 +32,21 @@ async def secret(name: str) -> Credentials | None:
 
 @asynccontextmanager
 async def client_of(
-    up: FaultUpstream,
+    up: FaultUpstream | str,
     clock: ManualClock | None = None,
     limits: ExchangeLimits = LIMITS,
     credentials: CredentialSource = no_credentials,
     ourselves: Ourselves | None = None,
+    ways: WaysOut = DIRECT,
     **settings: object,
 ) -> AsyncIterator[HttpRegistry]:
+    """Of a registry, or of what is at a url."""
     clock = clock or ManualClock()
-    chosen = RegistrySettings(**{"name": "up", "url": up.url, "limits": limits, **settings})  # type: ignore[arg-type]
+    url = up if isinstance(up, str) else up.url
+    chosen = RegistrySettings(**{"name": "up", "url": url, "limits": limits, **settings})  # type: ignore[arg-type]
     async with task_group() as tasks:
         timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        network = Network(chosen, Jobs(tasks), timing, Outward(ourselves=ourselves))
+        network = Network(chosen, Jobs(tasks), timing, Outward(ways=ways, ourselves=ourselves))
         registry = HttpRegistry(network, ChallengeAuthorizer(network, credentials))
         try:
             yield registry

@@ -2,9 +2,8 @@
 on it. The proxy is a real one, which counts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,13 @@ from proxy.core.credentials import Credentials
 from proxy.core.egress import Egress
 from proxy.core.errors import Outage, UpstreamBroken, UpstreamUnreachable
 from proxy.core.names import Digest, Tag
-from proxy.tasks.group import task_group
-from proxy.tasks.jobs import Jobs
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
-from proxy.upstream.network import Network
-from proxy.upstream.passage import Outward
 from proxy.upstream.registry import HttpRegistry
-from proxy.upstream.schemes import ChallengeAuthorizer
-from proxy.upstream.settings import ExchangeLimits, RegistrySettings, Timing
-from tests.cast import FaultUpstream, ForwardProxy, ManualClock, roles
+from proxy.upstream.settings import ExchangeLimits
+from tests.cast import FaultUpstream, ForwardProxy, roles
 from tests.cast.authority import Authority
 from tests.cast.guard import basic
-from tests.upstream.rig import NAME, pulled
+from tests.upstream.rig import NAME, client_of, pulled
 
 RAW = b'{"schemaVersion":2,"config":{},"layers":[]}'
 BYTES = bytes(range(256)) * 4000
@@ -37,18 +31,9 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-@asynccontextmanager
-async def asking(url: str, ways: WaysOut, **settings: object) -> AsyncIterator[HttpRegistry]:
-    chosen = replace(RegistrySettings("up", url, limits=ONCE), **settings)  # type: ignore[arg-type]
-    clock = ManualClock()
-    async with task_group() as tasks:
-        timing = Timing(now=clock, wall=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-        network = Network(chosen, Jobs(tasks), timing, Outward(ways=ways))
-        registry = HttpRegistry(network, ChallengeAuthorizer(network))
-        try:
-            yield registry
-        finally:
-            await registry.close()
+def asking(url: str, ways: WaysOut, **settings: object) -> AbstractAsyncContextManager[HttpRegistry]:
+    """Without a second try, unless the settings say otherwise."""
+    return client_of(url, ways=ways, **{"limits": ONCE, **settings})  # type: ignore[arg-type]
 
 
 def through(proxy: ForwardProxy, login: ProxyLogin | None = None, no_proxy: tuple[str, ...] = ()) -> WaysOut:

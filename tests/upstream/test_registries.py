@@ -12,7 +12,7 @@ import yaml
 from proxy.config import Settings, load
 from proxy.core.errors import ManifestUnknown, UpstreamRefused, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.names import Digest, Tag
-from proxy.registries import Registries
+from proxy.registries import Registries, registry_settings
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.message import Kind
 from proxy.upstream.network import Network
@@ -58,6 +58,21 @@ async def test_all_who_trust_alike_share_one_tls_context(jobs: Jobs, tmp_path: P
     assert registries.trust("a.test") is registries.trust("b.test") is registries.trust("x.c.test")
     assert registries.trust("d.test") is not registries.trust("a.test")
     assert registries.trust("e.test") is not registries.trust("a.test")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", {}),
+        ("images.test", {"url": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", "auth": {"type": "ecr"}}),
+    ],
+)
+def test_an_ecr_registry_leads_to_its_bucket_of_layers_whatever_its_name_here_is(
+    tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
+    upstream = settings_of(tmp_path, {name: {**settings, "redirects": ["cdn.test"]}}).upstreams[name]
+    found = registry_settings(name, upstream, 1).redirects
+    assert found == ("cdn.test", "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com")
 
 
 async def test_hosts_that_strangers_make_up_keep_out_neither_each_other_nor_what_is_configured(
