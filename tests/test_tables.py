@@ -164,6 +164,7 @@ GROWS = {
     "login.logins.Logins.counts": "a closed set",
     "front.tls.Tls.connections": "connections that are open",
     "front.tls.Tls.handshakes": "a closed set",
+    "front.tls_sender.SealedFile._buffer": "112 KiB",
     "logs.LogWriter._pending": "10,000 lines",
     "registries.Registries._ways": "configured upstreams",
     "registries.Registries._named": "configured upstreams",
