@@ -61,15 +61,17 @@ class Handler:
         try:
             keep_alive = understood.head.keep_alive and not isinstance(understood.fault, _ENDING)
             reply, fault = await self._reply(transport, address, understood)
-            sent = 0
+            sent, stream = 0, reply.content if isinstance(reply.content, Stream) else None
             try:
                 sent = await self._send(transport, understood, reply, keep_alive)
             except (Exception, asyncio.CancelledError) as broken:  # cancelled where the client left
-                keep_alive, fault = False, str(broken) or "the client closed the connection"
-                self._broken_off(transport, broken)
+                keep_alive, sent = False, stream.sent if stream is not None else 0
+                if stream is None or not stream.is_out:  # else he left with all that he had asked for
+                    fault = str(broken) or "the client closed the connection"
+                    self._broken_off(transport, broken)
             finally:
-                if isinstance(reply.content, Stream):
-                    reply.content.body.close()
+                if stream is not None:
+                    stream.body.close()
         finally:
             self.active -= 1
         operation = understood.asked.operation if understood.asked is not None else None

@@ -45,13 +45,20 @@ CACHE_STATUS = {
 _CACHED = {outcome: ("Cache-Status", status) for outcome, status in CACHE_STATUS.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
-    """Bytes ``start`` up to ``end`` of a body; ``end`` is None while the size is not known."""
+    """Bytes ``start`` up to ``end`` of a body; ``end`` is None while the size is not known. The socket has taken
+    ``sent`` of them, however it ended."""
 
     body: Body
     start: int
     end: int | None
+    sent: int = 0
+
+    @property
+    def is_out(self) -> bool:
+        """The socket has taken all of it."""
+        return self.end is not None and self.sent == self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)

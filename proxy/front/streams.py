@@ -137,8 +137,7 @@ class Streams:
         """The head and the body; returns the bytes of the body. Raises ClientGone, or the Fault of the body."""
         pace = Pace(self._rules)
         await self._content(wire, head, socket.MSG_MORE if stream.body.ready(stream.start) else 0, pace)
-        position = stream.start
-        while stream.end is None or position < stream.end:
+        while (position := stream.start + stream.sent) != stream.end:
             piece = await stream.body.piece(position, stream.end)
             if is_closing():
                 raise ClientGone("the client closed the connection")
@@ -149,16 +148,18 @@ class Streams:
                 await self._content(wire, b"%x\r\n" % length, socket.MSG_MORE, pace)
             if isinstance(piece, FilePiece):
                 feed = wire.file(piece._replace(more=None) if chunked else piece)
-                await self._in_threads(wire.sock, feed, pace)
-                length = feed.length
+                try:
+                    await self._in_threads(wire.sock, feed, pace)
+                finally:
+                    stream.sent += max(0, feed.length - feed.left)
             else:
                 await self._content(wire, piece, 0, pace)
+                stream.sent += len(piece)
             if chunked:
                 await self._content(wire, b"\r\n", 0, pace)
-            position += length
         if chunked:
             await self._content(wire, b"0\r\n\r\n", 0, pace)
-        return position - stream.start
+        return stream.sent
 
     async def _content(self, wire: Wire, content: bytes, flags: int, pace: Pace) -> None:
         feed = wire.content(content, flags)
