@@ -69,9 +69,14 @@ def small(bench: Bench) -> list[Row]:
             found = alternate(bench.scale.rounds, servers, sample)
             work = f"hit, {name}, 64 keep-alive connections"
             rows.append(
-                Row(work, "requests/s", found["rate"], [Target("≥", 2.0, NGINX), Target("≥", 0.8, WITHOUT_LOG)])
+                Row(
+                    work,
+                    "requests/s",
+                    found["rate"],
+                    [Target("≥", 2.0, NGINX, ease=3.0), Target("≥", 0.8, WITHOUT_LOG)],
+                )
             )
-            costs = [Target("≤", 0.4, NGINX), Target("≤", 0.03, DISTRIBUTION)]
+            costs = [Target("≤", 0.4, NGINX, ease=3.0), Target("≤", 0.03, DISTRIBUTION)]
             rows.append(Row(work, "CPU µs per request", found["cpu"], costs))
     return rows
 
