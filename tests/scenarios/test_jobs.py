@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cast import FaultUpstream
+from tests.cast.authority import Authority
 from tests.cast.planted import FAILURES, Planted
 from tests.scenarios.ecr.stage import DAY, App, Clock, started
 from tests.scenarios.house import APP, NAME, blob_path, manifest_path
@@ -38,12 +39,15 @@ async def a_person_asks_for_a_reload(_: App) -> None:
 PROMPTS: Mapping[str, Prompt] = {
     "access": a_day_passes,
     "catalog copy": nothing,
+    "clients' certificates": nothing,
     "clock": nothing,
     "comparison": nothing,
     "credentials": nothing,
+    "files of TLS": nothing,
     "eviction": nothing,  # the next pull finds the cache too full
     "last use": nothing,
     "lifecycle": nothing,
+    "logins": nothing,
     "loop lag": nothing,
     "proofs": nothing,
     "reload": a_person_asks_for_a_reload,
@@ -57,12 +61,21 @@ PROMPTS: Mapping[str, Prompt] = {
 }
 """Every job by name, and what has to happen, besides pulls, for its next run."""
 
+OF_TLS = {"clients' certificates", "files of TLS"}
+"""Those that only a listener with TLS needs."""
+
 OF_UPSTREAMS = {"aws tokens", "registry close", "tag mutability", "token renewal"}
 """Those that only some registries need have their bugs in ``tests/upstream``."""
 
 
-def document(url: str, folder: Path) -> dict[str, Any]:
+def document(url: str, folder: Path, job: str = "") -> dict[str, Any]:
+    """With what the job needs."""
+    of_tls: dict[str, Any] = {}
+    if job in OF_TLS:
+        certificate, key = Authority(folder).files()
+        of_tls = {"tls": {"certificate": str(certificate), "key": str(key)}, "loopback": "127.0.0.1:0"}
     return {
+        **of_tls,
         "cache": {"path": str(folder / "cache"), "max_size": "1MiB", "min_free": 0},
         "upstreams": {NAME: {"url": url}},
         "tags": {"immutable": [f"{NAME}/{APP}:v*"]},
@@ -83,7 +96,7 @@ async def test_a_bug_in_a_job_costs_no_pull_is_counted_and_told_and_the_job_come
 ) -> None:
     upstream.manifest(APP, "v1", RAW)
     bug = Planted(name)
-    async with started(tmp_path / "app", document(upstream.url, tmp_path), Clock(), bug.made_for) as app:
+    async with started(tmp_path / "app", document(upstream.url, tmp_path, name), Clock(), bug.made_for) as app:
         async with asyncio.timeout(30):
             number = 0
             while not bug.came_back.is_set():
@@ -102,9 +115,8 @@ async def test_a_bug_in_a_job_costs_no_pull_is_counted_and_told_and_the_job_come
 async def test_what_never_failed_is_there_to_be_looked_at(tmp_path: Path, upstream: FaultUpstream) -> None:
     async with started(tmp_path / "app", document(upstream.url, tmp_path), Clock()) as app:
         counted = failures(await app.metrics())
-    assert counted == dict.fromkeys(set(PROMPTS) - {"access", "eviction", "reload", "tag audit"}, 0), (
-        "those are only at need"
-    )
+    at_need = {"access", "eviction", "reload", "tag audit"} | OF_TLS
+    assert counted == dict.fromkeys(set(PROMPTS) - at_need, 0)
 
 
 def test_every_job_has_its_bug() -> None:

@@ -118,7 +118,7 @@ async def started(
             if life.done():
                 life.result()
             where = begun.result()
-            yield App(_port(where.pull), _port(where.admin), log, clock)
+            yield App(_port(where.loopback or where.pull), _port(where.admin), log, clock)
         finally:
             stop.ask(signal.SIGINT)
             await life
