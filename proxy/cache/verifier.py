@@ -12,7 +12,6 @@ from proxy.core.spans import Span, Spans
 from proxy.storage.contract import BlobReader
 
 _STEP = 256 << 10  # bytes read back at a time: they stay in the processor's own cache
-_TURN = 16 << 20  # bytes that one blob has hashed before another has its turn
 
 
 class _Next(NamedTuple):
@@ -80,10 +79,7 @@ class InOrderVerifier:
         """From now on the reader is not used."""
         with self._reading:
             self._stopped = True
-        with self._lock:
-            pending, self._pending = self._pending, deque()
-        for each in pending:
-            each.done()
+        self._drop_pending()
 
     def _turn(self) -> None:
         try:
@@ -100,7 +96,11 @@ class InOrderVerifier:
                     self.hasher.update(step.content)
                     step.done()
         except BaseException:
-            self._leave()
+            self._drop_pending()  # it stands behind what could not be read back, and is in the file
+            with self._lock:
+                self._end = self.hasher.count
+                self._working = False
+                self._left.notify_all()
             raise
 
     def _next(self) -> _Next | Span | None:
@@ -117,11 +117,12 @@ class InOrderVerifier:
             self._left.notify_all()
             return None
 
-    def _leave(self) -> None:
+    def _drop_pending(self) -> None:
+        """Every chunk is its mover's again, who may be waiting for it."""
         with self._lock:
-            self._end = self.hasher.count
-            self._working = False
-            self._left.notify_all()
+            pending, self._pending = self._pending, deque()
+        for each in pending:
+            each.done()
 
     def _read_back(self, span: Span) -> None:
         position = span.start

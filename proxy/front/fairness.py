@@ -97,8 +97,11 @@ class _Measured:
             await pace.spend(self._owed)
         stop = position + self._share.portion
         piece = await self._body.piece(position, stop if end is None else min(stop, end))
-        self._owed = piece.end - piece.start if isinstance(piece, FilePiece) else len(piece)
-        return piece
+        if not isinstance(piece, FilePiece):
+            self._owed = len(piece)
+            return piece
+        self._owed = piece.end - piece.start
+        return piece._replace(more=None)  # what comes meanwhile has not been paid for
 
     async def discard(self) -> None:
         await self._body.discard()

@@ -134,3 +134,43 @@ def test_bytes_that_cannot_be_read_back_fail_the_proof() -> None:
         file.spans.add(0, 100)  # they never were written
         with pytest.raises(StoreFailed):
             file.verifier.finish()
+
+
+class Unreadable:
+    """A file of which nothing can be read back: only once ``gate`` is open is that found out."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.asked = threading.Event()
+        self.size = len(CONTENT)
+        self.proven_at = 0.0
+
+    def fileno(self) -> int:
+        raise AssertionError("nobody sends it")
+
+    def read(self, offset: int, size: int) -> bytes:
+        self.asked.set()
+        self.gate.wait()
+        raise StoreFailed("the disk does not read")
+
+    def close(self) -> None:
+        return
+
+
+def test_what_waits_behind_bytes_that_cannot_be_read_back_is_given_back_and_never_hashed_before_them() -> None:
+    reader, spans, returned = Unreadable(), Spans(), list[int]()
+    with ThreadPoolExecutor(PROVERS) as provers:
+        verifier = InOrderVerifier(Hasher(Digest.of(CONTENT)), reader, spans, provers)
+        spans.add(100, 200)  # came before its turn
+        verifier.take(0, memoryview(CONTENT)[:100], partial(returned.append, 0))
+        spans.add(0, 100)
+        reader.asked.wait()  # for what came before its turn
+        verifier.take(200, memoryview(CONTENT)[200:300], partial(returned.append, 200))
+        spans.add(200, 300)
+        assert returned == [0]
+        reader.gate.set()
+        with pytest.raises(StoreFailed):
+            verifier.finish()
+        assert returned == [0, 200]
+        assert verifier.hasher.count == 100
+        assert verifier.hasher.so_far() == hashlib.sha256(CONTENT[:100]).digest()
