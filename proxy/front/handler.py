@@ -68,7 +68,7 @@ class Handler:
                 keep_alive, sent = False, stream.sent if stream is not None else 0
                 if stream is None or not stream.is_out:  # else he left with all that he had asked for
                     fault = str(broken) or "the client closed the connection"
-                    self._broken_off(transport, broken)
+                    await self._broken_off(transport, stream, broken)
             finally:
                 if stream is not None:
                     stream.body.close()
@@ -157,8 +157,11 @@ class Handler:
             return len(reply.content)
         return await self._sender.send_stream(transport, block, reply.content, chunked)
 
-    def _broken_off(self, transport: asyncio.Transport, broken: BaseException) -> None:
+    async def _broken_off(self, transport: asyncio.Transport, stream: Stream | None, broken: BaseException) -> None:
+        """Whoever gets less than a head promised has to know; what the store could not read is not trusted again."""
         self._access_log.cut += 1
         transport.abort()
+        if stream is not None and isinstance(broken, StoreFailed):
+            await stream.body.discard()
         if not isinstance(broken, ClientGone | Fault | asyncio.CancelledError):
             log.error("a reply broke off", exc_info=broken)

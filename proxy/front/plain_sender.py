@@ -39,20 +39,14 @@ class PlainSender:
 
     async def send_stream(self, transport: asyncio.Transport, head: bytes, stream: Stream, chunked: bool) -> int:
         """By a duplicate of its socket."""
-        try:
-            if not self.fits(transport):
-                _refuse(transport)
-            if transport.get_write_buffer_size():
-                await self._streams.drained(transport)
-            with closing(duplicate(transport)) as sock:
-                # Copying what is in memory anyway costs less than a thread.
-                wire = Wire(sock, math.inf, partial(PlainFile, sock.fileno()), partial(PlainContent, sock))
-                return await self._streams.send(wire, head, stream, chunked, transport.is_closing)
-        except BaseException as cause:
-            transport.abort()
-            if isinstance(cause, StoreFailed):
-                await stream.body.discard()
-            raise
+        if not self.fits(transport):
+            _refuse(transport)
+        if transport.get_write_buffer_size():
+            await self._streams.drained(transport)
+        with closing(duplicate(transport)) as sock:
+            # Copying what is in memory anyway costs less than a thread.
+            wire = Wire(sock, math.inf, partial(PlainFile, sock.fileno()), partial(PlainContent, sock))
+            return await self._streams.send(wire, head, stream, chunked, transport.is_closing)
 
 
 def _refuse(transport: asyncio.Transport) -> NoReturn:

@@ -16,8 +16,9 @@ class TransportUnfit(Exception):
 
 
 class Sender(Protocol):
-    """Writes exactly the length that a head promised, or cuts the connection. Each is for one kind of transport, and
-    writes nothing to another: what goes round a transport that encrypts would go out in clear."""
+    """Writes exactly the length that a head promised, or raises: who called then cuts the connection. Each is for one
+    kind of transport, and writes nothing to another: what goes round a transport that encrypts would go out in
+    clear."""
 
     def fits(self, transport: asyncio.Transport) -> bool:
         """Is this the kind of transport that it is for?"""
@@ -28,8 +29,8 @@ class Sender(Protocol):
     def send_stream(
         self, transport: asyncio.Transport, head: bytes, stream: Stream, chunked: bool
     ) -> Coroutine[Any, Any, int]:
-        """The head, then the stream; returns the bytes of the body. Whatever fails after this began cuts the connection
-        and is raised: ClientGone, TransportUnfit, or the Fault of the body."""
+        """The head, then the stream; returns the bytes of the body. Raises ClientGone, TransportUnfit, or the Fault of
+        the body, behind which nothing else may be written."""
 
 
 class Senders:

@@ -143,8 +143,8 @@ class Streams:
                 raise ClientGone("the client closed the connection")
             if not piece:
                 break
-            length = piece.end - piece.start if isinstance(piece, FilePiece) else len(piece)
             if chunked:
+                length = piece.end - piece.start if isinstance(piece, FilePiece) else len(piece)
                 await self._content(wire, b"%x\r\n" % length, socket.MSG_MORE, pace)
             if isinstance(piece, FilePiece):
                 feed = wire.file(piece._replace(more=None) if chunked else piece)

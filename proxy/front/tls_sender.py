@@ -49,17 +49,11 @@ class TlsSender:
     async def send_stream(self, transport: asyncio.Transport, head: bytes, stream: Stream, chunked: bool) -> int:
         """By a duplicate of the socket, with the session borrowed."""
         connection = _required(transport)
-        try:
-            if connection.get_write_buffer_size():
-                await self._streams.drained(connection)
-            with closing(duplicate(connection)) as sock, connection.borrowed() as session:
-                wire = Wire(sock, _AT_ONCE, partial(SealedFile, session, sock), partial(SealedContent, session, sock))
-                return await self._streams.send(wire, head, stream, chunked, connection.is_closing)
-        except BaseException as cause:
-            connection.abort()
-            if isinstance(cause, StoreFailed):
-                await stream.body.discard()
-            raise
+        if connection.get_write_buffer_size():
+            await self._streams.drained(connection)
+        with closing(duplicate(connection)) as sock, connection.borrowed() as session:
+            wire = Wire(sock, _AT_ONCE, partial(SealedFile, session, sock), partial(SealedContent, session, sock))
+            return await self._streams.send(wire, head, stream, chunked, connection.is_closing)
 
 
 def _required(transport: asyncio.Transport) -> TlsTransport:
