@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import NamedTuple
 
-from proxy.config import Settings, TlsFiles, TlsMaterial, expiry
+from proxy.config import FileVersion, Settings, TlsFiles, TlsMaterial, expiry
 from proxy.core.certificates import CertificateNames
 from proxy.front.tls import Tls, TlsTerms
 from proxy.tasks.off_loop import off_loop
@@ -98,11 +98,10 @@ def _made(material: TlsMaterial, names: CertificateNames) -> ReadTls:
 
 def _looks(files: TlsFiles) -> object:
     """Another value where a file may have changed."""
-    found: list[tuple[int | None, ...]] = []
+    found: list[FileVersion | int | None] = []
     for file in filter(None, (files.certificate, files.key, files.client_ca)):
         try:
-            state = os.stat(file)
-            found.append((state.st_mtime_ns, state.st_size, state.st_ino, state.st_dev))
+            found.append(FileVersion.of(os.stat(file)))
         except OSError as error:
-            found.append((error.errno, 0, 0, 0))
+            found.append(error.errno)
     return found

@@ -9,7 +9,7 @@ from proxy.admin.reload import login_rules
 from proxy.commands.session import WRONG, AsJson, ConfigFile, load_or_stop, stop
 from proxy.config import Settings, load_without_secrets
 from proxy.core.access import Caller
-from proxy.core.allow import EVERYBODY, Explanation, explained
+from proxy.core.allow import EVERYBODY, AllowRules, Explanation, explained
 from proxy.core.errors import Fault
 from proxy.core.names import Repository, UpstreamNames
 
@@ -40,15 +40,15 @@ def explain(
         said = {"allowed": found.rule is not None, "rule": found.rule if settings.allow else None, "told": found.told}
         print(json.dumps({"user": user, "repository": str(repository), **said}, indent=2))
         return
-    print(f"{user} {'may' if found.rule is not None else 'may not'} pull {repository}: {_why(settings, found)}")
+    print(f"{user} {'may' if found.rule is not None else 'may not'} pull {repository}: {_why(settings, rules, found)}")
     for line in found.passed_over if settings.allow else ():
         print(f"  {line}")
 
 
-def _why(settings: Settings, found: Explanation) -> str:
+def _why(settings: Settings, rules: AllowRules, found: Explanation) -> str:
     if settings.allow:
         return found.told
-    if not settings.clients.given:
+    if not rules.logins:
         return "there are no rules and no logins, so everybody pulls everything"
     if settings.anonymous:
         return "there are no rules, and anonymous is true, so everybody pulls everything"

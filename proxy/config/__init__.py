@@ -7,7 +7,7 @@ from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAut
 from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.egress import EgressSettings
 from proxy.config.faults import ConfigFault, ConfigInvalid
-from proxy.config.files import FileRefused, read_file
+from proxy.config.files import FileRefused, FileVersion, read_file
 from proxy.config.load import Loaded, admin_url, load, load_without_secrets
 from proxy.config.overrides import ADMIN_VARIABLE
 from proxy.config.places import Address
@@ -38,6 +38,7 @@ __all__ = [
     "EcrPublicAuth",
     "EgressSettings",
     "FileRefused",
+    "FileVersion",
     "Loaded",
     "LoginSource",
     "SecretSource",

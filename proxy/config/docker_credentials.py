@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import aiofiles.os
 
-from proxy.config.files import FileRefused, read_file_off_loop
+from proxy.config.files import FileRefused, FileVersion, read_file_off_loop
 from proxy.core.credentials import Login
 from proxy.core.docker_config import (
     LARGEST,
@@ -27,14 +27,6 @@ from proxy.core.docker_config import (
 
 HELPER_LIMIT = 10.0  # seconds
 _HELD = 60.0  # seconds
-
-
-class _Version(NamedTuple):
-    """Differs when a file was written or replaced; Kubernetes replaces what a link points to."""
-
-    inode: int
-    modified: int  # nanoseconds
-    size: int
 
 
 class _Told(NamedTuple):
@@ -56,7 +48,7 @@ class DockerCredentials:
         self._hosts = tuple(dict.fromkeys(hosts))
         self._environ = environ
         self._now = now
-        self._version: _Version | None = None
+        self._version: FileVersion | None = None
         self._config: DockerConfig | None = None
         self._told: dict[str, _Told] = {}  # by helper
         self._turn = asyncio.Lock()  # one reads or asks, the others find what it brought
@@ -82,7 +74,7 @@ class DockerCredentials:
             found = await aiofiles.os.stat(self._file)
         except OSError as error:
             raise FileRefused(f"cannot read {self._file}: {error.strerror}") from None
-        version = _Version(found.st_ino, found.st_mtime_ns, found.st_size)
+        version = FileVersion.of(found)
         if self._config is None or version != self._version:
             content = await read_file_off_loop(self._file, LARGEST)
             try:

@@ -44,10 +44,10 @@ class Door:
         asked, fault = understood.asked, understood.fault
         if asked is None and not isinstance(fault, UpstreamUnknown):  # about the request alone, whoever sent it
             raise fault or RequestMalformed("nothing was asked")
-        wanted, caller = self._logins.wanted, understood.caller or ANONYMOUS
-        caller = await self._caller(understood, address, scheme) if wanted else caller
+        wanted = self._logins.wanted
+        caller = await self._caller(understood, address, scheme) if wanted else understood.caller or ANONYMOUS
         if asked is None:
-            if self._logins.wanted and not caller.name:  # what is configured is told to no stranger
+            if wanted and not caller.name:  # what is configured is told to no stranger
                 raise LoginNeeded(self._challenge(understood, scheme))
             raise fault or RequestMalformed("nothing was asked")
         if isinstance(asked.operation, TokenGrant):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from enum import StrEnum
 from typing import Any
 
 from proxy.core.claims import Expected, Named, TokenRefused, named_by
@@ -15,8 +16,17 @@ from proxy.tasks.flights import Flights
 
 OURSELVES = "entrepot"
 """Issuer and audience of our own tokens, and the service that a challenge names."""
-OF_HTPASSWD, OF_TOKEN, OF_CERTIFICATE, OF_NOBODY = "htpasswd", "token", "certificate", "anonymous"
-"""First words of what a caller's proof is."""
+
+
+class Ground(StrEnum):
+    """First words of what a caller's proof is."""
+
+    HTPASSWD = "htpasswd"
+    TOKEN = "token"
+    CERTIFICATE = "certificate"
+    NOBODY = "anonymous"
+
+
 _OURS = Expected(OURSELVES, OURSELVES, "groups", leeway=0.0)
 
 
@@ -70,7 +80,7 @@ class Issuers:
         named = named_by(claims, issuer.expected, now)
         if not named.name:
             raise TokenRefused("it names nobody")
-        return named, f"{OF_TOKEN} {mark} {issuer.expected.issuer}"
+        return named, f"{Ground.TOKEN} {mark} {issuer.expected.issuer}"
 
     async def _prove_ours(self, token: str, now: float) -> tuple[Named, str]:
         """A token of ours ends early where what it rests on does."""
@@ -83,17 +93,17 @@ class Issuers:
     async def _stands(self, ground: str, name: str) -> bool:
         kind, _, rest = ground.partition(" ")
         match kind:
-            case "htpasswd":
+            case Ground.HTPASSWD:
                 return rest != "" and proof_of(self._material.users, name) == rest
-            case "token":
+            case Ground.TOKEN:
                 mark, _, issuer = rest.partition(" ")
                 for number, rules in enumerate(self._rules.issuers):
                     if rules.expected.issuer == issuer and mark in (await self._set(number, None)).marks:
                         return True
                 return False
-            case "certificate":
+            case Ground.CERTIFICATE:
                 return self._rules.certificates and name != ""
-            case "anonymous":
+            case Ground.NOBODY:
                 return name == ""
         return False
 

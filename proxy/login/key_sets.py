@@ -24,10 +24,9 @@ _MOST_KEYS = 100
 _LEAST_RSA = 2048  # bits
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {"secp256r1": ("ES256",), "secp384r1": ("ES384",), "secp521r1": ("ES512",)}
-_UNCHECKED = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss"), False) | {
-    "verify_sub": False,
-    "verify_jti": False,
-}
+_UNCHECKED = dict.fromkeys(
+    ("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub", "verify_jti"), False
+)
 _NO_SIGNATURE = {**_UNCHECKED, "verify_signature": False}
 
 
@@ -78,14 +77,17 @@ class KeySet:
         if not meant:
             raise TokenRefused("it is signed by a key that its issuer does not have")
         for key in meant:
-            if algorithm not in key.algorithms:
-                continue
-            try:
-                claims = jwt.decode(token, key.public, algorithms=[algorithm], options=_UNCHECKED)  # type: ignore[arg-type]  # as its typed dictionary
-            except (jwt.PyJWTError, ValueError, TypeError):
-                continue
-            return claims, key.mark
+            if algorithm in key.algorithms and (claims := signed_claims(token, key.public, algorithm)) is not None:
+                return claims, key.mark
         raise TokenRefused("its signature is not right")
+
+
+def signed_claims(token: str, key: Any, algorithm: str) -> dict[str, Any] | None:
+    """What a token says, whatever that is, where its signature is by that key; None where it is not."""
+    try:
+        return jwt.decode(token, key, algorithms=[algorithm], options=_UNCHECKED)  # type: ignore[arg-type]  # as its typed dictionary
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
 
 
 def unproven(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

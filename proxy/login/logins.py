@@ -25,7 +25,7 @@ from proxy.core.failed_logins import FORGOTTEN, pause
 from proxy.core.htpasswd import proof_of
 from proxy.core.seldom import Seldom
 from proxy.core.tables import BoundedTable, Tables
-from proxy.login.issuers import OF_CERTIFICATE, OF_HTPASSWD, OF_NOBODY, OURSELVES, Issuers
+from proxy.login.issuers import OURSELVES, Ground, Issuers
 from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, material_of, read_contents
 from proxy.login.passwords import Passwords
 from proxy.login.token_keys import TokenKeys
@@ -146,7 +146,7 @@ class Logins:
         if not known and password.startswith(b"eyJ") and password.count(b".") == 2:
             return await self._prove_token(password)
         await self._passwords.require(user, password, address)
-        return Caller(user, ground=f"{OF_HTPASSWD} {proof_of(self._material.users, user)}")
+        return Caller(user, ground=f"{Ground.HTPASSWD} {proof_of(self._material.users, user)}")
 
     async def _prove_token(self, token: bytes) -> Caller:
         wall = self._wall()
@@ -183,7 +183,7 @@ class Logins:
             "iat": int(wall),
             "exp": wall + min(_LIFETIME, caller.until - self._now()),
             "jti": secrets.token_hex(8),
-            "ground": caller.ground or (OF_CERTIFICATE if caller.name else OF_NOBODY),
+            "ground": caller.ground or (Ground.CERTIFICATE if caller.name else Ground.NOBODY),
             "access": access,
         }
         return Granted(self._own_keys.sign(claims), seconds, int(wall))

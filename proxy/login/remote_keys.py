@@ -43,8 +43,8 @@ class RemoteKeys:
         known = self.set is not None and now - self._came < _KEPT
         if (not known or (self.set is not None and not self.set.has(name))) and now - self._asked >= _AGAIN:
             await self._flights.join(self.url, self._fetch)
-        elif now - self._came >= _FRESH and now - self._asked >= _AGAIN:
-            self._flights.launch(self.url, self._fetch)
+        else:
+            self.look()
         if self.set is None or self._now() - self._came >= _KEPT:
             raise LoginsUnproven(f"the keys at {self.url} cannot be had")
         return self.set

@@ -10,6 +10,7 @@ from proxy.storage.contents import SqliteContents
 from proxy.storage.contract import CatalogContents, CatalogMemberships, CatalogNotes, CatalogTags
 from proxy.storage.database import Database
 from proxy.storage.health import StorageHealth
+from proxy.storage.home import no_claim
 from proxy.storage.memberships import SqliteMemberships
 from proxy.storage.notes import SqliteNotes
 from proxy.storage.recoveries import Recovery
@@ -22,7 +23,7 @@ class SqliteCatalog:
     it."""
 
     def __init__(
-        self, folder: Path, health: StorageHealth | None = None, claim: Callable[[], object] = lambda: None
+        self, folder: Path, health: StorageHealth | None = None, claim: Callable[[], object] = no_claim
     ) -> None:
         self.health = health or StorageHealth()
         self._database = Database(folder, self.health, claim)

@@ -16,7 +16,7 @@ from pathlib import Path
 from proxy.core.names import Digest
 from proxy.storage.faults import fault_of, faults, reported
 from proxy.storage.health import StorageHealth
-from proxy.storage.home import LATER, NEW_FILE, Home
+from proxy.storage.home import LATER, NEW_FILE, Home, no_claim
 from proxy.storage.ingest import Ingests
 from proxy.storage.quarantine import BYTES_LIMIT, Quarantine, erase
 from proxy.storage.shards import Shards
@@ -24,10 +24,6 @@ from proxy.storage.shards import Shards
 log = logging.getLogger("entrepot.storage")
 
 _PROBE = bytes(4096)
-
-
-def _nothing() -> None:
-    """The folder needs no claim."""
 
 
 class DiskStore:
@@ -41,7 +37,7 @@ class DiskStore:
         path: Path,
         health: StorageHealth | None = None,
         now: Callable[[], float] = time.time,
-        claim: Callable[[], object] = _nothing,
+        claim: Callable[[], object] = no_claim,
         quarantine_limit: int = BYTES_LIMIT,
     ) -> None:
         self.health = health or StorageHealth()

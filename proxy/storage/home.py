@@ -39,7 +39,7 @@ class _Folders(NamedTuple):
     owners: tuple[int, int]
 
 
-def _nothing() -> None:
+def no_claim() -> None:
     """The folder needs no claim."""
 
 
@@ -47,7 +47,7 @@ class Home:
     """Nothing is open, and nothing made, before the first ``renew``. ``claim`` is called before anything is made: it
     makes sure of the cache folder itself. Raises OSError."""
 
-    def __init__(self, path: Path, claim: Callable[[], object] = _nothing) -> None:
+    def __init__(self, path: Path, claim: Callable[[], object] = no_claim) -> None:
         self._path = path
         self._claim = claim
         self._renewing = threading.Lock()
