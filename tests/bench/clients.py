@@ -13,7 +13,8 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 _STEP = 4 * 1024 * 1024
@@ -130,17 +131,22 @@ def timed(work: Callable[[], None]) -> float:
 
 def pull_together(port: int, path: str, size: int, clients: int, times: int = 1) -> float:
     """Seconds from the common start until the last of ``clients`` has everything. Raises WrongAnswer."""
-    failures: list[BaseException] = []
-    start = threading.Barrier(clients + 1)
+    return together([partial(pull, port, path, size, times)] * clients)
 
-    def run() -> None:
+
+def together(pulls: Sequence[Callable[[], None]]) -> float:
+    """Seconds from the common start of all until the last of them is over. Raises WrongAnswer."""
+    failures: list[BaseException] = []
+    start = threading.Barrier(len(pulls) + 1)
+
+    def run(work: Callable[[], None]) -> None:
         start.wait()
         try:
-            pull(port, path, size, times)
+            work()
         except (WrongAnswer, OSError) as failure:
             failures.append(failure)
 
-    threads = [threading.Thread(target=run) for _ in range(clients)]
+    threads = [threading.Thread(target=run, args=(each,)) for each in pulls]
     for thread in threads:
         thread.start()
     start.wait()
@@ -149,7 +155,7 @@ def pull_together(port: int, path: str, size: int, clients: int, times: int = 1)
         thread.join()
     seconds = time.perf_counter() - begun
     if failures:
-        raise WrongAnswer(f"{len(failures)} of {clients} clients failed, one by: {failures[0]}")
+        raise WrongAnswer(f"{len(failures)} of {len(pulls)} clients failed, one by: {failures[0]}")
     return seconds
 
 

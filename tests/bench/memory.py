@@ -1,10 +1,10 @@
 """What Entrepot's process takes of memory, whatever it is at."""
 
-import threading
 from dataclasses import replace
+from functools import partial
 
 from tests.bench.bench import Bench, url
-from tests.bench.clients import WrongAnswer, pull
+from tests.bench.clients import pull, together
 from tests.bench.contents import MIB
 from tests.bench.contestants import OURS, Setup, entrepot
 from tests.bench.hits import crowd_of, warm
@@ -48,18 +48,4 @@ def memory(bench: Bench) -> list[Row]:
 def _fill(bench: Bench, port: int) -> None:
     """So many cold blobs at once, all whole at the end. Raises WrongAnswer."""
     blobs = [bench.contents.blob(_FILL, number) for number in range(_FILLS)]
-    failures: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            pull(port, blobs[number].path, _FILL)
-        except (WrongAnswer, OSError) as failure:
-            failures.append(failure)
-
-    clients = [threading.Thread(target=run, args=(number,)) for number in range(_FILLS)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    if failures:
-        raise WrongAnswer(f"{len(failures)} of {_FILLS} pulls failed, one by: {failures[0]}")
+    together([partial(pull, port, blob.path, _FILL) for blob in blobs])

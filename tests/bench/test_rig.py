@@ -1,7 +1,6 @@
 """The rig's own arithmetic: verdicts, wrk's output, the paced and counting upstream, the digest pass."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.bench.contestants import OURS
 from tests.bench.measure import Row, Spread, Target, percentile
 from tests.bench.origin import Origin
 from tests.bench.report import MET, MISSED, NOT_MEASURED, judge, picture
+from tests.cast.served import served
 
 BLOB = bytes(range(256)) * 1024
 DIGEST = hashlib.sha256(BLOB).hexdigest()
@@ -25,14 +25,9 @@ def origin(folder: Path) -> Iterator[Origin]:
     file = folder / "docker/registry/v2/blobs/sha256" / DIGEST[:2] / DIGEST / "data"
     file.parent.mkdir(parents=True)
     file.write_bytes(BLOB)
-    with Origin(0, folder, per_connection=0, total=0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Origin(0, folder, per_connection=0, total=0)
+    with served(server):
+        yield server
 
 
 def row(ours: list[float], peer: float, target: Target) -> Row:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.clients import ACCEPT, SINK, WrongAnswer, request
+from tests.bench.clients import ACCEPT, SINK, WrongAnswer, request, together
 
 _STEP = 4 * 1024 * 1024
 _TIMEOUT = 120  # seconds without a byte
@@ -61,24 +61,12 @@ def pull(port: int, tls: ssl.SSLContext, path: str, size: int, stop: threading.E
 
 def pull_together(port: int, tls: ssl.SSLContext, path: str, size: int, clients: int, times: int) -> float:
     """Seconds until the last of ``clients`` has everything. Raises WrongAnswer."""
-    failures: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            for _ in range(times):
-                pull(port, tls, path, size)
-        except (WrongAnswer, OSError) as failure:
-            failures.append(failure)
+    def pulls() -> None:
+        for _ in range(times):
+            pull(port, tls, path, size)
 
-    threads = [threading.Thread(target=run) for _ in range(clients)]
-    begun = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise WrongAnswer(f"{len(failures)} of {clients} clients failed, one by: {failures[0]}")
-    return time.perf_counter() - begun
+    return together([pulls] * clients)
 
 
 @contextmanager

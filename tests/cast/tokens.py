@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.cast.authority import Authority
 from tests.cast.guard import basic
+from tests.cast.served import served
 
 ISSUER, SERVICE = "tokens.test", "registry.test"
 REGISTRY_LEEWAY = 60  # docker-registry accepts a token for this many seconds after its end
@@ -105,11 +106,5 @@ class TokenServer:
 
     @contextmanager
     def serving(self) -> Iterator["TokenServer"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        with served(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cast.authority import Authority
 from tests.process import PROXY
 
 RULES = [
@@ -42,3 +43,16 @@ def test_it_says_which_rule_decides(config: Path) -> None:
 
 def test_what_cannot_be_asked_for_is_wrong_usage(config: Path) -> None:
     assert explain(config, "bob", "elsewhere.test/x").returncode == 2
+
+
+def test_certificates_are_logins_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.files()
+    tls = {"certificate": str(certificate), "key": str(key), "client_ca": str(authority.ca_file)}
+    file = tmp_path / "entrepot.yaml"
+    file.write_text(yaml.safe_dump({"cache": {"path": str(tmp_path / "cache")}, "tls": tls}))
+    why = "there are no rules, so every login pulls everything, and nobody else anything\n"
+    assert explain(file, "alice", "docker.io/redis").stdout == f"alice may pull docker.io/library/redis: {why}"
+    assert (
+        explain(file, "anonymous", "docker.io/redis").stdout == f"anonymous may not pull docker.io/library/redis: {why}"
+    )

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from proxy.login.material import LoginSecrets
 from proxy.login.rules import IssuerRules, LoginRules
 from tests.cast import FaultUpstream, ManualClock
 from tests.cast.issuer import AUDIENCE, ISSUER, Issuer, assembled
+from tests.cast.served import served
 from tests.cast.visitors import ask, basic, bearer, htpasswd, token
 from tests.scenarios.house import APP, NAME, House, HouseRules, manifest_path
 
@@ -163,14 +163,8 @@ class KeyServer:
 
     @contextmanager
     def serving(self) -> Iterator["KeyServer"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        with served(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
 
 
 @pytest.fixture
