@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proxy.cache.circles import apart
 from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
 from proxy.core.access import Right, Word
@@ -22,6 +23,7 @@ from proxy.core.errors import (
 )
 from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository, of_upstream
+from proxy.core.via import Hops
 from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
@@ -60,7 +62,7 @@ class Access:
         self._rules = rules
         self._jobs = jobs
         self._now = now
-        self._checks: Flights[tuple[Repository, Digest], None] = Flights(jobs.group)
+        self._checks: Flights[tuple[Repository, Digest, Hops], None] = Flights(jobs.group)
         table = holdings.tables.table
         self._absent: BoundedTable[tuple[Repository, Digest], bool] = table(
             "absent blobs", _REMEMBERED, rules.negative_ttl, of_repository
@@ -113,7 +115,9 @@ class Access:
         self.refuse_absent(repository, digest)
         if not await self.trusts(repository.upstream, digest, upstream):
             return False
-        await self._checks.join((repository, digest), lambda: self._check(repository, digest, size))
+        await self._checks.join(
+            (repository, digest, apart(repository, self._registry)), lambda: self._check(repository, digest, size)
+        )
         return True
 
     async def trusts(self, upstream: str, digest: Digest, source: str) -> bool:
@@ -175,7 +179,7 @@ class Access:
             await self._holdings.allow(repository, digest, MembershipRecord(media_type, self._now()))
             await self.standings.renew(repository)
 
-        await self._checks.join((repository, digest), ask)
+        await self._checks.join((repository, digest, apart(repository, self._registry)), ask)
 
     async def _confirm(self, repository: Repository, held: Held) -> None:
         """Upstream's answer, whatever follows from a yes; a no is acted on."""

@@ -25,7 +25,7 @@ class ManifestAnswer(NamedTuple):
     media_type: str
     raw: bytes
     outcome: Outcome
-    age: float | None = None  # seconds since upstream was asked; of stale answers
+    age: float | None = None  # seconds since upstream was asked; of stale answers, and of tags along a row of caches
     warning: str = ""  # why it is stale, for the client
     quota: tuple[tuple[str, str], ...] = ()  # headers of upstream, about what may still be asked
 
@@ -33,7 +33,7 @@ class ManifestAnswer(NamedTuple):
         """As upstream gave it: where it did not ask the registry itself, that is passed on."""
         told = remarks.second_hand
         if told is None:
-            return self._replace(quota=remarks.quota)
+            return self._replace(age=remarks.age or None, quota=remarks.quota)
         return self._replace(outcome=outcome_of(told), age=told.age, warning=told.warning, quota=remarks.quota)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from proxy.cache.access import Access
 from proxy.cache.answers import BlobAnswer, Outcome, SizeAnswer
 from proxy.cache.body import BytesBody
+from proxy.cache.circles import apart
 from proxy.cache.fill import Fill
 from proxy.cache.fills import Fills, Opened
 from proxy.cache.holdings import Holdings
@@ -20,9 +21,9 @@ from proxy.cache.sources import Sources
 from proxy.core.errors import Absent, BlobUnknown, Fault, NoSpace, StoreFailed, UpstreamRefused
 from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository
+from proxy.core.via import Hops
 from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import CAME_BY
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")
@@ -58,7 +59,7 @@ class Blobs:
         self._registry = registry
         self._openings: Flights[Digest, Opened] = Flights(group)
         self._opener: dict[Digest, Repository] = {}
-        self._heads: Flights[tuple[Repository, Digest], None] = Flights(group)
+        self._heads: Flights[tuple[Repository, Digest, Hops], None] = Flights(group)
         self._sizes: BoundedTable[tuple[Repository, Digest], int | None] = holdings.tables.table(
             "sizes of blobs", _SIZES, None, of_repository
         )
@@ -115,7 +116,8 @@ class Blobs:
         self._access.refuse_absent(repository, digest)
         key = (repository, digest)
         if key not in self._sizes:
-            await self._heads.join(key, lambda: self._ask_size(repository, digest))
+            flight = (*key, apart(repository, self._registry))
+            await self._heads.join(flight, lambda: self._ask_size(repository, digest))
         return SizeAnswer(self._sizes.get(key), Outcome.BYPASS)
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
@@ -153,7 +155,7 @@ class Blobs:
         first = digest not in self._openings
         if first:
             self._opener[digest] = repository
-        elif CAME_BY.get() and self._registry(repository.upstream).forwards:
+        elif apart(repository, self._registry):
             await self._ask_size(repository, digest)  # so that caches in a circle do not wait for each other here
             if digest not in self._openings:
                 return None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode
 
 from proxy.cache.answers import Outcome, outcome_of
+from proxy.cache.circles import apart
 from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
 from proxy.core.errors import Outage, ReferrersUnsupported, UpstreamOffline
@@ -16,6 +17,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page, place_of, to_upstream
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.core.tables import BoundedTable, of_repository
+from proxy.core.via import Hops
 from proxy.tasks.flights import Flights
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
@@ -67,8 +69,8 @@ class Listings:
         self._registry = registry
         self._rules = rules
         self._now = now
-        self._tags: Flights[tuple[Repository, str], TagsPage] = Flights(group)
-        self._asking: Flights[ReferrersKey, _Kept] = Flights(group)
+        self._tags: Flights[tuple[Repository, str, Hops], TagsPage] = Flights(group)
+        self._asking: Flights[tuple[ReferrersKey, Hops], _Kept] = Flights(group)
         self._referrers: BoundedTable[ReferrersKey, _Kept] = holdings.tables.table(
             "referrers", _REFERRERS_BYTES, None, of_repository
         )
@@ -80,7 +82,8 @@ class Listings:
         registry = self._registry(repository.upstream)
         asked = to_upstream(query)
         try:
-            page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
+            flight = repository, asked, apart(repository, self._registry)
+            page = await self._tags.join(flight, lambda: registry.tags(repository.name, asked))
         except Outage as cause:
             held = await readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
             if held is None or await self._standings.is_suspended(repository):
@@ -101,7 +104,8 @@ class Listings:
         if kept is not None and fresh:
             return _answer(kept, Outcome.HIT)
         try:
-            return _answer(await self._asking.join(key, lambda: self._ask(key)), Outcome.MISS)
+            flight = key, apart(repository, self._registry)
+            return _answer(await self._asking.join(flight, lambda: self._ask(key)), Outcome.MISS)
         except Outage as cause:
             if await self._standings.is_suspended(repository):
                 raise

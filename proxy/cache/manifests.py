@@ -10,6 +10,7 @@ from functools import partial
 
 from proxy.cache.access import Access
 from proxy.cache.answers import ManifestAnswer, Outcome
+from proxy.cache.circles import apart
 from proxy.cache.holdings import Holdings, Provenance
 from proxy.cache.platforms import missing_platform
 from proxy.cache.space import Space
@@ -112,7 +113,8 @@ class Manifests:
         if standing is not Standing.FRESH:
             return await self._revalidated(repository, tag, record, standing)
         self._audit_behind(repository, tag, record)
-        return await self._by_digest(repository, record.digest)
+        answer = await self._by_digest(repository, record.digest)
+        return answer._replace(age=self.tags.believed_for(record)) if CAME_BY.get() else answer
 
     async def _unheld(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         """What only upstream has; a no says what it is, an outage that nothing is held to answer with."""
@@ -163,15 +165,10 @@ class Manifests:
         remembered = self._absent.get(key)
         if remembered is not None:
             raise afresh(remembered)
-        flight = key, self._apart(key[0], hops) if (hops := CAME_BY.get()) else hops
+        flight = key, apart(key[0], self._registry)
         first = flight not in self._flights
         answer = await self._flights.join(flight, run)
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
-
-    def _apart(self, repository: Repository, hops: Hops) -> Hops:
-        """Where another cache is asked, those who come through other caches do not wait with each other: two that ask
-        each other in a circle would, each for what the other one waits for, and nothing would come back to tell."""
-        return hops if self._registry(repository.upstream).forwards else ()
 
     async def _held(self, repository: Repository, digest: Digest, outcome: Outcome) -> ManifestAnswer | None:
         found = await self._holdings.find(repository, digest)
@@ -212,7 +209,7 @@ class Manifests:
         confirmed = await self._held(repository, digest, Outcome.REVALIDATED)
         if confirmed is None:
             return await self._fetch(repository, tag)
-        await self.tags.point(repository, tag, digest, remarks.second_hand)
+        await self.tags.point(repository, tag, digest, remarks)
         return confirmed.with_remarks(remarks)
 
     async def _fetch(self, repository: Repository, reference: Reference) -> ManifestAnswer:
@@ -223,7 +220,7 @@ class Manifests:
         await self._access.standings.renew(repository)
         kept = await self._keep(repository, fetched)
         if kept and not isinstance(reference, Digest):
-            await self.tags.point(repository, reference, fetched.digest, fetched.remarks.second_hand)
+            await self.tags.point(repository, reference, fetched.digest, fetched.remarks)
         outcome = Outcome.MISS if kept else Outcome.BYPASS
         answer = ManifestAnswer(fetched.digest, fetched.facts.media_type, fetched.raw, outcome)
         if isinstance(reference, Digest) or fetched.remarks is NO_REMARKS:

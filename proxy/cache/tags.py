@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from proxy.cache.holdings import Holdings, readable
 from proxy.core.errors import NoSpace, StoreFailed
-from proxy.core.freshness import Standing, TagRules, asked_at, standing
+from proxy.core.freshness import Standing, TagRules, age, asked_at, believed_since, standing
 from proxy.core.names import Digest, Repository, Tag
-from proxy.core.second_hand import SecondHand
+from proxy.core.second_hand import NO_REMARKS, Remarks
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import TagRecord
 
@@ -76,9 +76,15 @@ class Tags:
         """Seconds since the epoch; of an immutable tag, when to ask again whether it still is one."""
         return (self.now() if self._old(record) else record.checked_at) + self.rules.ttl
 
-    async def point(self, repository: Repository, tag: Tag, digest: Digest, told: SecondHand | None = None) -> None:
-        """Upstream says so now; what a cache has only ``told`` is as old as it is there."""
-        record = TagRecord(digest, self.now() if told is None else asked_at(told, self.now(), self.rules))
+    def believed_for(self, record: TagRecord) -> float | None:
+        """Seconds since upstream was asked, for a cache that asks us; None where it is not the time that decides."""
+        return None if self._old(record) else age(record.checked_at, self.now())
+
+    async def point(self, repository: Repository, tag: Tag, digest: Digest, remarks: Remarks = NO_REMARKS) -> None:
+        """Upstream says so now; what a cache has told is as old as it is there."""
+        told, now = remarks.second_hand, self.now()
+        since = believed_since(remarks.age, now, self.rules) if told is None else asked_at(told, now, self.rules)
+        record = TagRecord(digest, since)
         self.moved.pop((repository, tag))
         self._holdings.generations.advance((repository, tag))
         self._records.put((repository, tag), (self._holdings.generations.of((repository, tag)), record))

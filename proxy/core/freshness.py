@@ -7,6 +7,8 @@ from proxy.core.second_hand import SecondHand
 
 _EARLIEST = 1_577_836_800.0  # seconds since the epoch, the beginning of 2020: no clock that is right says less
 
+_ASK_AGAIN = 5.0  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class TagRules:
@@ -27,6 +29,12 @@ class Standing(Enum):
 def age(checked_at: float, now: float) -> float | None:
     """Seconds since upstream was asked; None where the clock was wrong then, or is now."""
     return now - checked_at if _EARLIEST <= checked_at <= now else None
+
+
+def believed_since(age: float, now: float, rules: TagRules) -> float:
+    """When the registry was last asked for what a cache still believes: as long ago as it says. Where it believes
+    longer than we do it is asked again after a while, and not each time."""
+    return now - min(age, max(0.0, rules.ttl - _ASK_AGAIN))
 
 
 def asked_at(told: SecondHand, now: float, rules: TagRules) -> float:

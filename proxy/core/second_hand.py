@@ -25,10 +25,12 @@ class SecondHand(NamedTuple):
 
 
 class Remarks(NamedTuple):
-    """What an answer says beside its content. ``quota`` are headers about what may still be asked, as they came."""
+    """What an answer says beside its content. ``quota`` are headers about what may still be asked, as they came;
+    ``age`` is how many seconds ago a cache has asked the registry for it."""
 
     second_hand: SecondHand | None = None
     quota: tuple[tuple[str, str], ...] = ()
+    age: float = 0.0
 
 
 NO_REMARKS = Remarks()
@@ -36,9 +38,23 @@ NO_REMARKS = Remarks()
 
 def detail_of(cache_status: Sequence[str]) -> str | None:
     """``stale`` or ``offline``, where a cache of our kind says so; of several the one that answered us."""
-    members = [member for line in cache_status for member in _MEMBER.findall(line)]
-    found = _DETAIL.search(members[-1]) if members else None
+    found = _DETAIL.search(_last_member(cache_status) or "")
     return found[1] if found else None
+
+
+def age_of(cache_status: Sequence[str], age: str | None) -> float:
+    """Seconds since the registry was asked for what a cache of our kind answers with; 0 for all other answers."""
+    return (_seconds(age) or 0.0) if _last_member(cache_status) is not None else 0.0
+
+
+def _last_member(cache_status: Sequence[str]) -> str | None:
+    """What is said behind the name of the last one of our kind."""
+    members: list[str] = [member for line in cache_status for member in _MEMBER.findall(line)]
+    return members[-1] if members else None
+
+
+def _seconds(age: str | None) -> float | None:
+    return float(age) if age and age.isascii() and age.isdigit() and len(age) <= 9 else None
 
 
 def second_hand(cache_status: Sequence[str], age: str | None, warnings: Sequence[str]) -> SecondHand | None:
@@ -48,8 +64,7 @@ def second_hand(cache_status: Sequence[str], age: str | None, warnings: Sequence
     if detail is None:
         return None
     why = next((found[1] for each in warnings if (found := _WARNING.match(each))), _STALE)
-    seconds = float(age) if age and age.isascii() and age.isdigit() and len(age) <= 9 else None
-    return SecondHand(seconds, why, detail == "offline")
+    return SecondHand(_seconds(age), why, detail == "offline")
 
 
 def quota(limit: str | None, remaining: str | None) -> tuple[tuple[str, str], ...]:

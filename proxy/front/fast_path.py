@@ -12,7 +12,7 @@ from proxy.cache.engine import Cache
 from proxy.core.access import ADMITTED, Gate
 from proxy.core.errors import RangeUnsatisfiable
 from proxy.core.names import Digest, Tag
-from proxy.core.operations import BlobPull, ManifestPull, Ping
+from proxy.core.operations import BlobPull, ManifestPull, Operation, Ping
 from proxy.core.tables import BoundedTable
 from proxy.front import replies
 from proxy.front.access_log import AccessLog, Line, Tally
@@ -60,6 +60,10 @@ class Prepared:
         self.generations = 0  # the sum of theirs when it was made
 
 
+def _ages(operation: Operation) -> bool:
+    return isinstance(operation, ManifestPull) and isinstance(operation.reference, Tag)
+
+
 def _weight(prepared: Prepared) -> int:
     return _OVERHEAD + len(prepared.encoded)
 
@@ -79,6 +83,8 @@ class FastPath:
         caller, head, asked, _, _, shown = understood
         if caller is None or caller.until <= now or asked is None or not head.keep_alive:
             return None
+        if "via" in head.headers and _ages(asked.operation):
+            return None  # a cache is told how old it is by now
         if self._admit(caller, asked.operation) is not ADMITTED:
             return None
         prepared = self._prepared.peek(asked)

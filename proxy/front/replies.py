@@ -199,9 +199,9 @@ def _named(digest: Digest) -> Headers:
 
 def _stale(outcome: Outcome, age: float | None, warning: str) -> Iterator[tuple[str, str]]:
     """Since when, where that is known, and why (distribution-spec "Warnings"; RFC 9111 5.1)."""
+    if age is not None:
+        yield "Age", str(int(age))
     if outcome is Outcome.STALE:
-        if age is not None:
-            yield "Age", str(int(age))
         yield "Warning", f'299 - "{warning}"'
 
 

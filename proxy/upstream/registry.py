@@ -28,7 +28,7 @@ from proxy.core.manifests import (
 )
 from proxy.core.names import Digest, Reference, digest_of
 from proxy.core.paging import without
-from proxy.core.second_hand import NO_REMARKS, Remarks, quota, second_hand
+from proxy.core.second_hand import NO_REMARKS, Remarks, age_of, quota, second_hand
 from proxy.core.steps import Steps
 from proxy.core.transfer import Transfer
 from proxy.upstream.authorization import Authorizer
@@ -261,8 +261,10 @@ class HttpRegistry:
 
 
 def _remarks(answer: HttpAnswer) -> Remarks:
-    from_cache = second_hand(answer.headers("Cache-Status"), answer.header("Age"), answer.headers("Warning"))
-    return Remarks(from_cache, quota(answer.header("RateLimit-Limit"), answer.header("RateLimit-Remaining")))
+    cached, age = answer.headers("Cache-Status"), answer.header("Age")
+    from_cache = second_hand(cached, age, answer.headers("Warning"))
+    left = quota(answer.header("RateLimit-Limit"), answer.header("RateLimit-Remaining"))
+    return Remarks(from_cache, left, age_of(cached, age))
 
 
 def _manifest_ask(name: str, reference: Reference, method: str = "GET") -> Ask:

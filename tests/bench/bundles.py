@@ -120,18 +120,17 @@ def _copied(source: Path, target: Path, size: int) -> float:
 
 def _moved(server: Server, manifest: Content, *words: str) -> _Moved:
     """Raises WrongAnswer where the command fails."""
-    hits: list[float] = []
+    hits, rss = list[float](), 0
     begun = time.monotonic()
     with _command(server, *words) as (process, ended):
         while not ended:
             hits += latencies(server.port, manifest.path, _PORTION, _PAUSE)
-            pid, status, used = os.wait4(process.pid, os.WNOHANG)
-            if pid:
+            rss = max(rss, rss_bytes(process.pid, "VmHWM"))
+            if process.poll() is not None:
                 ended.append(time.monotonic())
-                process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise WrongAnswer(f"entrepot {' '.join(words)} ended with {process.returncode}")
-    return _Moved(ended[0] - begun, used.ru_maxrss * 1024, hits)
+    return _Moved(ended[0] - begun, rss, hits)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.core.freshness import Standing, TagRules, asked_at, standing
-from proxy.core.second_hand import SecondHand, detail_of, quota, second_hand
+from proxy.core.second_hand import SecondHand, age_of, detail_of, quota, second_hand
 
 STALE = "entrepot; hit; detail=stale"
 WHY = "served stale: upstream does not answer"
@@ -57,3 +57,18 @@ def test_a_quota_goes_on_in_its_own_form_only() -> None:
     assert quota("100;w=21600", "76") == (("RateLimit-Limit", "100;w=21600"), ("RateLimit-Remaining", "76"))
     assert quota("100\r\nX: y", None) == ()
     assert quota("a lot", "-1") == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "seconds"),
+    [
+        (["entrepot; hit"], "50", 50.0),
+        (["entrepot; fwd=miss; stored"], "50", 50.0),
+        (["entrepot; hit"], None, 0.0),
+        (["entrepot; hit"], "-1", 0.0),
+        (["varnish; hit"], "50", 0.0),
+        ([], "50", 0.0),
+    ],
+)
+def test_how_old_an_answer_is_says_a_cache_of_our_kind(status: list[str], age: str | None, seconds: float) -> None:
+    assert age_of(status, age) == seconds

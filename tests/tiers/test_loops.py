@@ -1,8 +1,10 @@
 """Caches that ask each other in a circle are told so, however long it is and whatever stands between them."""
 
+import http.client
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,15 @@ def refused(proxy: Entrepot, path: str = PULL) -> str:
     return str(error["message"])
 
 
+def refused_by_head(proxy: Entrepot, path: str) -> str:
+    """What the status text says of it, which is all that a HEAD is told."""
+    with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)) as connection:
+        connection.request("HEAD", path)
+        answer = connection.getresponse()
+        assert answer.status == 508
+        return answer.reason
+
+
 @pytest.mark.parametrize("forward", ["ns", "path"])
 @pytest.mark.parametrize("caches", [1, 2, 3])
 def test_a_circle_of_caches_is_refused_in_clear_words(caches: int, forward: str, tmp_path: Path) -> None:
@@ -40,9 +51,12 @@ def test_those_who_ask_at_both_ends_of_a_circle_at_once_are_told_as_well(tmp_pat
     """Each cache then has asked the other one before that asks for what it waits for."""
     with circle(tmp_path, 2, "ns") as made, ThreadPoolExecutor(16) as clients:
         for number in range(10):
-            for path in (PULL.replace("v1", f"v{number}"), f"/v2/team/app/blobs/sha256:{number:064x}?ns={GHCR}"):
+            blob, referrers = (f"/v2/team/app/{what}/sha256:{number:064x}?ns={GHCR}" for what in ("blobs", "referrers"))
+            tags = f"/v2/team/app{number}/tags/list?ns={GHCR}"
+            for path in (PULL.replace("v1", f"v{number}"), blob, tags, referrers):
                 told = list(clients.map(partial(refused, path=path), made * 8))
                 assert all("in a circle" in each for each in told)
+            assert all("in a circle" in each for each in clients.map(partial(refused_by_head, path=blob), made * 8))
 
 
 def test_a_cache_behind_its_own_load_balancer_sees_itself(tmp_path: Path) -> None:
