@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from itertools import filterfalse
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.admin.messages import ReloadResult
@@ -29,7 +30,7 @@ from proxy.tasks.off_loop import off_loop
 log = logging.getLogger("entrepot.reload")
 
 _WHO = frozenset({"allow", "anonymous", "clients", "public_url", "token_key_file"})
-_TAKEN = _WHO | {"lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"}
+_TAKEN = _WHO | {"admin_token_file", "lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"}
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -66,6 +67,7 @@ class Taken(NamedTuple):
     offline: Callable[[frozenset[str]], None]
     warm: WarmSchedule
     logins: Callable[[LoginSecrets], None]
+    admin_token: Callable[[Path | None], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
 
 
@@ -77,6 +79,7 @@ class _Read(NamedTuple):
     rules: LifecycleRules
     pins: tuple[str, ...]
     offline: frozenset[str]
+    admin_token: Path | None
     tls: ReadTls | None
     warm: WarmRules
     warnings: tuple[str, ...]
@@ -132,6 +135,7 @@ class Reload:
         pins.configure(read.pins)
         self._taken.offline(read.offline)
         self._taken.logins(read.logins)
+        self._taken.admin_token(read.admin_token)
         if self._taken.warm.rules != read.warm:
             self._taken.warm.configure(read.warm)
         if read.tls is not None and self._taken.tls is not None:
@@ -157,7 +161,8 @@ class Reload:
         written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
         offline, tls = settings.offline_upstreams(), read_tls(settings)
         logins = LoginSecrets.read(login_rules(settings), read_file)
-        return _Read(written, logins, rules, settings.pins, offline, tls, warm, warnings)
+        token = settings.admin_token_file
+        return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -8,15 +8,17 @@ from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.egress import EgressSettings
 from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.files import FileRefused, FileVersion, read_file
-from proxy.config.load import Loaded, admin_url, load, load_without_secrets
-from proxy.config.overrides import ADMIN_VARIABLE
+from proxy.config.load import AdminAddress, Loaded, admin_address, load, load_without_secrets
+from proxy.config.overrides import ADMIN_TOKEN_VARIABLE, ADMIN_VARIABLE
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
 from proxy.config.secrets import (
     LoginSource,
     SecretSource,
+    admin_token,
     demand_certificates,
+    read_admin_token,
     read_login,
     read_public_key,
     read_secret,
@@ -27,8 +29,10 @@ from proxy.config.tls import TlsFiles, TlsMaterial, expiry
 from proxy.config.upstreams import UpstreamSettings
 
 __all__ = [
+    "ADMIN_TOKEN_VARIABLE",
     "ADMIN_VARIABLE",
     "Address",
+    "AdminAddress",
     "BasicAuth",
     "ConfigFault",
     "ConfigInvalid",
@@ -47,7 +51,8 @@ __all__ = [
     "TlsFiles",
     "TlsMaterial",
     "UpstreamSettings",
-    "admin_url",
+    "admin_address",
+    "admin_token",
     "demand_certificates",
     "effective",
     "expiry",
@@ -56,6 +61,7 @@ __all__ = [
     "load",
     "load_without_secrets",
     "parse_size",
+    "read_admin_token",
     "read_credentials",
     "read_file",
     "read_login",
