@@ -5,10 +5,11 @@ Only the top of the house imports this package; the rooms get their values as ar
 
 from proxy.config.auth import BasicAuth, DockerConfigAuth, EcrAuth, EcrPublicAuth, read_credentials
 from proxy.config.docker_credentials import DockerCredentials
+from proxy.config.document import SIZE_LIMIT
 from proxy.config.egress import EgressSettings
 from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.files import FileRefused, FileVersion, read_file
-from proxy.config.load import AdminAddress, Loaded, admin_address, load, load_without_secrets
+from proxy.config.load import AdminAddress, Loaded, admin_address, load, load_content, load_without_secrets
 from proxy.config.overrides import ADMIN_TOKEN_VARIABLE, ADMIN_VARIABLE
 from proxy.config.places import Address
 from proxy.config.quantities import format_size, parse_size
@@ -31,6 +32,7 @@ from proxy.config.upstreams import UpstreamSettings
 __all__ = [
     "ADMIN_TOKEN_VARIABLE",
     "ADMIN_VARIABLE",
+    "SIZE_LIMIT",
     "Address",
     "AdminAddress",
     "BasicAuth",
@@ -59,6 +61,7 @@ __all__ = [
     "format_size",
     "json_schema",
     "load",
+    "load_content",
     "load_without_secrets",
     "parse_size",
     "read_admin_token",

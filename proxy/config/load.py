@@ -42,13 +42,20 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 
     Raises ConfigInvalid. Reads files: blocks.
     """
-    return _checked(_source(path, environ), environ, check_secret)
+    path = _source(path, environ)
+    return _checked(_written(path, environ), path, environ, check_secret)
+
+
+def load_content(content: bytes, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """As ``load``, of a file that would be there and hold that."""
+    return _checked(_overridden(parse_document(content), environ), path, environ, check_secret)
 
 
 def load_without_secrets(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """As ``load``, where secrets need not be readable: for whoever looks at a configuration, and does not sign in by it
     unless it can."""
-    return _checked(_source(path, environ), environ, _need_not)
+    path = _source(path, environ)
+    return _checked(_written(path, environ), path, environ, _need_not)
 
 
 def admin_address(path: Path | None, environ: Mapping[str, str]) -> AdminAddress:
@@ -93,7 +100,10 @@ class _Written(NamedTuple):
 
 
 def _written(path: Path | None, environ: Mapping[str, str]) -> _Written:
-    document = _document(path) if path is not None else Document({}, {}, [])
+    return _overridden(_document(path) if path is not None else Document({}, {}, []), environ)
+
+
+def _overridden(document: Document, environ: Mapping[str, str]) -> _Written:
     origins: dict[KeyPath, int | str] = dict(document.lines)
     overridden = override(document.tree, origins, environ)
     return _Written(document, origins, [*document.faults, *overridden.faults], overridden.warnings)
@@ -106,8 +116,8 @@ def _document(path: Path) -> Document:
         raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
 
 
-def _checked(path: Path | None, environ: Mapping[str, str], secret: SecretCheck) -> Loaded:
-    document, origins, faults, warnings = _written(path, environ)
+def _checked(written: _Written, path: Path | None, environ: Mapping[str, str], secret: SecretCheck) -> Loaded:
+    document, origins, faults, warnings = written
     tree = document.tree
     _place_cache(tree, environ)
     try:

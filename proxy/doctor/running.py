@@ -27,7 +27,8 @@ def look_at_proxy(client: AdminClient, absent: Verdict) -> Found:
         fix = "start it, or name the right address by --admin" if absent is Verdict.FAILED else ""
         return Found([Step(SUBJECT, name, absent, str(cause), fix)], None)
     except AdminRefused as cause:
-        return Found([Step(SUBJECT, name, Verdict.FAILED, str(cause), "run doctor on its machine, or with its token")], None)
+        fix = "run doctor on its machine, or with its token"
+        return Found([Step(SUBJECT, name, Verdict.FAILED, str(cause), fix)], None)
     except AdminFailed as cause:
         return Found([Step(SUBJECT, name, Verdict.FAILED, str(cause), "run this doctor of the proxy's version")], None)
     return Found([Step(SUBJECT, name, Verdict.OK, client.url), _version(status), _well(status)], status)
