@@ -15,7 +15,7 @@ PROCESS: Sequence[Declaration] = (
     Declaration("build_info", "gauge", "The version.", ("version",), lambda seen: {(__version__,): 1}),
     Declaration("job_failures", "counter", "Failures of background jobs.", ("job",),
                 lambda seen: {(name,): state.failures for name, state in seen.telemetry.jobs.items()}),
-    Declaration("job_failing", "gauge", "1 while the last run of a background job failed.", ("job",),
+    Declaration("job_failing", "gauge", "1 while the last run of a background job failed.", ("job_name",),
                 lambda seen: {(name,): 1.0 if state.trouble else 0.0 for name, state in seen.telemetry.jobs.items()}),
     Declaration("degraded", "gauge", "1 while something is wrong that pulls go on without; status says what.", (),
                 lambda seen: {(): 1.0 if seen.health.degraded() else 0.0}),
