@@ -28,7 +28,8 @@ from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload, Taken
+from proxy.admin.reload import Reload, Taken, savings_rules
+from proxy.admin.savings import SavingsOperation
 from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
@@ -143,7 +144,10 @@ async def _start(
     credentials = OwnCredentials(settings, os.environ)
     cache, take_tls = service.cache, tls.configure if tls is not None else None
     take_logins = service.admissions.configure
-    taken = Taken(cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, take_tls)
+    savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
+    taken = Taken(
+        cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, take_tls, savings.configure
+    )
     reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
@@ -165,7 +169,8 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    listeners, listening = await _listen(settings, service, _admin(settings, telemetry, health, admins), admins, stack)
+    admin = _admin(settings, telemetry, health, admins, savings)
+    listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
         registries.ourselves.listen_at(address, port)
@@ -212,13 +217,20 @@ async def _compose(
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
+    own, fetched = registries.ourselves.pseudonym, registries.grown
     around = Collaborators(
-        upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, registries.ourselves.pseudonym
+        upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, own, fetched
     )
     return await compose(stack, settings.cache.path, rules, around)
 
 
-def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections: AdminConnections) -> web.Application:
+def _admin(
+    settings: Settings,
+    telemetry: Telemetry,
+    health: Health,
+    connections: AdminConnections,
+    savings: SavingsOperation,
+) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
@@ -232,6 +244,7 @@ def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections
             *Operations(cache.maintenance, telemetry.reload).offers(),
             *bundling.offers(),
             *WarmOperation(cache).offers(),
+            *savings.offers(),
         ),
         ContentDoor(cache),
     )

@@ -18,6 +18,7 @@ from proxy.commands import (
     pins,
     purge,
     reload,
+    savings,
     status,
     verify,
     warm,
@@ -47,6 +48,7 @@ for command in (
     reload.reload,
     exports.export,
     warm.warm,
+    savings.savings,
 ):
     app.command()(command)
 

@@ -32,6 +32,7 @@ from proxy.core.budget import ByteLimits
 from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
+from proxy.core.ledger import Account
 from proxy.core.names import TIER, Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
 from proxy.core.tables import BoundedTable, Tables
@@ -180,6 +181,14 @@ class Registries:
         for label, stats in self._counted():
             totals[label,] += stats.bytes_in
         return dict(totals)
+
+    def grown(self) -> Mapping[Account, int]:
+        """Bytes that came since this was asked last."""
+        grown: Counter[Account] = Counter()
+        for label, stats in self._counted():
+            for repository, count in stats.grown().items():
+                grown[Account(label, repository)] += count
+        return grown
 
     def status(self) -> dict[str, Any]:
         """By upstream, of what it was asked and sent since the start; a host of a pattern, since it was last made."""
