@@ -25,7 +25,9 @@ from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import NoForeignPages
 from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
+from proxy.admin.inventory import InventoryOperations
 from proxy.admin.listener import AdminApi, admin_app
+from proxy.admin.live import LiveOperation
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
 from proxy.admin.reload import Reload, Taken, savings_rules
@@ -36,6 +38,7 @@ from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
+from proxy.cache.inventory import Inventory
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_file
@@ -169,7 +172,7 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    admin = _admin(settings, telemetry, health, admins, savings)
+    admin = _admin(settings, telemetry, health, admins, savings, LiveOperation(telemetry, lambda: service.handler.live))
     listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
@@ -230,9 +233,11 @@ def _admin(
     health: Health,
     connections: AdminConnections,
     savings: SavingsOperation,
+    live: LiveOperation,
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
+    inventory = Inventory(cache.holdings, cache.maintenance.lifecycle, cache.maintenance.retention.pins)
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
     api = AdminApi(
         admin_hosts(settings),
@@ -245,6 +250,8 @@ def _admin(
             *bundling.offers(),
             *WarmOperation(cache).offers(),
             *savings.offers(),
+            *InventoryOperations(inventory).offers(),
+            *live.offers(),
         ),
         ContentDoor(cache),
     )

@@ -14,6 +14,7 @@ from proxy.commands import (
     doctor,
     exports,
     imports,
+    inventory,
     lifecycle,
     pins,
     purge,
@@ -40,6 +41,8 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(access.app, name="access")
 for command in (
     status.status,
+    inventory.ls,
+    inventory.inspect,
     doctor.doctor,
     pins.pin,
     pins.unpin,

@@ -159,6 +159,7 @@ GROWS = {
     "front.access_log.AccessLog.tallies": "configured upstreams and 4,096 more, by closed sets",
     "front.connection.Front.connections": "connections that are open",
     "front.connection.Front._by_network": "connections that are open",
+    "front.handler.Handler.live": "requests under way",
     "front.requests.HeadParser._fields": "one header block",
     "front.requests.Requests._asked": "what the tables of the front keep alive",
     "front.slow_clients.SlowClients._readers": "connections that are open",
