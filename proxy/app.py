@@ -14,16 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
+from proxy.admin.answering import Offer
 from proxy.admin.bundling import Bundling
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.contents import ContentDoor
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
-from proxy.admin.gate import NoForeignPages
+from proxy.admin.gate import AdminGate, OperatorGate
 from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.inventory import InventoryOperations
 from proxy.admin.listener import AdminApi, admin_app
@@ -41,7 +42,7 @@ from proxy.cache.engine import Upstreams
 from proxy.cache.inventory import Inventory
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
-from proxy.config import Address, Loaded, Settings, read_file
+from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
 from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
@@ -147,9 +148,17 @@ async def _start(
     credentials = OwnCredentials(settings, os.environ)
     cache, take_tls = service.cache, tls.configure if tls is not None else None
     take_logins = service.admissions.configure
+    gate = OperatorGate(read_admin_token, settings.admin_token_file)
+    take_offline, take_token = registries.take_offline, gate.configure
     savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
     taken = Taken(
-        cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, take_tls, savings.configure
+        cache.maintenance,
+        take_offline,
+        cache.warm_schedule,
+        take_logins,
+        take_token,
+        take_tls,
+        savings.configure,
     )
     reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
@@ -172,7 +181,8 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    admin = _admin(settings, telemetry, health, admins, savings, LiveOperation(telemetry, lambda: service.handler.live))
+    live = LiveOperation(telemetry, lambda: service.handler.live)
+    admin = _admin(settings, telemetry, health, gate, admins, (*savings.offers(), *live.offers()))
     listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
@@ -231,9 +241,9 @@ def _admin(
     settings: Settings,
     telemetry: Telemetry,
     health: Health,
+    gate: AdminGate,
     connections: AdminConnections,
-    savings: SavingsOperation,
-    live: LiveOperation,
+    further: Sequence[Offer[Any, Any]],
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
@@ -241,7 +251,7 @@ def _admin(
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
     api = AdminApi(
         admin_hosts(settings),
-        NoForeignPages(),
+        gate,
         health,
         Metrics(families_of(telemetry, health)),
         partial(status_of, telemetry, health),
@@ -249,9 +259,8 @@ def _admin(
             *Operations(cache.maintenance, telemetry.reload).offers(),
             *bundling.offers(),
             *WarmOperation(cache).offers(),
-            *savings.offers(),
             *InventoryOperations(inventory).offers(),
-            *live.offers(),
+            *further,
         ),
         ContentDoor(cache),
     )

@@ -16,6 +16,7 @@ from proxy.commands import (
     imports,
     inventory,
     lifecycle,
+    metrics,
     pins,
     purge,
     reload,
@@ -52,6 +53,7 @@ for command in (
     exports.export,
     warm.warm,
     savings.savings,
+    metrics.metrics,
 ):
     app.command()(command)
 

@@ -7,11 +7,12 @@ once, and then only its time and its client are put in.
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from proxy.core.histogram import Histogram
 from proxy.core.ledger import Account
 from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import Operation
@@ -83,12 +84,14 @@ def new_request_id() -> str:
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """One set of labels: plain numbers, so that a hit costs two additions."""
+    """One set of labels: plain numbers, so that a hit costs two additions. What is answered in memory is not timed."""
 
     traffic: Traffic
     requests: int = 0
     sent: int = 0  # bytes of bodies
     told: int = 0  # of them, by ``AccessLog.grown``
+    first_byte: Histogram = field(default_factory=Histogram)  # seconds until the head of a timed reply went out
+    seconds: Histogram = field(default_factory=Histogram)  # until the end of one
 
 
 class AccessLog:
@@ -118,9 +121,21 @@ class AccessLog:
         key = (traffic, f"{status // 100}xx", repository if apart else None)
         found = self.tallies.get(key)
         if found is None:
-            found = self.tallies[key] = Tally(traffic)
-            self._told_apart += key[2] is not None
+            found = self.tallies[key] = self._tally_of(key)
         return found
+
+    def _tally_of(self, key: tuple[Traffic, str, Repository | None]) -> Tally:
+        """How long it took is not told apart by repository."""
+        traffic, status, repository = key
+        if repository is None:
+            return Tally(traffic)
+        self._told_apart += 1
+        of_all = self.tallies.setdefault((traffic, status, None), Tally(traffic))
+        return Tally(traffic, first_byte=of_all.first_byte, seconds=of_all.seconds)
+
+    def timed(self) -> Iterable[Tally]:
+        """Those by labels and status class alone, which have the times of all."""
+        return [tally for (_, _, repository), tally in self.tallies.items() if repository is None]
 
     @property
     def is_full(self) -> bool:
@@ -139,12 +154,14 @@ class AccessLog:
     def begin_anew(self) -> None:
         """Repositories that were told apart are summed up, so that there is room for others. Nobody may go on with a
         tally that he has."""
-        before, self.tallies, self._told_apart = self.tallies, {}, 0
-        for (traffic, status, _), tally in before.items():
-            summed = self.tallies.setdefault((traffic, status, None), Tally(traffic))
-            summed.requests += tally.requests
-            summed.sent += tally.sent
-            summed.told += tally.told
+        before, self._told_apart = self.tallies, 0
+        self.tallies = {key: tally for key, tally in before.items() if key[2] is None}
+        for (traffic, status, repository), tally in before.items():
+            if repository is not None:
+                summed = self.tallies[traffic, status, None]
+                summed.requests += tally.requests
+                summed.sent += tally.sent
+                summed.told += tally.told
 
     def requests(self) -> Counter[tuple[str, ...]]:
         """By upstream, kind and outcome."""

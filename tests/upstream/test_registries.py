@@ -93,6 +93,7 @@ async def test_what_a_forgotten_registry_was_asked_still_counts(jobs: Jobs, tmp_
     registries = Registries(settings_of(tmp_path, PLAIN), jobs)
     registries.get("x.c.test").stats.answered(Kind.BLOB, 200, None)
     registries.get("x.c.test").stats.received("x.c.test/app", 7)
+    registries.get("x.c.test").stats.waited(Kind.BLOB, 0.2, None)
     for number in range(1000):
         registries.get(f"h{number}.c.test")
     assert "x.c.test" not in registries.status()
@@ -100,6 +101,7 @@ async def test_what_a_forgotten_registry_was_asked_still_counts(jobs: Jobs, tmp_
     assert registries.received()["*.c.test",] == 7
     assert registries.grown() == {("*.c.test", "x.c.test/app"): 7}
     assert registries.grown() == {}, "it was told"
+    assert registries.first_bytes()["*.c.test", "blob"].count == 1
     await registries.close()
 
 
