@@ -31,6 +31,7 @@ from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.live import LiveOperation
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
+from proxy.admin.page.pages import PageSources, StatusPages
 from proxy.admin.reload import Reload, Taken, savings_rules
 from proxy.admin.savings import SavingsOperation
 from proxy.admin.serving import AdminPlace, serve_admin
@@ -182,7 +183,7 @@ async def _start(
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
     live = LiveOperation(telemetry, lambda: service.handler.live)
-    admin = _admin(settings, telemetry, health, gate, admins, (*savings.offers(), *live.offers()))
+    admin = _admin(settings, telemetry, health, gate, admins, (*savings.offers(), *live.offers()), live)
     listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
@@ -244,25 +245,29 @@ def _admin(
     gate: AdminGate,
     connections: AdminConnections,
     further: Sequence[Offer[Any, Any]],
+    live: LiveOperation,
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
     inventory = Inventory(cache.holdings, cache.maintenance.lifecycle, cache.maintenance.retention.pins)
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
+    operations, status = InventoryOperations(inventory), partial(status_of, telemetry, health)
+    shown = PageSources(status, live, telemetry.held_by_registry, inventory.repositories, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
         health,
         Metrics(families_of(telemetry, health)),
-        partial(status_of, telemetry, health),
+        status,
         (
             *Operations(cache.maintenance, telemetry.reload).offers(),
             *bundling.offers(),
             *WarmOperation(cache).offers(),
-            *InventoryOperations(inventory).offers(),
+            *operations.offers(),
             *further,
         ),
         ContentDoor(cache),
+        StatusPages(shown, cache.holdings.threads.behind),
     )
     return admin_app(api, connections)
 
