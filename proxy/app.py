@@ -193,7 +193,7 @@ def _taken(
     cache, take_tls = service.cache, tls.configure if tls is not None else None
     take_logins = service.admissions.configure
     at_once = cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, gate.configure
-    return Taken(*at_once, take_tls, savings.configure)
+    return Taken(*at_once, take_tls, savings.configure, _take_log_level)
 
 
 def _live(service: Service, registries: Registries) -> LiveOperation:
@@ -332,8 +332,12 @@ def _logs(settings: Settings) -> Logs:
     writer: Logs = LogWriter(2, lines_of(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
-    root.setLevel(settings.log.level.upper())
+    _take_log_level(settings.log.level)
     return writer
+
+
+def _take_log_level(level: str) -> None:
+    logging.getLogger().setLevel(level.upper())
 
 
 def _raise_descriptor_limit(connections: int) -> int:
