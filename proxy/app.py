@@ -47,7 +47,7 @@ from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.core.via import pseudonym
-from proxy.front.access_log import Lines, Logged, lines_of
+from proxy.front.access_log import Lines, Logged, LogLines
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import admin_hosts, service_rules
@@ -335,7 +335,7 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _logs(settings: Settings) -> Logs:
-    writer: Logs = LogWriter(2, lines_of(as_json if settings.log.format == "json" else as_text))
+    writer: Logs = LogWriter(2, LogLines(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
     _take_log_level(settings.log.level)
