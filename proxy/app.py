@@ -40,7 +40,6 @@ from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
-from proxy.cache.inventory import Inventory
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
@@ -147,20 +146,9 @@ async def _start(
     jobs, lag = service.jobs, LoopLag()
     tls = TlsWatch(read, service.tls, files) if read is not None and service.tls is not None else None
     credentials = OwnCredentials(settings, os.environ)
-    cache, take_tls = service.cache, tls.configure if tls is not None else None
-    take_logins = service.admissions.configure
     gate = OperatorGate(read_admin_token, settings.admin_token_file)
-    take_offline, take_token = registries.take_offline, gate.configure
     savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
-    taken = Taken(
-        cache.maintenance,
-        take_offline,
-        cache.warm_schedule,
-        take_logins,
-        take_token,
-        take_tls,
-        savings.configure,
-    )
+    taken = _taken(service, registries, gate, savings, tls)
     reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
@@ -182,8 +170,8 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    live = LiveOperation(telemetry, lambda: service.handler.live)
-    admin = _admin(settings, telemetry, health, gate, admins, (*savings.offers(), *live.offers()), live)
+    live = _live(service, registries)
+    admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, live.offer), live)
     listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
@@ -198,6 +186,23 @@ async def _start(
     gc.collect()
     gc.freeze()
     return service, listeners, health, listening
+
+
+def _taken(
+    service: Service, registries: Registries, gate: OperatorGate, savings: SavingsOperation, tls: TlsWatch | None
+) -> Taken:
+    """Those who take a changed configuration."""
+    cache, take_tls = service.cache, tls.configure if tls is not None else None
+    take_logins = service.admissions.configure
+    at_once = cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, gate.configure
+    return Taken(*at_once, take_tls, savings.configure, _take_log_level)
+
+
+def _live(service: Service, registries: Registries) -> LiveOperation:
+    def received() -> int:
+        return int(sum(registries.received().values()))
+
+    return LiveOperation(service.cache, service.front, service.handler, service.access_log, received)
 
 
 def _health(service: Service, telemetry: Telemetry, credentials: OwnCredentials) -> Health:
@@ -249,10 +254,9 @@ def _admin(
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
-    inventory = Inventory(cache.holdings, cache.maintenance.lifecycle, cache.maintenance.retention.pins)
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
-    operations, status = InventoryOperations(inventory), partial(status_of, telemetry, health)
-    shown = PageSources(status, live, telemetry.held_by_registry, inventory.repositories, operations)
+    operations, status = InventoryOperations(cache), partial(status_of, telemetry, health)
+    shown = PageSources(status, live, telemetry.held_by_registry, operations.repositories, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
@@ -334,8 +338,12 @@ def _logs(settings: Settings) -> Logs:
     writer: Logs = LogWriter(2, LogLines(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
-    root.setLevel(settings.log.level.upper())
+    _take_log_level(settings.log.level)
     return writer
+
+
+def _take_log_level(level: str) -> None:
+    logging.getLogger().setLevel(level.upper())
 
 
 def _raise_descriptor_limit(connections: int) -> int:

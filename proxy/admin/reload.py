@@ -1,6 +1,6 @@
 """A changed configuration, taken without a restart: who may pull what, the files of TLS, lifecycle policies, pins, what
-is offline, what is warmed, what bytes cost. What else has changed is named, and waits for the next start. One that is
-wrong is refused whole."""
+is offline, what is warmed, what bytes cost, how much is logged. What else has changed is named, and waits for the next
+start. One that is wrong is refused whole."""
 
 import asyncio
 import logging
@@ -83,6 +83,7 @@ class Taken(NamedTuple):
     admin_token: Callable[[Path | None], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
     savings: Callable[[SavingsRules], None] = lambda rules: None
+    log_level: Callable[[str], None] = lambda level: None
 
 
 class _Read(NamedTuple):
@@ -97,6 +98,7 @@ class _Read(NamedTuple):
     tls: ReadTls | None
     warm: WarmRules
     savings: SavingsRules
+    log_level: str
     warnings: tuple[str, ...]
 
 
@@ -169,6 +171,7 @@ class Reload:
         if read.tls is not None and self._taken.tls is not None:
             self._taken.tls(read.tls)
         self._taken.savings(read.savings)
+        self._taken.log_level(read.log_level)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -199,7 +202,8 @@ def _read(loaded: Callable[[], Loaded]) -> _Read:
     written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
     offline, tls, token = settings.offline_upstreams(), read_tls(settings), settings.admin_token_file
     logins, savings = LoginSecrets.read(login_rules(settings), read_file), savings_rules(settings)
-    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, warnings)
+    level = settings.log.level
+    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, level, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -223,7 +227,11 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _holds_at_once(key: str) -> bool:
-    return key.partition(".")[0] in _TAKEN or (key.startswith("upstreams.") and key.endswith(".offline"))
+    return (
+        key.partition(".")[0] in _TAKEN
+        or key == "log.level"
+        or (key.startswith("upstreams.") and key.endswith(".offline"))
+    )
 
 
 def _is_policy(key: str) -> bool:

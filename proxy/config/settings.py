@@ -73,7 +73,7 @@ class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object per line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least serious kind of line that is written."""
+    """The least serious kind of line that is written. Holds at once after a reload."""
     access: Literal["all", "errors", "none"] = "all"
     """Which requests have a line of their own: all, those that were refused or failed, or none."""
 
