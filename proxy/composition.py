@@ -24,6 +24,7 @@ from proxy.front.date import DateHeader
 from proxy.front.door import Door
 from proxy.front.fairness import Fairness
 from proxy.front.fast_path import FastPath
+from proxy.front.groups import GroupTallies
 from proxy.front.handler import Handler
 from proxy.front.plain_sender import PlainSender
 from proxy.front.proxied import Networks, entrance
@@ -85,10 +86,12 @@ class Admissions(NamedTuple):
 
     logins: Logins
     gate: AllowGate
+    groups: GroupTallies
 
     def configure(self, secrets: LoginSecrets) -> None:
         """Holds for the next request on, whatever is remembered."""
         self.gate.configure(secrets.rules.allow)
+        self.groups.configure(secrets.rules.allow)
         self.logins.configure(secrets)
 
 
@@ -128,7 +131,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
     logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, around.read_file)
-    admissions = Admissions(logins, AllowGate())
+    admissions = Admissions(logins, AllowGate(), access_log.groups)
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()
     door = Door(gate, logins, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
@@ -137,7 +140,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
         sender = Senders(sender, _tls_sender(stack, slow.send, rules.sender))
     handler = Handler(cache, door, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, logins.recall)
-    fast_path = FastPath(cache, gate, access_log, date)
+    fast_path = FastPath(cache, gate, access_log, date, door.takes)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
     beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, logins.recall)
     loopback = partial(front.protocol, requests=beside)

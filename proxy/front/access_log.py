@@ -16,6 +16,7 @@ from proxy.core.histogram import Histogram
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
+from proxy.front.groups import GroupTallies
 from proxy.logs import Entry, stamp
 
 _KEPT = 8 << 20  # bytes of lines; one that is forgotten is made anew, at the cost of one slow line
@@ -97,6 +98,7 @@ class AccessLog:
 
     def __init__(self, names: UpstreamNames, write: Callable[[Line], None] | None, lines: Lines = Lines.ALL) -> None:
         self.tallies: dict[tuple[Traffic, str], Tally] = {}  # by labels and status class
+        self.groups = GroupTallies()
         self.cut = 0  # replies broken off
         self.every = write is not None and lines is Lines.ALL
         self._errors = write is not None and lines is not Lines.NONE
