@@ -51,6 +51,9 @@ _SHAKERS = 2  # threads for the handshakes of TLS
 _QUARANTINE_SHARE = 20  # of the budget: at most one part of so many
 
 
+Entrance = Callable[[], asyncio.Protocol]
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceRules:
     cache: CacheRules
@@ -60,13 +63,13 @@ class ServiceRules:
     trusted_proxies: Networks = ()  # that say whom they speak for
     logins: LoginSecrets = NO_SECRETS
     tls: TlsTerms | None = None  # of the listener, None where it is plain
-    loopback_hosts: HostNames | None = None  # that pulls may be asked by on the plain listener beside it
+    loopback_hosts: HostNames | None = None  # that pulls are asked by on the plain listener beside it, None without one
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """What answers pulls: ``entrance`` makes the protocol of each connection, ``loopback`` that of those to the plain
-    listener beside it; ``front`` keeps them."""
+    listener beside it, where there is one; ``front`` keeps them."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
@@ -74,8 +77,8 @@ class Service:
     access_log: AccessLog
     handler: Handler
     front: Front
-    entrance: Callable[[], asyncio.Protocol]
-    loopback: Callable[[], asyncio.Protocol]
+    entrance: Entrance
+    loopback: Entrance | None
     tls: Tls | None
     jobs: Jobs
     admissions: "Admissions"
@@ -142,8 +145,10 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, logins.recall)
     fast_path = FastPath(cache, gate, access_log, date, door.takes)
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, logins.recall)
-    loopback = partial(front.protocol, requests=beside)
+    loopback: Entrance | None = None
+    if rules.loopback_hosts is not None:
+        beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, logins.recall)
+        loopback = partial(front.protocol, requests=beside)
     tls = _tls(stack, front, rules.tls) if rules.tls is not None else None
     outer = entrance(front, tls.protocol if tls is not None else front.protocol, rules.trusted_proxies)
     return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs, admissions)

@@ -3,7 +3,7 @@ passed to it."""
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -12,13 +12,11 @@ from aiohttp import web
 from proxy.activation import Passed
 from proxy.admin.connections import AdminConnections
 from proxy.admin.serving import AdminPlace, serve_admin
-from proxy.composition import Service
+from proxy.composition import Entrance, Service
 from proxy.config import Address, Settings
 from proxy.core.authorities import format_authority
 
 _BACKLOG = 1024
-
-Entrance = Callable[[], asyncio.Protocol]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ async def listen(
     pulls = await _servers(service.entrance, settings.listen, passed.listen)
     beside: Sequence[asyncio.Server] = ()
     try:
-        if settings.loopback is not None:
+        if settings.loopback is not None and service.loopback is not None:
             beside = await _servers(service.loopback, settings.loopback, passed.loopback)
     except BaseException:
         _close(pulls)
