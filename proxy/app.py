@@ -9,16 +9,17 @@ import secrets
 import signal
 import time
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from proxy.activation import NONE_PASSED, Passed, passed
+from proxy.admin.answering import Offer
 from proxy.admin.bundling import Bundling
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.contents import ContentDoor
@@ -26,15 +27,20 @@ from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import AdminGate, OperatorGate
 from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
+from proxy.admin.inventory import InventoryOperations
 from proxy.admin.listener import AdminApi, admin_app
+from proxy.admin.live import LiveOperation
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload, Taken
+from proxy.admin.page.pages import PageSources, StatusPages
+from proxy.admin.reload import Reload, Taken, savings_rules
+from proxy.admin.savings import SavingsOperation
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
+from proxy.cache.inventory import Inventory
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
@@ -162,7 +168,16 @@ async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple
     take_logins = service.admissions.configure
     gate = OperatorGate(read_admin_token, settings.admin_token_file)
     take_offline, take_token = registries.take_offline, gate.configure
-    taken = Taken(cache.maintenance, take_offline, cache.warm_schedule, take_logins, take_token, take_tls)
+    savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
+    taken = Taken(
+        cache.maintenance,
+        take_offline,
+        cache.warm_schedule,
+        take_logins,
+        take_token,
+        take_tls,
+        savings.configure,
+    )
     reload = Reload(loaded, taken, files, now, around.manager.reloading)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
@@ -184,7 +199,8 @@ async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    admin = _admin(settings, telemetry, health, gate, admins)
+    live = LiveOperation(telemetry, lambda: service.handler.live)
+    admin = _admin(settings, telemetry, health, gate, admins, (*savings.offers(), *live.offers()), live)
     listeners = await listen(settings, service, (admin, admins), around.passed, stack)
     for address, port in listeners.ends:
         registries.ourselves.listen_at(address, port)
@@ -231,30 +247,43 @@ async def _compose(
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
+    own, fetched = registries.ourselves.pseudonym, registries.grown
     around = Collaborators(
-        upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, registries.ourselves.pseudonym
+        upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, own, fetched
     )
     return await compose(stack, settings.cache.path, rules, around)
 
 
 def _admin(
-    settings: Settings, telemetry: Telemetry, health: Health, gate: AdminGate, connections: AdminConnections
+    settings: Settings,
+    telemetry: Telemetry,
+    health: Health,
+    gate: AdminGate,
+    connections: AdminConnections,
+    further: Sequence[Offer[Any, Any]],
+    live: LiveOperation,
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
+    inventory = Inventory(cache.holdings, cache.maintenance.lifecycle, cache.maintenance.retention.pins)
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
+    operations, status = InventoryOperations(inventory), partial(status_of, telemetry, health)
+    shown = PageSources(status, live, telemetry.held_by_registry, inventory.repositories, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
         health,
         Metrics(families_of(telemetry, health)),
-        partial(status_of, telemetry, health),
+        status,
         (
             *Operations(cache.maintenance, telemetry.reload).offers(),
             *bundling.offers(),
             *WarmOperation(cache).offers(),
+            *operations.offers(),
+            *further,
         ),
         ContentDoor(cache),
+        StatusPages(shown, cache.holdings.threads.behind),
     )
     return admin_app(api, connections)
 

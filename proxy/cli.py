@@ -14,11 +14,13 @@ from proxy.commands import (
     doctor,
     exports,
     imports,
+    inventory,
     lifecycle,
     metrics,
     pins,
     purge,
     reload,
+    savings,
     status,
     verify,
     warm,
@@ -40,6 +42,8 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(access.app, name="access")
 for command in (
     status.status,
+    inventory.ls,
+    inventory.inspect,
     doctor.doctor,
     pins.pin,
     pins.unpin,
@@ -48,6 +52,7 @@ for command in (
     reload.reload,
     exports.export,
     warm.warm,
+    savings.savings,
     metrics.metrics,
 ):
     app.command()(command)

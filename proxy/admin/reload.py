@@ -1,6 +1,6 @@
 """A changed configuration, taken without a restart: who may pull what, the files of TLS, lifecycle policies, pins, what
-is offline, what is warmed. What else has changed is named, and waits for the next start. One that is wrong is refused
-whole."""
+is offline, what is warmed, what bytes cost. What else has changed is named, and waits for the next start. One that is
+wrong is refused whole."""
 
 import asyncio
 import logging
@@ -21,11 +21,12 @@ from proxy.admin.tls_files import ReadTls, read_tls
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
 from proxy.cache.warm_schedule import WarmRules, WarmSchedule
-from proxy.config import ConfigInvalid, Loaded, Settings, effective, load, load_content, read_file
+from proxy.config import ConfigInvalid, Loaded, Settings, effective, host_of, load, load_content, read_file
 from proxy.core.allow import AllowRules
 from proxy.core.claims import Expected
 from proxy.core.platforms import Platform
 from proxy.core.policies import Assignment
+from proxy.core.savings import SavingsRules, usual_path
 from proxy.login.material import LoginSecrets
 from proxy.login.rules import IssuerRules, LoginRules
 from proxy.tasks.off_loop import off_loop
@@ -33,7 +34,7 @@ from proxy.tasks.off_loop import off_loop
 log = logging.getLogger("entrepot.reload")
 
 _WHO = frozenset({"allow", "anonymous", "clients", "public_url", "token_key_file"})
-_TAKEN = _WHO | {"admin_token_file", "lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"}
+_TAKEN = _WHO | {"admin_token_file", "lifecycle", "lifecycle_interval", "offline", "pins", "savings", "tls", "warm"}
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -56,6 +57,16 @@ def login_rules(settings: Settings) -> LoginRules:
     return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates)
 
 
+def savings_rules(settings: Settings) -> SavingsRules:
+    """As they are in the settings, with a path for each upstream."""
+    savings = settings.savings
+    paths = {
+        name: savings.paths.get(name) or usual_path(name, host_of(upstream.url or name), savings.region)
+        for name, upstream in settings.upstreams.items()
+    }
+    return SavingsRules(savings.prices.by_charge, paths, savings.other_zones, savings.running_cost, savings.region)
+
+
 def warm_rules(settings: Settings) -> WarmRules:
     """As they are in the settings; without a platform those of this machine."""
     warm = settings.warm
@@ -72,6 +83,7 @@ class Taken(NamedTuple):
     logins: Callable[[LoginSecrets], None]
     admin_token: Callable[[Path | None], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
+    savings: Callable[[SavingsRules], None] = lambda rules: None
 
 
 class _Read(NamedTuple):
@@ -85,6 +97,7 @@ class _Read(NamedTuple):
     admin_token: Path | None
     tls: ReadTls | None
     warm: WarmRules
+    savings: SavingsRules
     warnings: tuple[str, ...]
 
 
@@ -162,6 +175,7 @@ class Reload:
             self._taken.warm.configure(read.warm)
         if read.tls is not None and self._taken.tls is not None:
             self._taken.tls(read.tls)
+        self._taken.savings(read.savings)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -191,8 +205,8 @@ def _read(loaded: Callable[[], Loaded]) -> _Read:
     settings, _, warnings = loaded()
     written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
     offline, tls, token = settings.offline_upstreams(), read_tls(settings), settings.admin_token_file
-    logins = LoginSecrets.read(login_rules(settings), read_file)
-    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, warnings)
+    logins, savings = LoginSecrets.read(login_rules(settings), read_file), savings_rules(settings)
+    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -7,18 +7,20 @@ once, and then only its time and its client are put in.
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from proxy.core.histogram import Histogram
-from proxy.core.names import UpstreamNames
+from proxy.core.ledger import Account
+from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
 from proxy.front.groups import GroupTallies
 from proxy.logs import Entry, stamp
 
+_TOLD_APART = 4096  # tallies of repositories
 _KEPT = 8 << 20  # bytes of lines; one that is forgotten is made anew, at the cost of one slow line
 _CLIENT = "~client~"  # no address is written so, and no form of the log writes it otherwise
 _REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
@@ -88,6 +90,7 @@ class Tally:
     traffic: Traffic
     requests: int = 0
     sent: int = 0  # bytes of bodies
+    told: int = 0  # of them, by ``AccessLog.grown``
     first_byte: Histogram = field(default_factory=Histogram)  # seconds until the head of a timed reply went out
     seconds: Histogram = field(default_factory=Histogram)  # until the end of one
 
@@ -97,7 +100,9 @@ class AccessLog:
     so that a hit makes no line that nobody wants."""
 
     def __init__(self, names: UpstreamNames, write: Callable[[Line], None] | None, lines: Lines = Lines.ALL) -> None:
-        self.tallies: dict[tuple[Traffic, str], Tally] = {}  # by labels and status class
+        # By labels and status class; and by repository, of what was found there.
+        self.tallies: dict[tuple[Traffic, str, Repository | None], Tally] = {}
+        self._told_apart = 0  # of them, those of a repository
         self.groups = GroupTallies()
         self.cut = 0  # replies broken off
         self.every = write is not None and lines is Lines.ALL
@@ -114,11 +119,51 @@ class AccessLog:
         repository = operation.repository if operation is not None else None
         upstream = self._names.configured(repository.upstream) or "" if repository is not None else ""
         traffic = Traffic(upstream, operation.kind if operation is not None else "none", outcome)
-        key = (traffic, f"{status // 100}xx")
+        apart = 200 <= status < 300 and not self.is_full
+        key = (traffic, f"{status // 100}xx", repository if apart else None)
         found = self.tallies.get(key)
         if found is None:
-            found = self.tallies[key] = Tally(traffic)
+            found = self.tallies[key] = self._tally_of(key)
         return found
+
+    def _tally_of(self, key: tuple[Traffic, str, Repository | None]) -> Tally:
+        """How long it took is not told apart by repository."""
+        traffic, status, repository = key
+        if repository is None:
+            return Tally(traffic)
+        self._told_apart += 1
+        of_all = self.tallies.setdefault((traffic, status, None), Tally(traffic))
+        return Tally(traffic, first_byte=of_all.first_byte, seconds=of_all.seconds)
+
+    def timed(self) -> Iterable[Tally]:
+        """Those by labels and status class alone, which have the times of all."""
+        return [tally for (_, _, repository), tally in self.tallies.items() if repository is None]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether repositories that are new are not told apart any more."""
+        return self._told_apart >= _TOLD_APART
+
+    def grown(self) -> Mapping[Account, int]:
+        """Bytes of bodies of upstreams' content that were sent since this was asked last."""
+        grown: Counter[Account] = Counter()
+        for (traffic, status, repository), tally in self.tallies.items():
+            if tally.sent > tally.told and status == "2xx" and traffic.upstream:
+                grown[Account(traffic.upstream, str(repository or ""))] += tally.sent - tally.told
+                tally.told = tally.sent
+        return grown
+
+    def begin_anew(self) -> None:
+        """Repositories that were told apart are summed up, so that there is room for others. Nobody may go on with a
+        tally that he has."""
+        before, self._told_apart = self.tallies, 0
+        self.tallies = {key: tally for key, tally in before.items() if key[2] is None}
+        for (traffic, status, repository), tally in before.items():
+            if repository is not None:
+                summed = self.tallies[traffic, status, None]
+                summed.requests += tally.requests
+                summed.sent += tally.sent
+                summed.told += tally.told
 
     def requests(self) -> Counter[tuple[str, ...]]:
         """By upstream, kind and outcome."""
@@ -140,7 +185,7 @@ class AccessLog:
         self, labels: Callable[[Traffic, str], tuple[str, ...]], value: Callable[[Tally], int]
     ) -> Counter[tuple[str, ...]]:
         totals: Counter[tuple[str, ...]] = Counter()
-        for (traffic, status), tally in self.tallies.items():
+        for (traffic, status, _), tally in self.tallies.items():
             totals[labels(traffic, status)] += value(tally)
         return totals
 

@@ -120,6 +120,10 @@ class FastPath:
             self._access_log.write(line)
         return prepared.encoded
 
+    def forget(self) -> None:
+        """Every reply is prepared anew, with the tally that is its own now."""
+        self._prepared = BoundedTable(_KEPT_BYTES, weigh=_weight)
+
     def _prepare(self, asked: Asked) -> Prepared | None:
         """Decides anew; None where the reply needs more than memory."""
         decided = self._decide(asked)
