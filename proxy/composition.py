@@ -3,7 +3,7 @@ what it works with."""
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
+from proxy.cache.ledger import WRITTEN_EVERY, Counted, Ledger
 from proxy.cache.threads import start_threads
 from proxy.cache.timekeeping import Timekeeper
+from proxy.cache.upkeep import forgiving
 from proxy.core.access import Gate
 from proxy.core.doors import HostNames
+from proxy.core.ledger import Account
 from proxy.core.names import UpstreamNames
-from proxy.front.access_log import AccessLog, Line, Lines
+from proxy.front.access_log import AccessLog, Hit, Line, Lines
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
 from proxy.front.door import Door
 from proxy.front.fairness import Fairness
 from proxy.front.fast_path import FastPath
+from proxy.front.groups import GroupTallies
 from proxy.front.handler import Handler
 from proxy.front.plain_sender import PlainSender
 from proxy.front.proxied import Networks, entrance
@@ -50,6 +54,9 @@ _SHAKERS = 2  # threads for the handshakes of TLS
 _QUARANTINE_SHARE = 20  # of the budget: at most one part of so many
 
 
+Entrance = Callable[[], asyncio.Protocol]
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceRules:
     cache: CacheRules
@@ -59,13 +66,13 @@ class ServiceRules:
     trusted_proxies: Networks = ()  # that say whom they speak for
     logins: LoginSecrets = NO_SECRETS
     tls: TlsTerms | None = None  # of the listener, None where it is plain
-    loopback_hosts: HostNames | None = None  # that pulls may be asked by on the plain listener beside it
+    loopback_hosts: HostNames | None = None  # that pulls are asked by on the plain listener beside it, None without one
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """What answers pulls: ``entrance`` makes the protocol of each connection, ``loopback`` that of those to the plain
-    listener beside it; ``front`` keeps them."""
+    listener beside it, where there is one; ``front`` keeps them."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
@@ -73,11 +80,12 @@ class Service:
     access_log: AccessLog
     handler: Handler
     front: Front
-    entrance: Callable[[], asyncio.Protocol]
-    loopback: Callable[[], asyncio.Protocol]
+    entrance: Entrance
+    loopback: Entrance | None
     tls: Tls | None
     jobs: Jobs
     admissions: "Admissions"
+    ledger: Ledger
 
 
 class Admissions(NamedTuple):
@@ -85,10 +93,12 @@ class Admissions(NamedTuple):
 
     logins: Logins
     gate: AllowGate
+    groups: GroupTallies
 
     def configure(self, secrets: LoginSecrets) -> None:
         """Holds for the next request on, whatever is remembered."""
         self.gate.configure(secrets.rules.allow)
+        self.groups.configure(secrets.rules.allow)
         self.logins.configure(secrets)
 
 
@@ -98,13 +108,14 @@ class Collaborators(NamedTuple):
     upstreams: Upstreams
     names: UpstreamNames
     now: Callable[[], float]  # seconds since the epoch, that no step of the machine's clock moves
-    write_line: Callable[[Line], None] | None = None  # of the access log
+    write_line: Callable[[Hit | Line], None] | None = None  # of the access log
     lines: Lines = Lines.ALL
     gate: Gate | None = None  # instead of the one that the rules make
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
     wall: Callable[[], float] | None = None  # the machine's clock
     read_file: ReadFile = lambda path, limit: path.read_bytes()
     pseudonym: str = ""  # ours among caches
+    fetched: Callable[[], Mapping[Account, int]] = dict  # bytes that came since this was asked last
 
 
 async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
@@ -122,13 +133,14 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
     hashing = stack.enter_context(ThreadPoolExecutor(_LOGINS, thread_name_prefix="logins"))
     slow = stack.enter_context(slow_clients())
+    last = await stack.enter_async_context(AsyncExitStack())  # ends when nothing is under way any more
     jobs = around.jobs(await stack.enter_async_context(task_group()))
     times = Timekeeper(catalog, around.now, around.wall or around.now, rules.cache.earliest)
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, times)
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
     logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, around.read_file)
-    admissions = Admissions(logins, AllowGate())
+    admissions = Admissions(logins, AllowGate(), access_log.groups)
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()
     door = Door(gate, logins, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
@@ -137,13 +149,26 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
         sender = Senders(sender, _tls_sender(stack, slow.send, rules.sender))
     handler = Handler(cache, door, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, logins.recall)
-    fast_path = FastPath(cache, gate, access_log, date)
+    fast_path = FastPath(cache, gate, access_log, date, door.takes)
+    ledger = Ledger(catalog.ledger, Counted(partial(_served, access_log, fast_path), around.fetched), around.now)
+    last.push_async_callback(forgiving(ledger.flush))
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, logins.recall)
-    loopback = partial(front.protocol, requests=beside)
+    loopback: Entrance | None = None
+    if rules.loopback_hosts is not None:
+        beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, logins.recall)
+        loopback = partial(front.protocol, requests=beside)
     tls = _tls(stack, front, rules.tls) if rules.tls is not None else None
     outer = entrance(front, tls.protocol if tls is not None else front.protocol, rules.trusted_proxies)
-    return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs, admissions)
+    return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs, admissions, ledger)
+
+
+def _served(access_log: AccessLog, fast_path: FastPath) -> Mapping[Account, int]:
+    """Bytes that clients were sent since this was asked last."""
+    grown = access_log.grown()
+    if access_log.is_full:
+        access_log.begin_anew()
+        fast_path.forget()
+    return grown
 
 
 def _tls_sender(stack: AsyncExitStack, send_slowly: SendSlowly, rules: SenderRules) -> TlsSender:
@@ -162,6 +187,7 @@ def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
     service.cache.start_jobs(service.jobs, lambda: service.storage.trouble)
     service.jobs.keep("silent clients", service.front.keep)
+    service.jobs.every("ledger", WRITTEN_EVERY, forgiving(service.ledger.flush))
     service.jobs.every("logins", LOOKED_EVERY, service.admissions.logins.look)
     if service.tls is not None:
         service.jobs.keep("clients' certificates", service.tls.keep)

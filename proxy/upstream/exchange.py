@@ -134,6 +134,8 @@ class Exchange:
             if over or not outcome.again or not self._budget.take():
                 if outcome.of_thing and isinstance(outcome.fault, Outage):
                     self._health.thing_failed(outcome.fault, ask.what, timing.now())
+                if isinstance(outcome.fault, UpstreamFault):
+                    self._network.stats.troubled(outcome.fault, timing.now())
                 raise outcome.fault
             await timing.sleep(pause)
             retries += 1
@@ -182,7 +184,7 @@ class Exchange:
             raw = await answer.read(limit)
         finally:
             await answer.close()
-        self._network.stats.received(len(raw))
+        self._network.stats.received(self._network.settings.naming.own(ask.name), len(raw))
         if len(raw) > limit:
             raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes", Hint.TOO_LARGE)
         return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))
