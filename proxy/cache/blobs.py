@@ -43,6 +43,8 @@ Beside = Callable[[Repository, Fill], Awaitable[BlobAnswer | None]]
 
 
 class Blobs:
+    """Answers to pulls of blobs; ``registry(upstream)`` gives the registry of a configured upstream."""
+
     def __init__(
         self,
         holdings: Holdings,

@@ -49,6 +49,7 @@ class Tags:
         self._unwritten: BoundedTable[Key, TagRecord | None] = table("tags not written", _KEPT, None, of_repository)
 
     async def find(self, repository: Repository, tag: Tag) -> TagRecord | None:
+        """The record, also of a tag that is too old to be believed."""
         record = self.peek(repository, tag)
         if record is not None or (repository, tag) in self._unwritten:
             return record
@@ -69,6 +70,7 @@ class Tags:
         return known[1]
 
     def standing(self, repository: Repository, tag: Tag, record: TagRecord) -> Standing:
+        """Whether it is believed now; of an immutable tag always."""
         found = standing(self.rules, record.checked_at, self.now())
         return Standing.FRESH if found is not Standing.FRESH and self._immutable(repository, tag) else found
 
@@ -91,6 +93,7 @@ class Tags:
         await self._write(repository, tag, record)
 
     async def forget(self, repository: Repository, tag: Tag) -> None:
+        """It is not known any more, in the catalog neither."""
         self._records.pop((repository, tag))
         self._holdings.generations.advance((repository, tag))
         await self._write(repository, tag, None)
