@@ -35,6 +35,7 @@ from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
+from proxy.cache.permits import PermitRules
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_file
@@ -209,6 +210,9 @@ async def _compose(
         label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,
+        permits=PermitRules(
+            registries.is_by_client, registries.access_ttl, registries.access_stale, settings.asks_with_clients_logins
+        ),
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)

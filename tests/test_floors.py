@@ -55,6 +55,7 @@ TOP = {
         "core",
         "tasks",
         "cache.engine",
+        "cache.permits",
         "front.access_log",
         "config",
         "admin",
