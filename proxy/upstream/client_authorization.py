@@ -16,6 +16,7 @@ class ClientAuthorizer:
         self._challenged = ChallengeAuthorizer(network, self._password)
 
     async def authorization(self, name: str) -> str | None:
+        """Where the right itself is asked for, by no token that was given before."""
         asker = asker_of(self._upstream)
         if asker is not None and isinstance(asker.login, BearerToken):
             return f"Bearer {asker.login.token}"
@@ -24,6 +25,7 @@ class ClientAuthorizer:
         return await self._challenged.authorization(name)
 
     async def renew(self, name: str, refusal: Refusal, used: str | None) -> bool:
+        """There is no better bearer token than the one that the client sent."""
         asker = asker_of(self._upstream)
         if asker is not None and isinstance(asker.login, BearerToken):
             return False
