@@ -210,9 +210,7 @@ async def _compose(
         label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,
-        permits=PermitRules(
-            registries.is_by_client, registries.access_ttl, registries.access_stale, settings.asks_with_clients_logins
-        ),
+        permits=_permit_rules(settings, registries),
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
@@ -220,6 +218,15 @@ async def _compose(
         upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, registries.ourselves.pseudonym
     )
     return await compose(stack, settings.cache.path, rules, around)
+
+
+def _permit_rules(settings: Settings, registries: Registries) -> PermitRules:
+    """A login without further words is for the only registry that takes any."""
+    by_client = [name for name, upstream in settings.upstreams.items() if upstream.by_client]
+    only = by_client[0] if len(by_client) == 1 and "*" not in by_client[0] else None
+    return PermitRules(
+        registries.is_by_client, registries.access_ttl, registries.access_stale, any=bool(by_client), only=only
+    )
 
 
 def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections: AdminConnections) -> web.Application:

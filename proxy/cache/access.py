@@ -23,8 +23,8 @@ from proxy.core.errors import (
 from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository, of_upstream
 from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord
-from proxy.tasks.asker import scope_of
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import scope_of
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import Registry
 

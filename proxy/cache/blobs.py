@@ -20,9 +20,8 @@ from proxy.core.errors import Absent, BlobUnknown, Fault, NoSpace, StoreFailed, 
 from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import Content
-from proxy.tasks.asker import scope_of
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import CAME_BY
+from proxy.tasks.hops import CAME_BY, scope_of
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")

@@ -16,8 +16,8 @@ from proxy.core.names import Digest, Repository
 from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page, place_of, to_upstream
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.core.tables import BoundedTable, of_repository
-from proxy.tasks.asker import scope_of
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import scope_of
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
 log = logging.getLogger("entrepot.listings")

@@ -34,9 +34,8 @@ from proxy.core.second_hand import NO_REMARKS
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.core.via import Hops
 from proxy.storage.contract import Content, Grant, TagRecord
-from proxy.tasks.asker import scope_of
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import CAME_BY
+from proxy.tasks.hops import CAME_BY, scope_of
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import FetchedManifest, Registry
 

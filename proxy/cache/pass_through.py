@@ -15,8 +15,8 @@ from proxy.cache.sources import Sources
 from proxy.core.errors import WrongBytes
 from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.transfer import Transfer
-from proxy.tasks.asker import scope_of
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import scope_of
 from proxy.tasks.off_loop import off_loop
 from proxy.tasks.places import Places
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from proxy.core.errors import Absent, Fault, ManifestUnknown, Outage, UpstreamRefused, afresh
+from proxy.core.errors import Absent, Fault, ManifestUnknown, Outage, UpstreamBroken, UpstreamRefused, afresh
 from proxy.core.names import Repository
 from proxy.core.operations import BlobPull, ManifestPull, ReferrersList, TagList
 from proxy.core.permits import LOOK_AGAIN, Permit, confirmed, holds, kept
 from proxy.core.tables import BoundedTable, Tables, of_repository
-from proxy.tasks.asker import ASKER, Asker
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import ASKER, Asker
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.access")
@@ -25,6 +25,7 @@ log = logging.getLogger("entrepot.access")
 _REMEMBERED = 8 << 20  # bytes
 _REFUSED = 2 << 20
 _WHOLE = ""  # in place of a thing: the repository
+_LOGIN = "login"
 _ONE_TAG = "n=1"
 
 OfRepository = ManifestPull | BlobPull | TagList | ReferrersList
@@ -38,6 +39,7 @@ class PermitRules(NamedTuple):
     ttl: Callable[[str], float] = lambda _: 300.0  # that a yes carries
     stale: Callable[[str], float] = lambda _: 3600.0  # that a yes is kept while upstream does not answer
     any: bool = False  # whether there is such an upstream at all
+    only: str | None = None  # the name of that one, where there is no other
 
 
 NO_PERMITS = PermitRules()
@@ -56,7 +58,7 @@ class Permits:
         now: Callable[[], float],
     ) -> None:
         self.any = rules.any
-        self.governs = rules.governs
+        self.governs, self.only = rules.governs, rules.only
         self._rules = rules
         self._registry = registry
         self._now = now
@@ -78,6 +80,31 @@ class Permits:
             if (no := self._refused.get((repository, asker.scope, refused))) is not None:
                 raise afresh(no)
         await self._asking.join((repository, asker.scope, thing), partial(self._ask, asker, operation, thing))
+
+    async def require_login(self, asker: Asker) -> None:
+        """Raises UpstreamRefused where upstream does not take the login itself, for anything; where it does not say so,
+        or does not answer, that is found when something is asked for."""
+        whole = Repository(asker.upstream, "")
+        if (no := self._refused.get((whole, asker.scope, _LOGIN))) is not None:
+            raise afresh(no)
+        if not self.holds(asker.scope, whole):
+            await self._asking.join((whole, asker.scope, _LOGIN), partial(self._ask_login, asker, whole))
+
+    async def _ask_login(self, asker: Asker, whole: Repository) -> None:
+        ASKER.set(Asker(asker.upstream, asker.scope, asker.login, anew=True))
+        began = self._now()
+        try:
+            ping = await self._registry(asker.upstream).ping()
+        except (Outage, UpstreamBroken) as unknown:
+            log.info("whether a login for %s is right is not known: %s", asker.upstream, unknown)
+            return
+        if ping.disbelieved:
+            refusal = UpstreamRefused(asker.upstream, "it does not take the login")
+            refusal.disbelieved = True
+            self._refused.put((whole, asker.scope, _LOGIN), refusal)
+            raise refusal
+        if ping.accepted:
+            self._known.put((whole, asker.scope), confirmed(began, self._rules.ttl(asker.upstream)))
 
     def withdraw(self, scope: bytes, repository: Repository, refusal: UpstreamRefused) -> None:
         """Upstream has just refused the whole repository to that credential."""

@@ -28,7 +28,7 @@ from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.login.issuers import OURSELVES
 from proxy.login.logins import Granted, Logins
-from proxy.tasks.asker import ASKER, Asker
+from proxy.tasks.hops import ASKER, Asker
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 _NAME: Final = re.compile(r"/v2/([a-zA-Z0-9._:/-]{1,255})/(?:manifests|blobs|referrers|tags)/[^/]+")
@@ -164,13 +164,27 @@ class Door:
         of = self._upstreams_of(asked.operation) if isinstance(asked.operation, TokenGrant) else frozenset()
         governed = frozenset(filter(self._permits.governs, of))
         if governed and understood.authorization:
-            return await self._visitor(understood, address, scheme)
+            caller = await self._visitor(understood, address, scheme)
+        else:
+            try:
+                caller = await self._caller(understood, address, scheme)
+            except LoginRefused:
+                if of:
+                    raise
+                caller = await self._visitor(understood, address, scheme)
+        if caller.login is not None and isinstance(asked.operation, TokenGrant):
+            only = self._permits.only
+            for upstream in governed or (frozenset({only}) if only is not None and not of else ()):
+                await self._believed(Asker(upstream, caller.scope, caller.login), understood, address, scheme)
+        return caller
+
+    async def _believed(self, asker: Asker, understood: Understood, address: str, scheme: str) -> None:
+        """So that a wrong password is told where it is given. Raises LoginRefused."""
         try:
-            return await self._caller(understood, address, scheme)
-        except LoginRefused:
-            if of:
-                raise
-            return await self._visitor(understood, address, scheme)
+            await self._permits.require_login(asker)
+        except UpstreamRefused as no:
+            why = f"{no.upstream} does not take it"
+            raise await self._refused(understood, address, scheme, why) from no
 
     def _upstreams_of(self, asking: TokenGrant) -> frozenset[str]:
         """Those of the repositories that a token is for."""

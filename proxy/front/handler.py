@@ -21,8 +21,7 @@ from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.front.sender import ClientGone, Sender
-from proxy.tasks.asker import ASKER
-from proxy.tasks.hops import CAME_BY
+from proxy.tasks.hops import ASKER, CAME_BY
 
 log = logging.getLogger("entrepot.front")
 

@@ -1,7 +1,7 @@
 """Authorization by what each client has sent for this registry, and by nothing that this cache has of its own."""
 
 from proxy.core.credentials import BearerToken, Credentials
-from proxy.tasks.asker import asker_of
+from proxy.tasks.hops import asker_of
 from proxy.upstream.authorization import Refusal
 from proxy.upstream.network import Network
 from proxy.upstream.schemes import ChallengeAuthorizer

@@ -99,7 +99,7 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
     if status in (401, 403):
         reason = f": {rejection.reason}" if rejection.reason else ""
         refused = UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")
-        refused.disbelieved = _is_disbelieved(rejection)
+        refused.disbelieved = is_disbelieved(rejection)
         return refused
     return _absence(upstream, kind, what, rejection) or UpstreamBroken(upstream, f"it answered {said} to {what}")
 
@@ -112,7 +112,7 @@ def what_was_sent(authorized: bool, identified: bool) -> Hint | None:
     return Hint.ASKED_BY_ANONYMOUS_TOKEN if authorized else Hint.ASKED_ANONYMOUSLY
 
 
-def _is_disbelieved(rejection: Rejection) -> bool:
+def is_disbelieved(rejection: Rejection) -> bool:
     """Whether it is what was sent that is no good: passwords are not asked for again, and of a token it is said (RFC
     6750 section 3.1)."""
     bearers = [each for each in rejection.challenges if each.scheme == "bearer"]

@@ -38,7 +38,7 @@ class Members:
         if self.tokens:
             return name in self.given.get(given, frozenset()) if scheme == "Bearer" else False
         user = self._user(scheme, given)
-        return user is not None and name in self._open_to(user) | {""}
+        return name in self._open_to(user) | {""} if user else bool(name) and name in self.rights.get("", set())
 
     def knows(self, line: Line) -> bool:
         """Whether it is the right that is missing, and not the password."""

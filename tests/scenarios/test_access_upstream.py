@@ -423,3 +423,20 @@ async def test_beside_clients_each_repository_says_whose_login_is_meant(
         wrong = await proxy.get(f"/token?scope=repository:{OTHER}/{OPEN}:pull", basic("carol", "wrong"))
         assert wrong.status == 401
     assert not [seen for seen in upstream.requests() if "carol" in str(seen.headers)]
+
+
+async def test_a_password_that_the_registry_does_not_take_is_told_where_a_token_is_asked_for(
+    proxy: App, upstream: FaultUpstream, members: Members, clock: Clock
+) -> None:
+    for query in ("service=entrepot", f"scope=repository:{NAME}/{HERS}:pull"):
+        refused = await proxy.get(f"/token?{query}", basic("alice", "wrong"))
+        assert refused.status == 401
+        assert refused.headers["www-authenticate"] == 'Basic realm="entrepot"'
+    asked = len(upstream.ledger)
+    assert (await proxy.get("/token", basic("alice", "wrong"))).status == 401
+    assert len(upstream.ledger) == asked, "a no is remembered for a while"
+    members.passwords["alice"] = "wrong"
+    clock.ahead += 11
+    assert (await proxy.get("/token", basic("alice", "wrong"))).status == 200
+    await upstream.vanish()
+    assert (await proxy.get("/token", basic("bob"))).status == 200  # nobody has said that it is wrong
