@@ -24,7 +24,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository, of_upstream
 from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import scope_of
+from proxy.tasks.hops import SCOPE
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import Registry
 
@@ -118,7 +118,7 @@ class Access:
         self.refuse_absent(repository, digest)
         if not await self.trusts(repository.upstream, digest, upstream):
             return False
-        await self._checks.join(_asked(repository, digest), lambda: self._check(repository, digest, size))
+        await self._checks.join((repository, digest, SCOPE.get()), lambda: self._check(repository, digest, size))
         return True
 
     async def trusts(self, upstream: str, digest: Digest, source: str) -> bool:
@@ -137,11 +137,11 @@ class Access:
 
     def deny(self, repository: Repository, digest: Digest) -> None:
         """Upstream does not have it there."""
-        self._absent.put(_asked(repository, digest), True)
+        self._absent.put((repository, digest, SCOPE.get()), True)
 
     def refuse_absent(self, repository: Repository, digest: Digest) -> None:
         """Raises BlobUnknown where that was upstream's answer a moment ago."""
-        if _asked(repository, digest) in self._absent:
+        if (repository, digest, SCOPE.get()) in self._absent:
             raise _absence(repository, digest)
 
     # ------------------------------------------------------------ asking
@@ -184,7 +184,7 @@ class Access:
             await self._holdings.allow(repository, digest, MembershipRecord(media_type, self._now()))
             await self.standings.renew(repository)
 
-        await self._checks.join(_asked(repository, digest), ask)
+        await self._checks.join((repository, digest, SCOPE.get()), ask)
 
     async def _confirm(self, repository: Repository, held: Held) -> None:
         """Upstream's answer, whatever follows from a yes; a no is acted on."""
@@ -216,11 +216,6 @@ class Access:
         if isinstance(refusal, BlobUnknown | ManifestUnknown) and not self.standings.outlives(repository):
             await self._holdings.disallow(repository, digest)
         return await self.standings.judged(repository, refusal)
-
-
-def _asked(repository: Repository, digest: Digest) -> tuple[Repository, Digest, bytes]:
-    """What upstream's answer is an answer to."""
-    return repository, digest, scope_of(repository.upstream)
 
 
 def _word(membership: MembershipRecord, record: RepositoryRecord | None) -> Word:

@@ -21,7 +21,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import CAME_BY, scope_of
+from proxy.tasks.hops import CAME_BY, SCOPE
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")
@@ -101,7 +101,7 @@ class Blobs:
         self._access.refuse_absent(repository, digest)
         key = (repository, digest)
         if key not in self._sizes:
-            await self._heads.join((*key, scope_of(repository.upstream)), lambda: self._ask_size(repository, digest))
+            await self._heads.join((*key, SCOPE.get()), lambda: self._ask_size(repository, digest))
         return SizeAnswer(self._sizes.get(key), Outcome.BYPASS)
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
@@ -135,7 +135,7 @@ class Blobs:
         if self._fills.under_way(repository, digest) is not None:
             return None  # since the last look, which others were waited for behind
         self._access.refuse_absent(repository, digest)
-        first, asker = digest not in self._openings, (repository, scope_of(repository.upstream))
+        first, asker = digest not in self._openings, (repository, SCOPE.get())
         if first:
             self._opener[digest] = asker
         elif CAME_BY.get() and self._registry(repository.upstream).forwards:

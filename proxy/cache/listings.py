@@ -17,7 +17,7 @@ from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page, place_of, to_
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import scope_of
+from proxy.tasks.hops import SCOPE
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
 log = logging.getLogger("entrepot.listings")
@@ -81,7 +81,7 @@ class Listings:
         registry = self._registry(repository.upstream)
         asked = to_upstream(query)
         try:
-            key = repository, asked, scope_of(repository.upstream)
+            key = repository, asked, SCOPE.get()
             page = await self._tags.join(key, lambda: registry.tags(repository.name, asked))
         except Outage as cause:
             held = await readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
@@ -97,7 +97,7 @@ class Listings:
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
-        key = (repository, digest, query, scope_of(repository.upstream))
+        key = (repository, digest, query, SCOPE.get())
         kept = self._referrers.get(key)
         fresh = kept is not None and standing(self._rules, kept.checked_at, self._now()) is Standing.FRESH
         if kept is not None and fresh:

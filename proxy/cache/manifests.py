@@ -35,7 +35,7 @@ from proxy.core.tables import BoundedTable, of_repository
 from proxy.core.via import Hops
 from proxy.storage.contract import Content, Grant, TagRecord
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import CAME_BY, scope_of
+from proxy.tasks.hops import CAME_BY, SCOPE
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import FetchedManifest, Registry
 
@@ -162,7 +162,7 @@ class Manifests:
         return held._replace(age=age(record.checked_at, self._now()), warning=f"served stale: {why}")
 
     async def _join(self, key: Key, run: Callable[[], Awaitable[ManifestAnswer]]) -> ManifestAnswer:
-        scope = scope_of(key[0].upstream)
+        scope = SCOPE.get()
         remembered = self._absent.get((*key, scope))
         if remembered is not None:
             raise afresh(remembered)
@@ -238,7 +238,7 @@ class Manifests:
         a deletion there, but no withdrawal of the right to it; of a no to one client's own credential nobody else
         hears."""
         if isinstance(refusal, Absent):
-            self._absent.put((repository, reference, scope_of(repository.upstream)), refusal)
+            self._absent.put((repository, reference, SCOPE.get()), refusal)
         if isinstance(reference, Digest):
             return await self._access.refused(repository, reference, refusal)
         if self._access.is_by_client(repository.upstream):

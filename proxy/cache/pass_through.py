@@ -16,7 +16,7 @@ from proxy.core.errors import WrongBytes
 from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.transfer import Transfer
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import scope_of
+from proxy.tasks.hops import SCOPE
 from proxy.tasks.off_loop import off_loop
 from proxy.tasks.places import Places
 
@@ -60,9 +60,7 @@ class PassThroughs:
             found = self.under_way.get(key)
             if found is not None and (body := self.follow(found, position)) is not None:
                 return body
-            await self._openings.join(
-                (*key, scope_of(repository.upstream)), lambda: self._reopen(repository, hasher.copy())
-            )
+            await self._openings.join((*key, SCOPE.get()), lambda: self._reopen(repository, hasher.copy()))
 
     def follow(self, found: "PassThrough", position: int) -> "PassThroughBody | None":
         """None where what stands at ``position`` is gone from the window."""

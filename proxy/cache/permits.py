@@ -17,7 +17,7 @@ from proxy.core.operations import BlobPull, ManifestPull, ReferrersList, TagList
 from proxy.core.permits import LOOK_AGAIN, Permit, confirmed, holds, kept
 from proxy.core.tables import BoundedTable, Tables, of_repository
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import ASKER, Asker
+from proxy.tasks.hops import Asker, ask_as
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.access")
@@ -91,7 +91,7 @@ class Permits:
             await self._asking.join((whole, asker.scope, _LOGIN), partial(self._ask_login, asker, whole))
 
     async def _ask_login(self, asker: Asker, whole: Repository) -> None:
-        ASKER.set(Asker(asker.upstream, asker.scope, asker.login, anew=True))
+        ask_as(Asker(asker.upstream, asker.scope, asker.login, anew=True))
         began = self._now()
         try:
             ping = await self._registry(asker.upstream).ping()
@@ -113,7 +113,7 @@ class Permits:
 
     async def _ask(self, asker: Asker, operation: OfRepository, thing: str) -> None:
         repository, scope = operation.repository, asker.scope
-        ASKER.set(Asker(asker.upstream, scope, asker.login, anew=True))
+        ask_as(Asker(asker.upstream, scope, asker.login, anew=True))
         began = self._now()
         try:
             await _question(self._registry(repository.upstream), operation)

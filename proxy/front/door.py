@@ -28,7 +28,7 @@ from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.login.issuers import OURSELVES
 from proxy.login.logins import Granted, Logins
-from proxy.tasks.hops import ASKER, Asker
+from proxy.tasks.hops import Asker, ask_as
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 _NAME: Final = re.compile(r"/v2/([a-zA-Z0-9._:/-]{1,255})/(?:manifests|blobs|referrers|tags)/[^/]+")
@@ -64,7 +64,7 @@ class Door:
         asked, fault = understood.asked, understood.fault
         if asked is None and not isinstance(fault, UpstreamUnknown):  # about the request alone, whoever sent it
             raise fault or RequestMalformed("nothing was asked")
-        if asked is not None and self._governed(operation := asked.operation):
+        if self._permits.any and asked is not None and self._governed(operation := asked.operation):
             return await self._permitted(understood, operation, address, scheme)
         wanted = self._logins.wanted
         if wanted and self._permits.any and asked is not None and asked.operation.repository is None:
@@ -127,7 +127,7 @@ class Door:
         """From here on upstream is asked with what the caller has sent for it, by whatever his request sets off."""
         caller = await self._visitor(understood, address, scheme)
         asker = Asker(operation.repository.upstream, caller.scope, caller.login)
-        ASKER.set(asker)
+        ask_as(asker)
         if self._gate.admit(caller, operation) is not ADMITTED:
             try:
                 await self._permits.require(asker, operation)

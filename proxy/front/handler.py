@@ -21,7 +21,7 @@ from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.front.sender import ClientGone, Sender
-from proxy.tasks.hops import ASKER, CAME_BY
+from proxy.tasks.hops import ASKER, CAME_BY, SCOPE
 
 log = logging.getLogger("entrepot.front")
 
@@ -54,6 +54,7 @@ class Handler:
         """May the connection live on? ``block`` is the header block. In a task of its own. Raises CancelledError
         only."""
         ASKER.set(None)  # a task inherits what the one before it on this connection was
+        SCOPE.set(b"")
         if "via" in understood.head.headers:
             CAME_BY.set(hops_of(understood.head.headers["via"]))
         loop = asyncio.get_running_loop()

@@ -26,6 +26,10 @@ class Asker:
 ASKER: ContextVar[Asker | None] = ContextVar("ASKER", default=None)
 """None where it is asked in nobody's name, or in that of this cache."""
 
+SCOPE: ContextVar[bytes] = ContextVar("SCOPE", default=b"")
+"""What stands for the credential that is asked with; empty for none, and for that of this cache. What upstream answers
+is an answer to it and to no other."""
+
 
 def asker_of(upstream: str) -> Asker | None:
     """Who asks that upstream, if somebody does."""
@@ -33,7 +37,7 @@ def asker_of(upstream: str) -> Asker | None:
     return asker if asker is not None and asker.upstream == upstream else None
 
 
-def scope_of(upstream: str) -> bytes:
-    """What stands for the credential that it is asked with; empty for none, and for that of this cache."""
-    asker = asker_of(upstream)
-    return asker.scope if asker is not None else b""
+def ask_as(asker: Asker | None) -> None:
+    """From now on, for this task and what it starts."""
+    ASKER.set(asker)
+    SCOPE.set(asker.scope if asker is not None else b"")
