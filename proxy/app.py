@@ -23,7 +23,7 @@ from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.contents import ContentDoor
 from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
-from proxy.admin.gate import NoForeignPages
+from proxy.admin.gate import AdminGate, OperatorGate
 from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.metrics import Metrics
@@ -38,7 +38,7 @@ from proxy.cache.engine import Upstreams
 from proxy.cache.permits import PermitRules
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
-from proxy.config import Address, Loaded, Settings, read_file
+from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
 from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
@@ -144,7 +144,9 @@ async def _start(
     credentials = OwnCredentials(settings, os.environ)
     cache, take_tls = service.cache, tls.configure if tls is not None else None
     take_logins = service.admissions.configure
-    taken = Taken(cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, take_tls)
+    gate = OperatorGate(read_admin_token, settings.admin_token_file)
+    take_offline, take_token = registries.take_offline, gate.configure
+    taken = Taken(cache.maintenance, take_offline, cache.warm_schedule, take_logins, take_token, take_tls)
     reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
@@ -166,7 +168,8 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    listeners, listening = await _listen(settings, service, _admin(settings, telemetry, health, admins), admins, stack)
+    admin = _admin(settings, telemetry, health, gate, admins)
+    listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
         registries.ourselves.listen_at(address, port)
@@ -229,13 +232,15 @@ def _permit_rules(settings: Settings, registries: Registries) -> PermitRules:
     )
 
 
-def _admin(settings: Settings, telemetry: Telemetry, health: Health, connections: AdminConnections) -> web.Application:
+def _admin(
+    settings: Settings, telemetry: Telemetry, health: Health, gate: AdminGate, connections: AdminConnections
+) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
     api = AdminApi(
         admin_hosts(settings),
-        NoForeignPages(),
+        gate,
         health,
         Metrics(families_of(telemetry, health)),
         partial(status_of, telemetry, health),

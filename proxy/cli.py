@@ -15,6 +15,7 @@ from proxy.commands import (
     exports,
     imports,
     lifecycle,
+    metrics,
     pins,
     purge,
     reload,
@@ -47,6 +48,7 @@ for command in (
     reload.reload,
     exports.export,
     warm.warm,
+    metrics.metrics,
 ):
     app.command()(command)
 

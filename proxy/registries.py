@@ -4,7 +4,6 @@ hosts, and the tier for all others, which are made when first asked for."""
 import logging
 import os
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -32,6 +31,7 @@ from proxy.core.budget import ByteLimits
 from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
+from proxy.core.histogram import Histogram
 from proxy.core.names import TIER, Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
 from proxy.core.tables import BoundedTable, Tables
@@ -43,8 +43,9 @@ from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.client_authorization import ClientAuthorizer
 from proxy.upstream.contract import Registry
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
+from proxy.upstream.figures import Figures, closed_off, first_bytes, quotas, received, requests
 from proxy.upstream.forwarding import Forward
-from proxy.upstream.health import Stats
+from proxy.upstream.health import Stats, open_breakers
 from proxy.upstream.lookups import Lookups
 from proxy.upstream.network import Network
 from proxy.upstream.offline import OfflineRegistry
@@ -176,29 +177,40 @@ class Registries:
         self._lookups.close()
         self._threads.close()
 
-    def requests(self) -> dict[tuple[str, ...], float]:
+    def requests(self) -> Figures:
         """By configured upstream, kind and status."""
-        totals: Counter[tuple[str, ...]] = Counter()
-        for label, stats in self._counted():
-            for (kind, status), count in stats.requests.items():
-                totals[label, kind, status] += count
-        return dict(totals)
+        return requests(self._counted())
 
-    def received(self) -> dict[tuple[str, ...], float]:
+    def received(self) -> Figures:
         """Bytes by configured upstream."""
-        totals: Counter[tuple[str, ...]] = Counter()
-        for label, stats in self._counted():
-            totals[label,] += stats.bytes_in
-        return dict(totals)
+        return received(self._counted())
+
+    def first_bytes(self) -> dict[tuple[str, ...], Histogram]:
+        """Seconds until the head of an answer was there, by configured upstream and kind."""
+        return first_bytes(self._counted())
+
+    def quotas(self) -> tuple[Figures, Figures]:
+        """As ``figures.quotas``, by configured upstream."""
+        return quotas(self._counted())
+
+    def breakers(self) -> Figures:
+        """How many hosts and things are not asked now, by configured upstream and reach."""
+        return closed_off(open_breakers(self.tables, self._timing.now()), self._settings.upstreams, self.label)
 
     def status(self) -> dict[str, Any]:
         """By upstream, of what it was asked and sent since the start; a host of a pattern, since it was last made."""
+        now = self._timing.now()
+        closed = open_breakers(self.tables, now)
         silent = {name: {"requests": 0, "bytes": 0, "offline": True} for name in sorted(self._offline)}
         return silent | {
             name: {
                 "requests": sum(registry.stats.requests.values()),
                 "bytes": registry.stats.bytes_in,
+                "rate_limit": registry.stats.rate_limit,
                 "rate_limit_remaining": registry.stats.rate_limit_remaining,
+                "last_fault": registry.stats.trouble,
+                "last_fault_seconds_ago": now - registry.stats.troubled_at if registry.stats.trouble else None,
+                "closed_off": closed[name, "host"] + closed[name, "thing"],
             }
             for name, registry in sorted(self._made(), key=itemgetter(0))
         }

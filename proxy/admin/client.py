@@ -32,15 +32,16 @@ class AdminRefused(AdminFailed):
 
 class AdminClient:
     """``url`` is the admin listener's, ``http://127.0.0.1:5001``, of which the scheme may be left out, or
-    ``unix:/run/entrepot/admin.sock``."""
+    ``unix:/run/entrepot/admin.sock``. ``token`` is shown with each request; empty for none."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         """Raises ValueError for what is no address."""
         self._socket = url.removeprefix("unix:") if url.startswith("unix:") else ""
         self.url = url if "://" in url or self._socket else f"http://{url}"
         parts = urlsplit("http://localhost" if self._socket else self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url} is not the address of an admin listener: http://HOST:PORT or unix:PATH")
+        self._shown = {"Authorization": f"Bearer {token}"} if token else {}
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port
         self._path = parts.path.rstrip("/")
@@ -48,10 +49,9 @@ class AdminClient:
     def status(self) -> Status:
         """Raises AdminUnreachable or AdminFailed."""
         with self._talk(_PROMPT) as connection:
-            connection.request("GET", f"{self._path}/api/v1/status")
+            connection.request("GET", f"{self._path}/api/v1/status", headers=self._shown)
             answer = connection.getresponse()
-            if answer.status != 200:
-                raise AdminFailed(_refusal(answer))
+            _demand(answer, 200)
             try:
                 return Status.model_validate_json(answer.read())
             except ValidationError:
@@ -63,7 +63,7 @@ class AdminClient:
         with self._talk(_PATIENCE) as connection:
             body = request.model_dump_json(exclude_defaults=True)
             path = f"{self._path}/api/v1/{operation.name}"
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            connection.request("POST", path, body, {"Content-Type": "application/json", **self._shown})
             answer = connection.getresponse()
             _demand(answer, 200)
             said = False
@@ -81,7 +81,7 @@ class AdminClient:
     def content(self, digest: str) -> Iterator[HTTPResponse]:
         """The bytes of what is held. Raises AdminUnreachable, AdminRefused or AdminFailed, also where they are read."""
         with self._talk(_PATIENCE) as connection:
-            connection.request("GET", f"{self._path}{_CONTENTS}{digest}")
+            connection.request("GET", f"{self._path}{_CONTENTS}{digest}", headers=self._shown)
             answer = connection.getresponse()
             _demand(answer, 200)
             yield answer
@@ -90,7 +90,7 @@ class AdminClient:
         """Bytes to hold, ``size`` of them, which count for that upstream. Raises AdminUnreachable, AdminRefused where
         they are not those of the digest, AdminFailed; and what ``pieces`` raises."""
         with self._talk(_PATIENCE) as connection:
-            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size), **self._shown}
             with suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
                 target = f"{self._path}{_CONTENTS}{digest}?upstream={quote(upstream)}"
                 connection.request("PUT", target, pieces, headers)
@@ -118,10 +118,13 @@ class AdminClient:
             connection.close()
 
 
+_REFUSALS = (400, 401, 403)
+
+
 def _demand(answer: HTTPResponse, status: int) -> None:
     """Raises AdminRefused or AdminFailed."""
     if answer.status != status:
-        raise (AdminRefused if answer.status == 400 else AdminFailed)(_refusal(answer))
+        raise (AdminRefused if answer.status in _REFUSALS else AdminFailed)(_refusal(answer))
 
 
 def _connected(path: str, timeout: float) -> socket.socket:

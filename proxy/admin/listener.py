@@ -1,5 +1,6 @@
 """The admin listener: health, readiness, metrics, status and operations. Never on the address of pulls."""
 
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from aiohttp import web
 from proxy.admin.answering import SILENCE, Offer, answer_operation
 from proxy.admin.connections import AdminConnections
 from proxy.admin.contents import ContentDoor
-from proxy.admin.gate import AdminCaller, AdminDenied, AdminGate
+from proxy.admin.gate import METRICS, AdminCaller, AdminDenied, AdminGate, AdminTokenNeeded, is_loopback
 from proxy.admin.health import Health, Stage
 from proxy.admin.metrics import Metrics
 from proxy.admin.report import Status
@@ -35,7 +36,8 @@ class AdminApi:
 
 
 def admin_app(api: AdminApi, connections: AdminConnections) -> web.Application:
-    """Its routes. All but health pass the gate; what that refuses is 403. Whoever asks by a foreign name gets 421."""
+    """Its routes. All but health pass the gate; what that refuses is 403, or 401 where a token would help. Whoever asks
+    by a foreign name gets 421."""
 
     @web.middleware
     async def received(request: web.Request, handler: Answer) -> web.StreamResponse:
@@ -62,7 +64,7 @@ def admin_app(api: AdminApi, connections: AdminConnections) -> web.Application:
         [
             web.get("/healthz", _alive),
             web.get("/readyz", _readiness(api.health)),
-            web.get("/metrics", _admitted(api.gate, "metrics", scrape)),
+            web.get("/metrics", _admitted(api.gate, METRICS, scrape)),
             web.get("/api/v1/status", _admitted(api.gate, "status", status)),
             *(
                 web.post(f"/api/v1/{each.operation.name}", _admitted(api.gate, each.operation.name, operate(each)))
@@ -97,17 +99,37 @@ def _readiness(health: Health) -> Answer:
 
 def _admitted(gate: AdminGate, operation: str, answer: Answer) -> Answer:
     async def handle(request: web.Request) -> web.StreamResponse:
-        headers = request.headers
-        caller = AdminCaller(
-            request.remote or "",
-            headers.get("Host", ""),
-            headers.get("Origin", ""),
-            headers.get("Sec-Fetch-Site", ""),
-        )
         try:
-            gate.admit(caller, operation)
+            await gate.admit(_caller(request), operation)
+        except AdminTokenNeeded as needed:
+            challenge = {"WWW-Authenticate": 'Bearer realm="entrepot admin"'}
+            return web.json_response({"error": str(needed)}, status=401, headers=challenge)
         except AdminDenied as denied:
             return web.json_response({"error": str(denied)}, status=403)
         return await answer(request)
 
     return handle
+
+
+def _caller(request: web.Request) -> AdminCaller:
+    headers = request.headers
+    return AdminCaller(
+        request.remote or "",
+        headers.get("Host", ""),
+        headers.get("Origin", ""),
+        headers.get("Sec-Fetch-Site", ""),
+        _is_here(request),
+        headers.get("Authorization", ""),
+    )
+
+
+def _is_here(request: web.Request) -> bool:
+    """Of a connection that is gone nobody knows it, and what was handed on is another's."""
+    sock = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if sock is None or any(name in request.headers for name in _HANDED_ON):
+        return False
+    return bool(sock.family == socket.AF_UNIX) or is_loopback(request.remote or "")
+
+
+_HANDED_ON = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+"""Headers by which a proxy on this machine says that it asks for somebody else."""

@@ -4,20 +4,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from proxy.core.histogram import Histogram
+
+MetricKind = Literal["counter", "gauge", "histogram"]
+Values = Mapping[tuple[str, ...], float | Histogram]
+"""By label values, which must be closed sets; histograms of a family of that kind."""
+
 
 class Family(NamedTuple):
-    """One metric; ``read`` gives its values by label values, which must be closed sets."""
+    """One metric; ``read`` gives its values as they are now."""
 
     name: str  # without ``entrepot_`` and without ``_total``
-    kind: Literal["counter", "gauge"]
+    kind: MetricKind
     help: str
     labels: Sequence[str]
-    read: Callable[[], Mapping[tuple[str, ...], float]]
+    read: Callable[[], Values]
 
 
 class _FamilyCollector(Collector):
@@ -26,11 +32,25 @@ class _FamilyCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for family in self._families:
+            name = f"entrepot_{family.name}"
+            if family.kind == "histogram":
+                yield _histogram(name, family)
+                continue
             make = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-            metric = make(f"entrepot_{family.name}", family.help, labels=family.labels)
+            metric = make(name, family.help, labels=family.labels)
             for labels, value in family.read().items():
+                assert not isinstance(value, Histogram)
                 metric.add_metric(labels, value)
             yield metric
+
+
+def _histogram(name: str, family: Family) -> Metric:
+    """No exemplars: they would name requests."""
+    metric = HistogramMetricFamily(name, family.help, labels=family.labels)
+    for labels, value in family.read().items():
+        assert isinstance(value, Histogram)
+        metric.add_metric(labels, value.cumulative(), value.total)
+    return metric
 
 
 class Metrics:

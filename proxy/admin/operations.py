@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from proxy.admin.answering import Offer
+from proxy.admin.compare_messages import COMPARE, CompareRequest, Comparison
 from proxy.admin.messages import (
     APPLY,
     PINS,
@@ -64,6 +66,7 @@ class Operations:
             Offer(PINS, self.pins),
             Offer(VERIFY, self.verify),
             Offer(RELOAD, self.reload),
+            Offer(COMPARE, self.compare),
         )
 
     async def preview(self, request: ReviewRequest) -> Reviews:
@@ -133,6 +136,12 @@ class Operations:
                     told = read.bytes
                     yield VerifyProgress(progress=VerifyCounts(contents=contents, bytes=told))
         yield VerifyEnd(summary=VerifySummary(contents=contents, bytes=size, bad=bad))
+
+    async def compare(self, request: CompareRequest) -> AsyncGenerator[Comparison, None]:
+        """What a reload and a start would change by that configuration."""
+        if not Path(request.file).is_absolute():
+            raise RequestFault("file: not the whole name of a file")
+        yield await self._reload.compare(request.content.encode(), Path(request.file))
 
     async def reload(self, _: NothingMore) -> AsyncGenerator[ReloadResult, None]:
         """A refused configuration is a result, not a fault."""

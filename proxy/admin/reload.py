@@ -9,15 +9,18 @@ import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from itertools import filterfalse
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from proxy.admin.compare_messages import Comparison, Difference
 from proxy.admin.messages import ReloadResult
 from proxy.admin.tls_files import ReadTls, read_tls
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
 from proxy.cache.warm_schedule import WarmRules, WarmSchedule
-from proxy.config import ConfigInvalid, Loaded, Settings, effective, load, read_file
+from proxy.config import ConfigInvalid, Loaded, Settings, effective, load, load_content, read_file
 from proxy.core.allow import AllowRules
 from proxy.core.claims import Expected
 from proxy.core.platforms import Platform
@@ -29,7 +32,7 @@ from proxy.tasks.off_loop import off_loop
 log = logging.getLogger("entrepot.reload")
 
 _WHO = frozenset({"allow", "anonymous", "clients", "public_url", "token_key_file"})
-_TAKEN = _WHO | {"lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"}
+_TAKEN = _WHO | {"admin_token_file", "lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"}
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -68,6 +71,7 @@ class Taken(NamedTuple):
     offline: Callable[[frozenset[str]], None]
     warm: WarmSchedule
     logins: Callable[[LoginSecrets], None]
+    admin_token: Callable[[Path | None], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
 
 
@@ -79,6 +83,7 @@ class _Read(NamedTuple):
     rules: LifecycleRules
     pins: tuple[str, ...]
     offline: frozenset[str]
+    admin_token: Path | None
     tls: ReadTls | None
     warm: WarmRules
     warnings: tuple[str, ...]
@@ -109,7 +114,7 @@ class Reload:
         """A faulty configuration changes nothing: what held before goes on to hold."""
         async with self._turn:
             try:
-                read = await off_loop(self._pool, self._read)
+                read = await off_loop(self._pool, partial(_read, partial(load, self._source, os.environ)))
             except (ConfigInvalid, ValueError, OSError) as refused:
                 self.counts["refused"] += 1
                 self.last = ReloadResult(at=self._now(), refused=str(refused))
@@ -121,19 +126,33 @@ class Reload:
         log.info("%s", self.last.told)
         return self.last
 
+    async def compare(self, content: bytes, file: Path) -> Comparison:
+        """What would change with that configuration: nothing does."""
+        try:
+            read = await off_loop(self._pool, partial(_read, partial(load_content, content, file, os.environ)))
+        except (ConfigInvalid, ValueError, OSError) as refused:
+            return Comparison(refused=str(refused))
+        at_once = self._holds_at_once(read)
+        either = self._started_with.keys() | self._in_force.keys()
+        running = {key: (self._in_force if at_once(key) else self._started_with).get(key) for key in either}
+        differences = [
+            Difference(setting=key, running=running.get(key), written=read.written.get(key), restart=not at_once(key))
+            for key in self._changed(running, read)
+        ]
+        return Comparison(differences=tuple(differences), warnings=read.warnings)
+
     async def on_hangup(self) -> None:
         """A job: the result goes to log and status."""
         await self()
 
     def _take(self, read: _Read) -> ReloadResult:
         lifecycle, pins = self._taken.maintenance.lifecycle, self._taken.maintenance.retention.pins
-        changed = set(differing(self._in_force, read.written))
-        if lifecycle.rules.assignments != read.rules.assignments and not any(map(_is_policy, changed)):
-            changed.add("lifecycle")  # a policy file has other contents under the same name
+        changed = self._changed(self._in_force, read)
         lifecycle.configure(read.rules)
         pins.configure(read.pins)
         self._taken.offline(read.offline)
         self._taken.logins(read.logins)
+        self._taken.admin_token(read.admin_token)
         if self._taken.warm.rules != read.warm:
             self._taken.warm.configure(read.warm)
         if read.tls is not None and self._taken.tls is not None:
@@ -142,24 +161,33 @@ class Reload:
         self.counts["taken"] += 1
         return ReloadResult(
             at=self._now(),
-            changed=tuple(sorted(changed)),
-            applied=tuple(sorted(filter(self._holds_at_once(read), changed))),
+            changed=changed,
+            applied=tuple(filter(self._holds_at_once(read), changed)),
             needs_restart=tuple(filterfalse(self._holds_at_once(read), differing(self._started_with, read.written))),
             policies=len(read.rules.assignments),
             pins=len(read.pins),
         )
+
+    def _changed(self, before: dict[str, Any], read: _Read) -> tuple[str, ...]:
+        changed = set(differing(before, read.written))
+        rules = self._taken.maintenance.lifecycle.rules
+        if rules.assignments != read.rules.assignments and not any(map(_is_policy, changed)):
+            changed.add("lifecycle")  # a policy file has other contents under the same name
+        return tuple(sorted(changed))
 
     def _holds_at_once(self, read: _Read) -> Callable[[str], bool]:
         """TLS that is turned on or off makes another listener."""
         same_listener = (read.tls is None) == (self._taken.tls is None)
         return lambda key: _holds_at_once(key) and (same_listener or not key.startswith("tls."))
 
-    def _read(self) -> _Read:
-        settings, _, warnings = load(self._source, os.environ)
-        written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
-        offline, tls = settings.offline_upstreams(), read_tls(settings)
-        logins = LoginSecrets.read(login_rules(settings), read_file)
-        return _Read(written, logins, rules, settings.pins, offline, tls, warm, warnings)
+
+def _read(loaded: Callable[[], Loaded]) -> _Read:
+    """Raises ConfigInvalid, ValueError, OSError. Blocks."""
+    settings, _, warnings = loaded()
+    written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
+    offline, tls, token = settings.offline_upstreams(), read_tls(settings), settings.admin_token_file
+    logins = LoginSecrets.read(login_rules(settings), read_file)
+    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

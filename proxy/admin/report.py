@@ -73,7 +73,11 @@ class WarmReport(Part):
 class UpstreamReport(Part):
     requests: int
     bytes: int
+    rate_limit: int | None = None  # as upstream last said
     rate_limit_remaining: int | None = None
+    last_fault: str = ""  # in words; empty where there was none
+    last_fault_seconds_ago: float | None = None
+    closed_off: int = 0  # hosts and things that are not asked now, because they did not answer
     offline: bool = False  # it is not asked, by configuration
 
 

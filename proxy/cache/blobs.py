@@ -6,12 +6,13 @@ flight (opening). Each hand-over is one step without an await.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from proxy.cache.access import Access
 from proxy.cache.answers import BlobAnswer, Outcome, SizeAnswer
 from proxy.cache.body import BytesBody
+from proxy.cache.fill import Fill
 from proxy.cache.fills import Fills, Opened
 from proxy.cache.holdings import Holdings
 from proxy.cache.pass_through import PassThrough
@@ -33,6 +34,11 @@ _SIZES = 4 << 20  # bytes
 _LOOKS = 8
 """How often a look-up starts again because content moved on between two looks; each start means that somebody else
 got further, so a handful is plenty."""
+_TURNS = 100
+"""The same of who waits for his turn: registries that bring the same bytes before."""
+
+Beside = Callable[[Repository, Fill], Awaitable[BlobAnswer | None]]
+"""What comes of a fill under way that the repository may not follow; None: it is looked for again."""
 
 
 class Blobs:
@@ -59,8 +65,16 @@ class Blobs:
 
     async def get(self, repository: Repository, digest: Digest) -> BlobAnswer:
         """Raises BlobUnknown, NameUnknown, Overloaded, StoreFailed, and upstream's faults."""
-        for _ in range(_LOOKS):
-            answer = await self._held(repository, digest) or await self._followed(repository, digest)
+        return await self._answered(repository, digest, self._passed, _LOOKS)
+
+    async def bring(self, repository: Repository, digest: Digest) -> BlobAnswer:
+        """As ``get``, for whom nothing but what is kept is of use: what arrives through another trust domain is waited
+        for, and brought after it."""
+        return await self._answered(repository, digest, self._waited, _TURNS)
+
+    async def _answered(self, repository: Repository, digest: Digest, beside: Beside, looks: int) -> BlobAnswer:
+        for _ in range(looks):
+            answer = await self._held(repository, digest) or await self._followed(repository, digest, beside)
             if answer is not None:
                 return answer
             content = await self._holdings.get(digest)
@@ -122,14 +136,15 @@ class Blobs:
             return await self._fetched(repository, content.digest)
         return BlobAnswer(body, body.size, Outcome.HIT) if body is not None else None
 
-    async def _followed(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
+    async def _followed(self, repository: Repository, digest: Digest, beside: Beside) -> BlobAnswer | None:
         under_way = self._fills.under_way(repository, digest)
-        if under_way is None:
-            return None
-        source = under_way.repository
-        if source != repository and not await self._access.require(repository, digest, under_way.size, source.upstream):
-            return await self._passed(repository, digest)
-        return self._behind(under_way, Outcome.COLLAPSED)
+        if isinstance(under_way, Fill) and not await self._may_follow(repository, under_way):
+            return await beside(repository, under_way)
+        return self._behind(under_way, Outcome.COLLAPSED) if under_way is not None else None
+
+    async def _may_follow(self, repository: Repository, fill: Fill) -> bool:
+        source = fill.repository
+        return source == repository or await self._access.require(repository, fill.digest, fill.size, source.upstream)
 
     async def _fetched(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
         if self._fills.under_way(repository, digest) is not None:
@@ -153,13 +168,17 @@ class Blobs:
             return None  # to be followed once upstream allows it to this repository too
         return self._behind(opened, Outcome.MISS if first else Outcome.COLLAPSED)
 
-    async def _passed(self, repository: Repository, digest: Digest) -> BlobAnswer:
+    async def _passed(self, repository: Repository, fill: Fill) -> BlobAnswer:
         """What arrives through another trust domain is brought once more, and is not to be kept twice."""
         try:
-            body = await self._fills.pass_by(repository, digest)
+            body = await self._fills.pass_by(repository, fill.digest)
         except (Absent, UpstreamRefused) as refusal:
-            raise await self._refused(repository, digest, refusal) from refusal
+            raise await self._refused(repository, fill.digest, refusal) from refusal
         return BlobAnswer(body, body.size, Outcome.BYPASS)
+
+    async def _waited(self, _: Repository, fill: Fill) -> None:
+        if fill.task is not None:
+            await asyncio.wait([fill.task])
 
     def _behind(self, opened: Opened, outcome: Outcome) -> BlobAnswer | None:
         body = self._fills.follow(opened)

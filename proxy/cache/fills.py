@@ -21,6 +21,7 @@ from proxy.cache.threads import Threads
 from proxy.cache.verifier import InOrderVerifier
 from proxy.core.desertion import DesertionRules
 from proxy.core.errors import ContentMissing, Fault, NoSpace, Overloaded, StoreFailed, WrongBytes
+from proxy.core.histogram import LONG, SIZES, Histogram
 from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.seldom import Seldom
 from proxy.core.transfer import Transfer
@@ -65,6 +66,8 @@ class _Run:
     fill: Fill
     room: Room  # and what arrives in it
     transfer: Transfer = field(repr=False)
+    began: float  # seconds of the loop's clock
+    result: str = "failed"  # so far
 
 
 class Fills:
@@ -81,6 +84,8 @@ class Fills:
         holdings: Holdings,
     ) -> None:
         self.stats = FillStats()
+        self.durations: dict[str, Histogram] = {}  # seconds, by how they ended
+        self.sizes = Histogram(SIZES)  # bytes, of those that were kept
         self.pass_throughs = PassThroughs(sources, threads.pass_through, threads.chunks, group)
         self.arriving = arriving
         self._space = space
@@ -98,6 +103,11 @@ class Fills:
 
     def __len__(self) -> int:
         return len(self.arriving)
+
+    @property
+    def waiting(self) -> int:
+        """How many blobs wait for a place."""
+        return self._asking.wanted + self._places.wanted
 
     def under_way(self, repository: Repository, digest: Digest) -> Opened | None:
         """A fill of whatever repository, or what passes through to this one and can be read from the front."""
@@ -191,7 +201,7 @@ class Fills:
         except BaseException:
             room.arrival.abort()
             raise
-        return _Run(fill, room, transfer)
+        return _Run(fill, room, transfer, asyncio.get_running_loop().time())
 
     async def _run(self, run: _Run) -> None:
         """Never raises but when cancelled: a failed fill must not take its siblings down."""
@@ -209,6 +219,8 @@ class Fills:
     def _ended(self, run: _Run, _: "asyncio.Task[None]") -> None:
         """However it ended, and even if it never began."""
         self._forget(run.fill)
+        took = self.durations.setdefault("abandoned" if run.fill.dropped else run.result, Histogram(LONG))
+        took.observe(asyncio.get_running_loop().time() - run.began)
         if not run.fill.settled:
             run.fill.fail(Overloaded("the fill was stopped"))
         run.fill.end()
@@ -226,12 +238,15 @@ class Fills:
         while (hasher := await self._brought(run)) is not None and not hasher.agrees():
             await self._begin_again(run)
         if hasher is None:
+            run.result = "spilled"
             return
         fill.prove(hasher.count)
         now = self.now()
         content = Content(fill.digest, hasher.count, "", now, now, fill.repository.upstream)
         await run.room.arrival.commit(content, Provenance(fill.repository))
         self.stats.completed += 1
+        self.sizes.observe(hasher.count)
+        run.result = "completed"
 
     async def _brought(self, run: _Run) -> Hasher | None:
         """What the bytes that came hash to; None where the disk took no more."""

@@ -5,13 +5,16 @@ Never lets go what is pinned, what is being read, and what is arriving.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.pins import Pins
 from proxy.core.graph import Graph, Membership, Node, Removal, Removed, sum_of
+from proxy.core.histogram import AGES, Histogram
 from proxy.core.names import Digest
 from proxy.storage.contract import FIRST_CURSOR, Content, Cursor, EvictionClass
 from proxy.tasks.flights import Flights
@@ -22,14 +25,32 @@ _PAUSE = 0.01  # seconds between two steps, in which hits have their turn
 _REST = 24.0  # times as long as the last step took, where there are clients to serve, perhaps from a slow disk
 
 
+class Cause(Enum):
+    """Why content had to go; values are those of the metrics' cause label."""
+
+    BUDGET = "budget"  # the cache's own limit
+    SHARE = "share"  # that of an upstream
+    DISK = "disk"  # the filesystem has too little left
+
+
+def _none_yet() -> Counter[Cause]:
+    return Counter(dict.fromkeys(Cause, 0))
+
+
 @dataclass(slots=True)
 class RetentionStats:
-    evicted: int = 0  # contents that went for space
-    evicted_bytes: int = 0
+    evictions: Counter[Cause] = field(default_factory=_none_yet)  # contents that went for space
+    evicted: Counter[Cause] = field(default_factory=_none_yet)  # bytes of them
+    eviction_ages: Histogram = field(default_factory=lambda: Histogram(AGES))  # seconds since the last use
     expired: int = 0  # images that went by rule
     expired_bytes: int = 0
     purged: int = 0  # contents that went by order
     purged_bytes: int = 0
+
+    @property
+    def evicted_bytes(self) -> int:
+        """Whatever the cause."""
+        return self.evicted.total()
 
 
 class Retention:
@@ -86,7 +107,7 @@ class Retention:
         self.stats.expired_bytes += removal.size
         return removal, stays
 
-    async def evict(self, wanted: int, upstream: str | None = None) -> int:
+    async def evict(self, wanted: int, cause: Cause, upstream: str | None = None) -> int:
         """Least recently used first, whole images before orphans; of one upstream if that is given. Returns the bytes
         freed, fewer than ``wanted`` where the rest is pinned or in use."""
         freed = 0
@@ -100,16 +121,22 @@ class Retention:
                 page = await self._holdings.catalog.contents.idle(eviction_class, after, _PAGE, upstream)
                 if not page:
                     break
-                removal = await self._evict(page, wanted - freed, weighs)
+                removal = await self._evict(page, wanted - freed, weighs, cause)
                 freed += sum(map(weighs, removal.freed))
                 after = Cursor(page[-1].used_at, page[-1].digest)
         return freed
 
-    async def _evict(self, page: Sequence[Content], wanted: int, weighs: Callable[[Node], int]) -> Removal:
+    async def _evict(
+        self, page: Sequence[Content], wanted: int, weighs: Callable[[Node], int], cause: Cause
+    ) -> Removal:
         order = [content.digest for content in page]
         removal = await self._step(order, lambda graph: graph.evict(order, wanted, weighs))
-        self.stats.evicted += len(removal.freed)
-        self.stats.evicted_bytes += removal.size
+        self.stats.evictions[cause] += len(removal.freed)
+        self.stats.evicted[cause] += removal.size
+        now, used_at = self._holdings.now(), {content.digest: content.used_at for content in page}
+        for node in removal.freed:
+            if node.digest in used_at:
+                self.stats.eviction_ages.observe(max(0.0, now - used_at[node.digest]))
         return removal
 
     async def purge(self, digest: Digest) -> Removal:

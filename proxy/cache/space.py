@@ -14,7 +14,7 @@ from functools import partial
 from operator import methodcaller
 
 from proxy.cache.holdings import Holdings, Provenance
-from proxy.cache.retention import Retention
+from proxy.cache.retention import Cause, Retention
 from proxy.core.budget import ByteLimits, FreeSpaceRule, Reservation
 from proxy.core.errors import NoSpace, StoreFailed
 from proxy.core.seldom import Seldom
@@ -122,13 +122,13 @@ class Space:
     async def _make_room(self, size: int, upstream: str) -> bool:
         budget = self._holdings.budget
         if not self._in_share(upstream, size):
-            await self._evict(partial(self._excess_of, upstream, size), upstream)
+            await self._evict(partial(self._excess_of, upstream, size), Cause.SHARE, upstream)
         if size > budget.limits.hard or not self._in_share(upstream, size):
             return False  # nothing else that goes could make room for it
         if budget.used + size > budget.limits.hard:
-            await self._evict(lambda: budget.excess(size))
+            await self._evict(lambda: budget.excess(size), Cause.BUDGET)
         if not await self._fits(size):
-            await self._evict(lambda: size)
+            await self._evict(lambda: size, Cause.DISK)
             if not await self._fits(size):
                 self._tell(self._free.shortage(*await self._free_space()))
                 return False
@@ -159,15 +159,15 @@ class Space:
         self._crowded.clear()
         for upstream in crowded:
             if self._excess_of(upstream, 0):
-                await self._evict(partial(self._excess_of, upstream, 0), upstream)
-        await self._evict(self._holdings.budget.excess)
+                await self._evict(partial(self._excess_of, upstream, 0), Cause.SHARE, upstream)
+        await self._evict(self._holdings.budget.excess, Cause.BUDGET)
 
     async def evict(self, wanted: int, upstream: str | None = None) -> int:
         """Least recently used first; returns the bytes freed, fewer than ``wanted`` where the rest is pinned or in
         use. Raises NoSpace, StoreFailed."""
-        return await self._evict(lambda: wanted, upstream)
+        return await self._evict(lambda: wanted, Cause.BUDGET, upstream)
 
-    async def _evict(self, wanted: Callable[[], int], upstream: str | None = None) -> int:
+    async def _evict(self, wanted: Callable[[], int], cause: Cause, upstream: str | None = None) -> int:
         """What is wanted is asked when it is this one's turn: the one before may have freed enough. What is counted and
         held for nobody goes first."""
         async with self._evicting:
@@ -179,7 +179,7 @@ class Space:
                 return 0
             began = clock()
             await self._holdings.flush()
-            freed = await self._retention.evict(size, upstream)
+            freed = await self._retention.evict(size, cause, upstream)
             if freed < size and clock() - began > _LONG:
                 self._rests_until = clock() + _RESTS
             return freed

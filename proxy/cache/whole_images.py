@@ -192,11 +192,11 @@ class WholeImages:
     async def _bring_blob(self, repository: Repository, blob: Digest, ledger: WarmLedger) -> int:
         """Bytes that came for it."""
         had = await self._holdings.get(blob) is not None  # for another repository
-        answer = await self._patiently(partial(self._blobs.get, repository, blob))
+        answer = await self._patiently(partial(self._blobs.bring, repository, blob))
         body = answer.body
         try:
             if answer.outcome is Outcome.BYPASS:
-                raise NotBrought("space", f"{blob} is not kept: it passes through for want of room, or of a right")
+                raise NotBrought("space", f"{blob} is not kept: it passes through for want of room")
             if isinstance(body, FillBody):
                 with ledger.watching(repository, blob, body):
                     await body.over()

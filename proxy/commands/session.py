@@ -15,7 +15,17 @@ from rich.console import Console
 
 from proxy.admin.client import AdminClient, AdminFailed, AdminRefused
 from proxy.clients.setups import ProxyAddress
-from proxy.config import ADMIN_VARIABLE, ConfigInvalid, Loaded, admin_url, load
+from proxy.config import (
+    ADMIN_TOKEN_VARIABLE,
+    ADMIN_VARIABLE,
+    AdminAddress,
+    ConfigInvalid,
+    FileRefused,
+    Loaded,
+    admin_address,
+    admin_token,
+    load,
+)
 
 FAILED, WRONG, STOPPED = 1, 2, 130
 
@@ -26,7 +36,8 @@ AdminUrl = Annotated[
         "--admin",
         envvar=ADMIN_VARIABLE,
         metavar="URL",
-        help="Admin listener of the running proxy. Without it the configuration says where it is.",
+        help="Admin listener of the running proxy. Without it the configuration says where it is. From another machine "
+        f"it wants the token in the file that {ADMIN_TOKEN_VARIABLE} names.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
@@ -55,14 +66,29 @@ def stop(code: int, words: str) -> NoReturn:
 
 
 def running_proxy(admin: str | None, config: Path | None) -> AdminClient:
-    """Found by option, then environment, then configuration, of which nothing but the address need be good. Asks
-    nothing yet."""
+    """Found by option, then environment, then configuration, of which nothing but the address need be good. A token
+    goes where it was told to go: one of the configuration to no other address. Asks nothing yet."""
     try:
-        return AdminClient(admin if admin else admin_url(config, os.environ))
+        place = AdminAddress(admin, None) if admin else admin_address(config, os.environ)
+        return AdminClient(place.url, _token(os.environ.get(ADMIN_TOKEN_VARIABLE), place))
     except ConfigInvalid as invalid:
         stop(WRONG, str(invalid))
+    except FileRefused as refused:
+        stop(WRONG, f"{ADMIN_TOKEN_VARIABLE}: {refused}")
     except ValueError as wrong:
         stop(WRONG, f"--admin: {wrong}")
+
+
+def _token(told: str | None, place: AdminAddress) -> str:
+    """Empty without any. Raises FileRefused where the file that was told cannot be read."""
+    if told:
+        return admin_token(Path(told)).get_secret_value()
+    if place.token_file is None:
+        return ""
+    try:
+        return admin_token(place.token_file).get_secret_value()
+    except FileRefused:  # it is the proxy's, and on its machine no token is needed
+        return ""
 
 
 @contextmanager

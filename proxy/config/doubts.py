@@ -24,7 +24,7 @@ _API = re.compile(r"/v[12](/|$)")
 def doubts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences, each with the variable or key that it is about."""
     of_upstreams = (*_of_urls(settings), *_of_trust(settings))
-    of_keys = (*of_upstreams, *_of_warm(settings), *_of_logins(settings))
+    of_keys = (*of_upstreams, *_of_warm(settings), *_of_logins(settings), *_of_admin(settings))
     return (*_of_variables(settings, environ), *_of_proxies(settings, environ), *of_keys)
 
 
@@ -97,6 +97,14 @@ def _of_logins(settings: Settings) -> Iterator[str]:
     named = {who.partition(":")[0] for each in settings.allow for who in each.who} - {EVERYBODY}
     if named and not settings.clients.given and not settings.names_clients_by_certificate:
         yield "allow: names users or groups, but there is no way to log in: clients says how"
+
+
+def _of_admin(settings: Settings) -> Iterator[str]:
+    if not settings.admin.is_loopback and settings.admin_token_file is None:
+        yield (
+            f"admin: whoever reaches {settings.admin} has health and metrics; for all else from other machines name a "
+            "token in admin_token_file"
+        )
 
 
 def _of_warm(settings: Settings) -> Iterator[str]:

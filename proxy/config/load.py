@@ -13,7 +13,7 @@ from proxy.config.faults import ConfigFault, ConfigInvalid, faults_of
 from proxy.config.files import FileRefused, read_file
 from proxy.config.overrides import CONFIG_VARIABLE, override
 from proxy.config.schema import known_keys
-from proxy.config.secrets import SecretCheck, Surroundings, check_secret
+from proxy.config.secrets import SecretCheck, SecretSource, Surroundings, check_secret
 from proxy.config.section import KeyPath
 from proxy.config.settings import Settings
 
@@ -26,7 +26,15 @@ class Loaded(NamedTuple):
     warnings: tuple[str, ...]  # sentences: what is allowed and yet likely a mistake
 
 
-_ADMIN_KEYS = frozenset({"listen", "admin_public", "admin", "admin_socket"})
+class AdminAddress(NamedTuple):
+    """Where commands ask the running proxy: ``unix:`` and its socket, or host and port; and the file with the token
+    that it may want to see, which whoever asks may not be able to read."""
+
+    url: str
+    token_file: Path | None
+
+
+_ADMIN_KEYS = frozenset({"listen", "admin_public", "admin_token_file", "admin", "admin_socket"})
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -34,18 +42,25 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 
     Raises ConfigInvalid. Reads files: blocks.
     """
-    return _checked(_source(path, environ), environ, check_secret)
+    path = _source(path, environ)
+    return _checked(_written(path, environ), path, environ, check_secret)
+
+
+def load_content(content: bytes, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """As ``load``, of a file that would be there and hold that."""
+    return _checked(_overridden(parse_document(content), environ), path, environ, check_secret)
 
 
 def load_without_secrets(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """As ``load``, where secrets need not be readable: for whoever looks at a configuration, and does not sign in by it
     unless it can."""
-    return _checked(_source(path, environ), environ, lambda source, environ: None)
+    path = _source(path, environ)
+    return _checked(_written(path, environ), path, environ, _need_not)
 
 
-def admin_url(path: Path | None, environ: Mapping[str, str]) -> str:
-    """Where the proxy of this configuration is asked how it is: ``unix:`` and its socket where it has one, otherwise
-    host and port. All other settings may be faulty.
+def admin_address(path: Path | None, environ: Mapping[str, str]) -> AdminAddress:
+    """Of the proxy of this configuration: its socket where it has one, which needs no token. All other settings may be
+    faulty.
 
     Raises ConfigInvalid. Reads a file: blocks.
     """
@@ -55,14 +70,20 @@ def admin_url(path: Path | None, environ: Mapping[str, str]) -> str:
     tree = {key: value for key, value in written.document.tree.items() if key in _ADMIN_KEYS}
     try:
         if not written.document.faults:
-            context = Surroundings(folder=_folder(path), environ=environ, secret=check_secret, secret_files=set())
+            context = Surroundings(folder=_folder(path), environ=environ, secret=_need_not, secret_files=set())
             # Whoever may pull there may not be known by what else is wrong.
             whole = {**tree, "anonymous": True, "cache": {"path": "/"}}
             settings = Settings.model_validate(whole, context=context)
-            return f"unix:{settings.admin_socket}" if settings.admin_socket is not None else str(settings.admin)
+            if settings.admin_socket is not None:
+                return AdminAddress(f"unix:{settings.admin_socket}", None)
+            return AdminAddress(str(settings.admin), settings.admin_token_file)
     except pydantic.ValidationError as error:
         faults += faults_of(error, tree, written.origins, known_keys())
     raise ConfigInvalid(str(path) if path is not None else "environment", faults)
+
+
+def _need_not(source: SecretSource, environ: Mapping[str, str]) -> None:
+    """Of secrets that nobody has to read."""
 
 
 def _source(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -79,7 +100,10 @@ class _Written(NamedTuple):
 
 
 def _written(path: Path | None, environ: Mapping[str, str]) -> _Written:
-    document = _document(path) if path is not None else Document({}, {}, [])
+    return _overridden(_document(path) if path is not None else Document({}, {}, []), environ)
+
+
+def _overridden(document: Document, environ: Mapping[str, str]) -> _Written:
     origins: dict[KeyPath, int | str] = dict(document.lines)
     overridden = override(document.tree, origins, environ)
     return _Written(document, origins, [*document.faults, *overridden.faults], overridden.warnings)
@@ -92,8 +116,8 @@ def _document(path: Path) -> Document:
         raise ConfigInvalid(str(path), [ConfigFault("", None, str(refused))]) from None
 
 
-def _checked(path: Path | None, environ: Mapping[str, str], secret: SecretCheck) -> Loaded:
-    document, origins, faults, warnings = _written(path, environ)
+def _checked(written: _Written, path: Path | None, environ: Mapping[str, str], secret: SecretCheck) -> Loaded:
+    document, origins, faults, warnings = written
     tree = document.tree
     _place_cache(tree, environ)
     try:

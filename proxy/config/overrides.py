@@ -19,6 +19,7 @@ from proxy.config.settings import Settings
 PREFIX = "ENTREPOT_"
 CONFIG_VARIABLE = "ENTREPOT_CONFIG"
 ADMIN_VARIABLE = "ENTREPOT_ADMIN_URL"  # where commands find the running proxy
+ADMIN_TOKEN_VARIABLE = "ENTREPOT_ADMIN_TOKEN_FILE"  # what they show it; where it runs, the setting
 
 
 class _Leaf(NamedTuple):

@@ -105,6 +105,37 @@ def _readable_secret(file: Path, info: ValidationInfo) -> Path:
     return file
 
 
+_LEAST_TOKEN = 16  # characters
+
+
+async def read_admin_token(file: Path) -> SecretStr:
+    """As it is now. Raises FileRefused."""
+    return _token(file, await read_secret(SecretSource(file, None), {}))
+
+
+def admin_token(file: Path) -> SecretStr:
+    """As ``read_admin_token``. Blocks for one small file."""
+    return _token(file, _secret(SecretSource(file, None), read_file(file, _SECRET_LIMIT), {}))
+
+
+def _token(file: Path, secret: SecretStr) -> SecretStr:
+    """What fits into a header, and nobody guesses."""
+    word = secret.get_secret_value()
+    if len(word) < _LEAST_TOKEN or not word.isascii() or not word.isprintable() or " " in word:
+        raise FileRefused(f"{file} holds no token: one line of {_LEAST_TOKEN} characters or more, without spaces")
+    return secret
+
+
+def _readable_token(file: Path, info: ValidationInfo) -> Path:
+    _readable_secret(file, info)
+    try:
+        content = read_file(file, _SECRET_LIMIT)
+    except FileRefused:
+        return file  # by whoever need not read it
+    _token(file, _secret(SecretSource(file, None), content, {}))
+    return file
+
+
 def _set_variable(variable: str, info: ValidationInfo) -> str:
     around = surroundings(info)
     around["secret"](SecretSource(None, variable), around["environ"])
@@ -182,6 +213,7 @@ def _docker_config(file: Path, info: ValidationInfo) -> Path:
 
 SocketPath = Annotated[FilePath, AfterValidator(_socket_path)]
 SecretFile = Annotated[FilePath, AfterValidator(_readable_secret)]
+AdminTokenFile = Annotated[FilePath, AfterValidator(_readable_token)]
 SecretVariable = Annotated[str, AfterValidator(_set_variable)]
 CertificateFile = Annotated[FilePath, AfterValidator(_certificates)]
 PublicKeyFile = Annotated[

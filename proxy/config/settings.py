@@ -27,7 +27,7 @@ from proxy.config.quantities import (
     at_most,
     format_size,
 )
-from proxy.config.secrets import FilePath, PublicKeyFile, SocketPath
+from proxy.config.secrets import AdminTokenFile, FilePath, PublicKeyFile, SocketPath
 from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.tls import TlsFiles, TlsSettings
@@ -172,7 +172,11 @@ class Settings(Section):
     public_url: Url | None = None
     """The URL that clients know the pull API by, where they are sent for tokens. Without it: what they ask by."""
     admin_public: bool = False
-    """Allow an admin address that is not loopback. Anyone who can reach it can purge."""
+    """Allow an admin address that is not loopback without admin_token_file: health and metrics for everybody there,
+    all else for this machine only."""
+    admin_token_file: AdminTokenFile | None = None
+    """File with the token that all but health and metrics needs of whoever asks from another machine. Read at each use;
+    another file holds at once after a reload."""
     admin: Listen = Address("127.0.0.1", 5001)
     """Address of health, metrics, status and purge; never the same as the pull API."""
     admin_socket: SocketPath | None = None
@@ -288,8 +292,12 @@ class Settings(Section):
     @field_validator("admin")
     @classmethod
     def _admin_is_guarded(cls, admin: Address, info: ValidationInfo) -> Address:
-        if not admin.is_loopback and info.data.get("admin_public") is False:
-            raise ValueError("is open to others than this machine: set admin_public: true if everyone there may purge")
+        guarded = info.data.get("admin_public") is not False or info.data.get("admin_token_file", admin) is not None
+        if not admin.is_loopback and not guarded:
+            raise ValueError(
+                "is open to others than this machine: name the token that they need in admin_token_file, or set "
+                "admin_public: true if everyone there may have health and metrics"
+            )
         if admin.port != 0 and admin in (info.data.get("listen"), info.data.get("loopback")):
             raise ValueError("is the same address as listen or loopback: the two APIs never share one")
         return admin

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from proxy import __version__
-from proxy.admin.client import AdminClient, AdminFailed, AdminUnreachable
+from proxy.admin.client import AdminClient, AdminFailed, AdminRefused, AdminUnreachable
 from proxy.admin.report import Status
 from proxy.doctor.steps import Step, Verdict
 
@@ -26,6 +26,9 @@ def look_at_proxy(client: AdminClient, absent: Verdict) -> Found:
     except AdminUnreachable as cause:
         fix = "start it, or name the right address by --admin" if absent is Verdict.FAILED else ""
         return Found([Step(SUBJECT, name, absent, str(cause), fix)], None)
+    except AdminRefused as cause:
+        fix = "run doctor on its machine, or with its token"
+        return Found([Step(SUBJECT, name, Verdict.FAILED, str(cause), fix)], None)
     except AdminFailed as cause:
         return Found([Step(SUBJECT, name, Verdict.FAILED, str(cause), "run this doctor of the proxy's version")], None)
     return Found([Step(SUBJECT, name, Verdict.OK, client.url), _version(status), _well(status)], status)

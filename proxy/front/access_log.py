@@ -8,10 +8,11 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from proxy.core.histogram import Histogram
 from proxy.core.names import UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
@@ -81,11 +82,13 @@ def new_request_id() -> str:
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """One set of labels: plain numbers, so that a hit costs two additions."""
+    """One set of labels: plain numbers, so that a hit costs two additions. What is answered in memory is not timed."""
 
     traffic: Traffic
     requests: int = 0
     sent: int = 0  # bytes of bodies
+    first_byte: Histogram = field(default_factory=Histogram)  # seconds until the head of a timed reply went out
+    seconds: Histogram = field(default_factory=Histogram)  # until the end of one
 
 
 class AccessLog:

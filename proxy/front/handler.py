@@ -63,6 +63,7 @@ class Handler:
         try:
             keep_alive = understood.head.keep_alive and not isinstance(understood.fault, _ENDING)
             reply, fault = await self._reply(transport, address, understood)
+            answered = loop.time()
             sent, stream = 0, reply.content if isinstance(reply.content, Stream) else None
             try:
                 sent = await self._send(transport, understood, reply, keep_alive)
@@ -80,6 +81,8 @@ class Handler:
         tally = self._access_log.tally(operation, reply.outcome, reply.status)
         tally.requests += 1
         tally.sent += sent
+        tally.first_byte.observe(answered - started)
+        tally.seconds.observe(loop.time() - started)
         if self._access_log.wants(reply.status, fault):
             now, seconds, caller = self._now(), loop.time() - started, understood.caller
             user = caller.name if caller is not None else self._door.name(understood)

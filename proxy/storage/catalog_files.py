@@ -1,6 +1,6 @@
 """The files of the catalog in its folder, and how they are opened.
 
-    catalog (-wal, -shm)     the database
+    catalog (-wal)           the database
     catalog.backup           its last copy; a copy replaces it only after SQLite has checked every page of the new one
     catalog.new              one that is being built
     catalog.corrupt-N        what was moved aside, the newest few
@@ -27,16 +27,24 @@ CORRUPT_KEPT = 3
 _TURN = 500
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """``mode`` is SQLite's: ``rw`` demands the file, ``rwc`` makes it where there is none."""
-    if mode == "rwc":  # for this user alone, and so is what SQLite makes beside it
-        os.close(os.open(path, NEW_FILE, 0o600))
-    return connect_to(f"{path.absolute().as_uri()}?mode={mode}")
+def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    """``mode`` is SQLite's; the file is there.
+
+    It is locked once, against other processes, until no connection of this one has it open; ours share the index of its
+    log in memory (https://www.sqlite.org/vfs.html, ``unix-excl``). So no transaction asks the volume for locks or for
+    shared memory, and none waits where it gives none."""
+    return connect_to(f"{path.absolute().as_uri()}?mode={mode}&vfs=unix-excl")
 
 
-# Seconds. The folder is ours alone and the copy's reader holds nobody up, so a lock that is not had at once is one that
-# the volume does not give; every pull waits behind who waits for it.
-_BUSY = 0.2
+def connect_new(path: Path) -> sqlite3.Connection:
+    """A new file, for this user alone, and so is what SQLite makes beside it. Without locks: nobody else uses it."""
+    os.close(os.open(path, NEW_FILE, 0o600))
+    connection = connect_to(f"{path.absolute().as_uri()}?mode=rw&vfs=unix-none")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # a log without locks wants it
+    return connection
+
+
+_BUSY = 0.2  # seconds in which another process, a person's with SQLite's shell, may let go of the file
 
 
 def connect_to(uri: str) -> sqlite3.Connection:
@@ -47,12 +55,15 @@ def connect_to(uri: str) -> sqlite3.Connection:
 
 
 def tune(connection: sqlite3.Connection) -> None:
-    """As the catalog in use is."""
+    """As the catalog in use is. Raises sqlite3.Error where it can only be read: SQLite opens it for that where the disk
+    refuses more."""
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written to a new file
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("COMMIT")
 
 
 def move_aside(folder: Path) -> str:

@@ -35,17 +35,7 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.catalog")
 
-# What SQLite's log of writes (WAL) needs beside plain files: https://www.sqlite.org/wal.html
-_NOT_SHARED = (
-    sqlite3.SQLITE_IOERR_SHMMAP,
-    sqlite3.SQLITE_IOERR_SHMOPEN,
-    sqlite3.SQLITE_IOERR_SHMSIZE,
-    sqlite3.SQLITE_IOERR_SHMLOCK,
-    sqlite3.SQLITE_IOERR_LOCK,
-    sqlite3.SQLITE_PROTOCOL,
-)
-_LONG_LOG = 8 << 20  # bytes; SQLite begins it anew at 4 MiB
-_NO_SHARING = "; its volume offers no shared memory or no locks, as some network file systems do: a local disk does"
+_NO_LOCKS = "; its volume gives no locks, as some network file systems do: a local disk does"
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -75,7 +65,6 @@ class Database:
         self._copier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog-copy")
         self._closing = threading.Event()
         self._copying = threading.Lock()
-        self._copy_given_up = threading.Event()
         self._copied: tuple[int, int] | None = None  # the version that the last copy has
 
     async def rows(self, query: str, values: Sequence[object], shape: Callable[[Row], T]) -> list[T]:
@@ -110,14 +99,14 @@ class Database:
         version = await self._hop(self._copyable)
         if version == self._copied or self._in_memory:
             return
-        self._copy_given_up = given_up = threading.Event()
+        given_up = threading.Event()
         await self._off(self._copier, partial(self._copy, given_up), given_up.set)
         self._copied = version
         self._health.worked("catalog copy")
 
     async def recover(self) -> None:
         """Where the file has vanished, the catalog is written again; where it is kept in memory or takes no writes, the
-        disk is tried; a log that has grown long is begun anew."""
+        disk is tried."""
         await self._hop(self._recover)
 
     async def size(self) -> int:
@@ -149,45 +138,42 @@ class Database:
                 try:
                     return job(self._connection)
                 except FAILURES as error:
-                    if primary_code(error) == sqlite3.SQLITE_PROTOCOL:
-                        self._open_again()
-                    elif is_damage(error):
-                        log.error("the catalog is damaged: %s", error)
-                        self._mend()
-                    else:
+                    if not is_damage(error):
                         raise
+                    log.error("the catalog is damaged: %s", error)
+                    self._mend()
                 return job(self._connection)
         except OwnFault as fault:
             self._health.failed("catalog", fault)
             raise
 
-    def _open_again(self) -> None:
-        """A lock that could not be given back is held by SQLite until nobody has the file open. Where the volume gives
-        no locks any more, in memory until it does: SQLite waits 10 s for them in each call, and every pull behind
-        it."""
-        self._copied, recovered = None, Recovery.INTACT
-        self._copy_given_up.set()  # it has the file open too
+    def _try_out(self) -> None:
+        """Does the disk take writes again? What is open there may have turned stale: only a look at the disk tells that
+        from a disk that takes none."""
         try:
-            with self._copying, _faults():
+            _within("IMMEDIATE", _write_something, self._connection)
+        except FAILURES:
+            try:
+                self._connection.execute("PRAGMA shrink_memory")
+                self._connection.execute("SELECT name FROM note LIMIT 1").fetchone()
+            except FAILURES:
+                self._open_again()
+            else:
+                raise
+
+    def _open_again(self) -> None:
+        """Where that fails, in memory for now."""
+        self._copied, recovered = None, Recovery.INTACT
+        try:
+            with self._copying, _faults():  # SQLite opens anew what nobody has open
                 self._connection.close()
                 self._connection, recovered = open_catalog(self._folder)
-                _within("IMMEDIATE", _try_out, self._connection)
-            log.warning("locks of the catalog's file were not given back: it was closed and opened again")
+            log.warning("the catalog could not be read any more: it was opened again")
         except OwnFault as fault:
-            self._connection.close()
             self._keep_in_memory(fault, partial(read_into_memory, self._folder))
         if recovered is not Recovery.INTACT:
             self.recovered = recovered
         self.recoveries += self._in_memory or recovered is not Recovery.INTACT
-
-    def _shorten_log(self) -> None:
-        """It begins anew once all of it is in the catalog. Where a lock that was not given back stands against that, it
-        would grow without end."""
-        if self._copying.locked() or _size_of(self._folder / f"{NAME}-wal") <= _LONG_LOG:
-            return
-        (is_kept, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if is_kept:
-            self._open_again()
 
     def _mend(self) -> None:
         """Where the disk does not take it, in memory for now."""
@@ -218,12 +204,11 @@ class Database:
             log.warning("the disk takes the catalog again: what was kept in memory is written down")
         else:
             self._look_for_the_file()
-            if not self._in_memory:
-                self._shorten_log()
             if self._in_memory or "catalog" not in self._health.trouble:
                 return
-            _within("IMMEDIATE", _try_out, self._connection)
-        self._health.worked("catalog")
+            self._try_out()
+        if not self._in_memory:
+            self._health.worked("catalog")
 
     def _look_for_the_file(self) -> None:
         """What is in use but has no name any more would be lost with the process."""
@@ -255,12 +240,7 @@ class Database:
         self._connection.close()
 
 
-def _size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _try_out(connection: sqlite3.Connection) -> None:
-    """Does the disk take writes again?"""
+def _write_something(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT OR REPLACE INTO note (name, text) VALUES ('written', hex(randomblob(8)))")
 
 
@@ -290,7 +270,7 @@ def _within(kind: str, job: Job[T], connection: sqlite3.Connection) -> T:
 def _fault_of(error: Exception) -> OwnFault:
     if primary_code(error) == sqlite3.SQLITE_FULL:
         return NoSpace("no space for the catalog")
-    advice = _NO_SHARING if getattr(error, "sqlite_errorcode", 0) in _NOT_SHARED else ""
+    advice = _NO_LOCKS if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_LOCK else ""
     return StoreFailed(f"cannot use it: {error}{advice}")
 
 

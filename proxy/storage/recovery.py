@@ -21,6 +21,7 @@ from proxy.storage.catalog_files import (
     NEW,
     clear,
     connect,
+    connect_new,
     connect_to,
     is_file,
     move_aside,
@@ -76,16 +77,13 @@ def open_catalog(folder: Path) -> tuple[sqlite3.Connection, Recovery]:
         move_aside(folder)
     if not is_first:
         log.error("the catalog cannot be read and has no copy: a new one begins, and what is stored is looked for")
-    connection = connect(folder / NAME, "rwc")
-    try:
-        connection.execute("PRAGMA synchronous = OFF")  # until it is tuned: it is empty, so one sync of it will do
-        tune(connection)
-        create(connection)
-        sync_file(folder / NAME)
-    except BaseException:
-        connection.close()
-        raise
-    return connection, Recovery.NEW if is_first and not _holds_something(folder) else Recovery.EMPTY
+    with closing(connect_new(folder / NAME)) as new:
+        new.execute("PRAGMA synchronous = OFF")  # it is empty, so one sync of it will do
+        new.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        create(new)
+        new.execute("PRAGMA journal_mode = WAL")
+    sync_file(folder / NAME)  # not while it is in use: its lock goes with any descriptor of it that is closed
+    return _in_use(folder), Recovery.NEW if is_first and not _holds_something(folder) else Recovery.EMPTY
 
 
 def _holds_something(folder: Path) -> bool:
@@ -162,7 +160,7 @@ def _look_at_a_copy(path: Path, memory: sqlite3.Connection) -> None:
         for ending in ("", "-wal"):
             if is_file(path.with_name(f"{path.name}{ending}")):
                 shutil.copyfile(path.with_name(f"{path.name}{ending}"), Path(place) / f"{NAME}{ending}")
-        with closing(connect(Path(place) / NAME, "rw")) as copy:
+        with closing(connect(Path(place) / NAME)) as copy:
             _read_over(copy, memory)
 
 
@@ -186,7 +184,7 @@ def copy_catalog(folder: Path, given_up: threading.Event, rate: float = COPY_RAT
     none up. Raises OSError or sqlite3.Error, and StoreFailed once it is given up."""
     new = folder / f"{BACKUP}.new"
     clear(new)
-    with closing(connect(folder / NAME, "rw")) as source, closing(connect(new, "rwc")) as target:
+    with closing(connect(folder / NAME)) as source, closing(connect_new(new)) as target:
         # Nothing of an unfinished copy is ever used, so it needs neither a journal nor a sync of its own.
         target.execute("PRAGMA synchronous = OFF")
         target.execute("PRAGMA journal_mode = OFF")
@@ -215,7 +213,7 @@ def _opened(folder: Path) -> tuple[sqlite3.Connection, Recovery] | None:
     for beside in map(path.with_name, names(NAME)[1:]):
         if beside.is_symlink():  # SQLite would write through it
             beside.unlink()
-    connection = connect(path, "rw")
+    connection = connect(path)
     try:
         version = _version(connection)
         if version is not None and _is_foreign(connection, version):
@@ -284,7 +282,11 @@ def _put_in_place(folder: Path) -> sqlite3.Connection:
     """What was built becomes the catalog, whose name is free. Raises OSError or sqlite3.Error."""
     (folder / NEW).rename(folder / NAME)
     sync_folder(folder)
-    connection = connect(folder / NAME, "rw")
+    return _in_use(folder)
+
+
+def _in_use(folder: Path) -> sqlite3.Connection:
+    connection = connect(folder / NAME)
     try:
         tune(connection)
     except BaseException:
@@ -309,7 +311,7 @@ def _build(folder: Path, old: sqlite3.Connection, version: int) -> int:
     """``catalog.new`` is there, on the disk; returns how many rows of the old one were not sound."""
     path = folder / NEW
     clear(path)
-    with closing(connect(path, "rwc")) as new:
+    with closing(connect_new(path)) as new:
         new.execute("PRAGMA auto_vacuum = INCREMENTAL")
         new.execute("PRAGMA synchronous = OFF")
         dropped = build(old, version, new)

@@ -52,7 +52,9 @@ class HttpClient:
 
     async def send(self, request: Request) -> "HttpAnswer":
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken."""
-        until = asyncio.get_running_loop().time() + request.total
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        until = began + request.total
         came_by = CAME_BY.get()
         own = self._server.pseudonym
         ours = {**self._ours, "Via": via((*came_by, own))} if came_by and own else self._ours
@@ -66,6 +68,7 @@ class HttpClient:
             raise
         answer = HttpAnswer(self, self._pools[request.host_class], request.target, opened, until)
         self._stats.answered(request.kind, answer.status, answer.header("ratelimit-remaining"))
+        self._stats.waited(request.kind, clock() - began, answer.header("ratelimit-limit"))
         return answer
 
     async def in_thread(

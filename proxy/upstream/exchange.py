@@ -134,6 +134,8 @@ class Exchange:
             if over or not outcome.again or not self._budget.take():
                 if outcome.of_thing and isinstance(outcome.fault, Outage):
                     self._health.thing_failed(outcome.fault, ask.what, timing.now())
+                if isinstance(outcome.fault, UpstreamFault):
+                    self._network.stats.troubled(outcome.fault, timing.now())
                 raise outcome.fault
             await timing.sleep(pause)
             retries += 1

@@ -14,6 +14,7 @@ from proxy.core.errors import (
     UpstreamUnreachable,
     afresh,
 )
+from proxy.core.histogram import Histogram
 from proxy.core.tables import BoundedTable, Tables, of_upstream
 from proxy.upstream.message import Kind
 
@@ -26,6 +27,7 @@ RETRY_SHARE = 0.1  # of the requests
 RETRY_BURST = 100.0
 _LIMIT = 4 << 20  # bytes
 _BREAKER = 4 << 10  # bytes of one, with the fault and the members that it holds
+_OUTAGES = "outages"
 _HOST, _THING = "host", "thing"
 _SPELL = Backoff(first=1.0, longest=60.0)  # of silence after 429, where the upstream does not say how long
 _OUTCOMES: dict[type[UpstreamFault], str] = {
@@ -37,20 +39,37 @@ _OUTCOMES: dict[type[UpstreamFault], str] = {
 
 class Stats:
     """``requests`` counts by kind and outcome: the class of the status (``2xx``) or ``unreachable``, ``timeout``,
-    ``broken``. ``bytes_in`` are body bytes. ``rate_limit_remaining`` is what the upstream last said, None if never."""
+    ``broken``. ``bytes_in`` are body bytes. ``rate_limit`` and ``rate_limit_remaining`` are what the upstream last
+    said, None if never. ``first_bytes`` are seconds until the head of an answer was there, by kind. ``trouble`` is the
+    last fault in words, met at ``troubled_at`` on the clock of those who ask."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.bytes_in = 0
+        self.rate_limit: int | None = None
         self.rate_limit_remaining: int | None = None
+        self.first_bytes: dict[str, Histogram] = {}
+        self.trouble = ""
+        self.troubled_at = 0.0
         self._lock = threading.Lock()
 
     def answered(self, kind: Kind, status: int, remaining: str | None) -> None:
         """``remaining`` is the header ``ratelimit-remaining: 76;w=21600`` (Docker Hub, "Pull rate limit")."""
         self.requests[kind.value, f"{status // 100}xx"] += 1
-        number = remaining.partition(";")[0].strip() if remaining else ""
-        if number.isascii() and number.isdigit():
-            self.rate_limit_remaining = int(number[:12])
+        if (number := _number(remaining)) is not None:
+            self.rate_limit_remaining = number
+
+    def waited(self, kind: Kind, seconds: float, limit: str | None) -> None:
+        """For the head of an answer, connecting included; ``limit`` is its header ``ratelimit-limit``."""
+        if kind.value not in self.first_bytes:
+            self.first_bytes[kind.value] = Histogram()
+        self.first_bytes[kind.value].observe(seconds)
+        if (number := _number(limit)) is not None:
+            self.rate_limit = number
+
+    def troubled(self, fault: UpstreamFault, now: float) -> None:
+        """A question ended so, all tries included."""
+        self.trouble, self.troubled_at = str(fault), now
 
     def failed(self, kind: Kind, fault: UpstreamFault) -> None:
         """No answer came."""
@@ -60,11 +79,19 @@ class Stats:
         """What another has counted."""
         self.requests.update(other.requests)
         self.received(other.bytes_in)
+        for kind, seen in other.first_bytes.items():
+            self.first_bytes.setdefault(kind, Histogram()).include(seen)
 
     def received(self, count: int) -> None:
         """From any thread."""
         with self._lock:
             self.bytes_in += count
+
+
+def _number(header: str | None) -> int | None:
+    """The first of a header as ``76;w=21600``."""
+    number = header.partition(";")[0].strip() if header else ""
+    return int(number[:12]) if number.isascii() and number.isdigit() else None
 
 
 class Breaker:
@@ -91,13 +118,20 @@ class Breaker:
         if self._limited is not None and now < self._limited_until:
             left = max(self._limited_until - now, 1.0)
             return RateLimited(self._limited.upstream, f"it limits our requests for another {left:.0f} s", left)
-        met = self._met >= self._outages or len(self._members) >= self._apart
-        if not met or now - self._since < OPENS_LASTING or self._last is None:
+        if self._last is None or not self._is_met(now):
             return None
         if now >= self._next_probe:
             self._next_probe = now + PROBE_EVERY
             return None
         return afresh(self._last)
+
+    def is_open(self, now: float) -> bool:
+        """Is what it watches closed off, but for a probe?"""
+        return now < self._limited_until or self._is_met(now)
+
+    def _is_met(self, now: float) -> bool:
+        met = self._met >= self._outages or len(self._members) >= self._apart
+        return met and self._last is not None and now - self._since >= OPENS_LASTING
 
     def failed(self, fault: Outage, member: str | None, now: float) -> None:
         """One more outage in a row, at a member where that is not beyond doubt the whole."""
@@ -130,7 +164,7 @@ class Outages:
     def __init__(self, upstream: str, tables: Tables) -> None:
         self._upstream = upstream
         self._breakers: BoundedTable[tuple[str, str, str], Breaker] = tables.table(
-            "outages", _LIMIT, None, of_upstream, lambda _: _BREAKER
+            _OUTAGES, _LIMIT, None, of_upstream, lambda _: _BREAKER
         )
 
     def thing_closed_off(self, thing: str, now: float) -> Outage | None:
@@ -175,6 +209,13 @@ class Outages:
             breaker = Breaker(OPENS_AFTER, 1) if reach == _THING else Breaker(OPENS_UNCONNECTED, OPENS_SILENT)
             self._breakers.put(key, breaker)
         return breaker
+
+
+def open_breakers(tables: Tables, now: float) -> Counter[tuple[str, str]]:
+    """How many things and hosts are closed off, by upstream and ``host`` or ``thing``."""
+    table = tables.made.get(_OUTAGES)
+    breakers = table.items() if table is not None else ()
+    return Counter((upstream, reach) for (upstream, reach, _), breaker in breakers if breaker.is_open(now))
 
 
 class RetryBudget:

@@ -11,14 +11,13 @@ from aiohttp.test_utils import TestServer
 from pydantic import TypeAdapter
 
 from proxy.admin.answering import Offer
-from proxy.admin.gate import NoForeignPages
 from proxy.admin.health import Health
 from proxy.admin.listener import AdminApi
 from proxy.admin.messages import AdminRequest, Message, NothingMore, Operation
 from proxy.admin.metrics import Metrics
 from proxy.admin.report import Status
 from proxy.core.errors import RequestFault, StoreFailed
-from tests.admin.doors import HERE, served
+from tests.admin.doors import GATE, HERE, served
 
 JSON = {"Content-Type": "application/json"}
 
@@ -78,7 +77,7 @@ async def url(long: Long) -> AsyncIterator[str]:
         Offer(Operation("refuse", NothingMore, lines), refuse),
         Offer(Operation("long", NothingMore, lines), long),
     ]
-    app = served(AdminApi(HERE, NoForeignPages(), Health([]), Metrics([]), no_status, offers, silence=0.01))
+    app = served(AdminApi(HERE, GATE, Health([]), Metrics([]), no_status, offers, silence=0.01))
     async with TestServer(app) as server:
         yield str(server.make_url("/api/v1"))
 

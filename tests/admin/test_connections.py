@@ -11,13 +11,12 @@ from pydantic import TypeAdapter
 
 from proxy.admin.answering import Offer
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
-from proxy.admin.gate import NoForeignPages
 from proxy.admin.health import Health
 from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.messages import NothingMore, Operation
 from proxy.admin.metrics import Metrics
 from proxy.admin.serving import AdminPlace, serve_admin
-from tests.admin.doors import HERE
+from tests.admin.doors import GATE, HERE
 from tests.admin.test_answering import Long, Number, no_status
 from tests.cast import ManualClock
 from tests.scenarios.client import Client, Reply
@@ -51,7 +50,7 @@ async def door() -> AsyncIterator[Door]:
     clock, long = ManualClock(1000.0), Long()
     connections = AdminConnections(RULES, clock)
     offers = [Offer(Operation("long", NothingMore, TypeAdapter(Number)), long)]
-    api = AdminApi(HERE, NoForeignPages(), Health([]), Metrics([]), no_status, offers, silence=0.01)
+    api = AdminApi(HERE, GATE, Health([]), Metrics([]), no_status, offers, silence=0.01)
     async with AsyncExitStack() as stack:
         app = admin_app(api, connections)
         _, port = await serve_admin(stack, app, connections, AdminPlace("127.0.0.1", 0))

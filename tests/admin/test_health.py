@@ -7,12 +7,11 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from proxy.admin.gate import NoForeignPages
 from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
 from proxy.admin.listener import AdminApi
 from proxy.admin.metrics import Metrics
 from proxy.tasks.jobs import JobState
-from tests.admin.doors import HERE, served
+from tests.admin.doors import GATE, HERE, served
 from tests.admin.test_answering import no_status
 
 
@@ -36,7 +35,7 @@ def health(disk: Disk) -> Health:
 
 @pytest.fixture
 async def url(health: Health) -> AsyncIterator[str]:
-    async with TestServer(served(AdminApi(HERE, NoForeignPages(), health, Metrics([]), no_status, ()))) as server:
+    async with TestServer(served(AdminApi(HERE, GATE, health, Metrics([]), no_status, ()))) as server:
         yield str(server.make_url("/readyz"))
 
 

@@ -122,7 +122,7 @@ BAD = [
     ),
     Bad("a long socket", f"admin_socket: /{'a' * 107}\n", "admin_socket", 1, "at most 107 bytes"),
     Bad("a socket for all", "admin_socket_access: all\n", "admin_socket_access", 1, "user"),
-    Bad("admin open", "anonymous: true\nadmin: 10.0.0.1:5001\n", "admin", 2, "set admin_public: true"),
+    Bad("admin open", "anonymous: true\nadmin: 10.0.0.1:5001\n", "admin", 2, "admin_token_file"),
     Bad(
         "one address for both", "listen: 127.0.0.1:5001\nadmin: 127.0.0.1:5001\n", "admin", 2, "same address as listen"
     ),

@@ -11,7 +11,7 @@ from proxy.config import (
     ConfigInvalid,
     FileRefused,
     SecretSource,
-    admin_url,
+    admin_address,
     effective,
     load,
     read_credentials,
@@ -108,7 +108,7 @@ def test_every_setting_with_a_fixed_path_has_its_variable() -> None:
     assert known["ENTREPOT_TAGS_STALE_IF_ERROR"] == ("tags", "stale_if_error")
     assert known["ENTREPOT_CACHE_PATH"] == ("cache", "path")
     assert known["ENTREPOT_DEFAULT_UPSTREAM"] == ("default_upstream",)
-    assert len(set(known.values())) == len(known) == 60
+    assert len(set(known.values())) == len(known) == 61
     assert not {"ENTREPOT_UPSTREAMS", "ENTREPOT_LIFECYCLE", "ENTREPOT_CACHE"} & known.keys()
 
 
@@ -274,6 +274,16 @@ def test_the_names_and_networks_of_those_in_front_have_one_form(write: Write) ->
 
 def test_commands_are_led_to_the_socket_whatever_else_is_wrong(write: Write) -> None:
     path = write("admin_socket: run/admin.sock\ntags: {ttl: never}\n")
-    assert admin_url(path, {}) == f"unix:{path.parent}/run/admin.sock"
-    assert admin_url(path, {"ENTREPOT_ADMIN_SOCKET": "/run/other.sock"}) == "unix:/run/other.sock"
-    assert admin_url(None, {}) == "127.0.0.1:5001"
+    assert admin_address(path, {}).url == f"unix:{path.parent}/run/admin.sock"
+    assert admin_address(path, {"ENTREPOT_ADMIN_SOCKET": "/run/other.sock"}).url == "unix:/run/other.sock"
+    assert admin_address(None, {}).url == "127.0.0.1:5001"
+
+
+def test_a_token_opens_admin_to_others_and_commands_are_told_where_it_is(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("of-the-operator\n" * 2)
+    with pytest.raises(ConfigInvalid, match="holds no token"):
+        load(path := write("admin: 10.0.0.1:5001\nadmin_token_file: token\n"), {"HOME": "/home/me"})
+    (tmp_path / "token").write_text("of-the-operator-alone")
+    assert load(path, {"HOME": "/home/me"}).settings.admin_token_file == tmp_path / "token"
+    (tmp_path / "token").unlink()  # nobody else can read it
+    assert admin_address(path, {}) == ("10.0.0.1:5001", tmp_path / "token")

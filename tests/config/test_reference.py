@@ -37,6 +37,7 @@ def uncommented(write: Write, tmp_path: Path) -> Path:
     (tmp_path / "bundles.pub.pem").write_text(PUBLIC_KEY)
     (tmp_path / "lifecycle.json").write_text(POLICY)
     (tmp_path / "htpasswd").write_text(HTPASSWD)
+    (tmp_path / "admin-token").write_text("hidden-token-of-the-operator")
     (tmp_path / "token-key.pem").write_text("hidden secret of more than 32 bytes")
     return write(with_examples(REFERENCE.read_text()).replace("/run/secrets", str(tmp_path)))
 

@@ -4,6 +4,7 @@ What a fault does is judged while it lasts, when it is over, and after a restart
 """
 
 import asyncio
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -238,9 +239,8 @@ class Life:
         cache = self.entrepot.cache
         on_disk = stored(cache)
         try:
-            with closing(sqlite3.connect(f"{(cache / 'catalog').as_uri()}?mode=ro", uri=True)) as connection:
-                known = {Digest.parse(row[0]): row[1] for row in connection.execute("SELECT digest, size FROM content")}
-        except sqlite3.Error as cause:
+            known = _known(cache, self.folder / "copy")
+        except (OSError, sqlite3.Error) as cause:
             return f"the catalog: {cause}"
         if known != on_disk:
             rows, files = len(known.keys() - on_disk.keys()), len(on_disk.keys() - known.keys())
@@ -249,6 +249,18 @@ class Life:
         if not self._was_in_memory:
             left.update(path.name for path in cache.glob("catalog.corrupt*"))
         return f"left over: {dict(left)}" if left else ""
+
+
+def _known(cache: Path, place: Path) -> dict[Digest, int]:
+    """What the catalog of a process that has locked it says is held: of a copy of its files in ``place``. Raises
+    OSError, or sqlite3.Error, where they were written to meanwhile."""
+    for name in ("catalog", "catalog-wal"):
+        (place / name).unlink(missing_ok=True)
+        if (cache / name).exists():
+            place.mkdir(exist_ok=True)
+            shutil.copyfile(cache / name, place / name)
+    with closing(sqlite3.connect(f"{(place / 'catalog').as_uri()}?mode=rw", uri=True)) as connection:
+        return {Digest.parse(row[0]): row[1] for row in connection.execute("SELECT digest, size FROM content")}
 
 
 def _end_of(text: str) -> str:

@@ -1,7 +1,8 @@
 """A cluster without a way out: what is exported outside is carried in by hand, and nodes pull it by its own names."""
 
 import errno
-import shutil
+import json
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -15,7 +16,7 @@ from tests.e2e import clients
 from tests.e2e.clients import Reference
 from tests.e2e.images import Descriptor, Layout, noise
 from tests.e2e.namespaces import NEEDS_NAMESPACES, Namespace, cabled
-from tests.e2e.scratch import scratch
+from tests.e2e.readme import commands, typed
 from tests.process import PROXY, Entrepot, ProcessFailed, proxying, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(580), NEEDS_NAMESPACES]
@@ -51,13 +52,6 @@ class Outside(NamedTuple):
         source = f"oci:{self.layout.folder}:{name}"
         run(["skopeo", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", source, target])
 
-    def fetch(self, image: Reference, store: Path) -> None:
-        assert clients.skopeo_by_path(store, self.entrepot.address, image, GREETING) == greeting(image)
-
-    def export(self, *words: str) -> None:
-        said = self.entrepot.command("export", *words)
-        assert said.returncode == 0, said.stdout + said.stderr
-
 
 @pytest.fixture
 def outside(clients_installed: None, tmp_path: Path) -> Iterator[Outside]:
@@ -78,11 +72,6 @@ class Inside(NamedTuple):
     @property
     def address(self) -> str:
         return f"{self.beside.address}:{self.entrepot.port}"
-
-    def command(self, *words: str) -> str:
-        said = self.beside.run(lambda: self.entrepot.command(*words))
-        assert said.returncode == 0, said.stdout + said.stderr
-        return said.stdout
 
     def told(self, kind: str, root: Path) -> Path:
         """What ``entrepot clients`` has written for a node, where no registry is ever asked."""
@@ -107,31 +96,54 @@ def inside(clients_installed: None, tmp_path: Path) -> Iterator[Inside]:
             entrepot.dispose()
 
 
-def test_images_are_carried_in_and_pulled_by_their_own_names_and_then_only_what_is_new(
+def test_the_five_commands_of_readme_bring_images_in_and_then_only_what_is_new(
     outside: Outside, inside: Inside, new_store: NewStore, tmp_path: Path
 ) -> None:
+    private, public, warm, export, take, listing, delta, volumes = commands("An air-gapped cluster in five commands")
+    medium = tmp_path / "medium"
+    medium.mkdir()
     base = outside.layout.layer({"usr/share/noise": noise(2 * MiB, 5), "etc/os-release": b"ID=nothing\n"})
     for image in (HUB, APP):
         outside.publish(image, outside.layout.image([base, outside.layout.layer({GREETING: greeting(image)})]))
-        outside.fetch(image, new_store())
     no_way_out(inside, outside.registry.port)
 
-    outside.export("--all", "--to", str(tmp_path / "bundle.tar"))
-    carry(tmp_path / "bundle.tar", inside)
+    cluster(medium, HUB, APP)
+    for line in (private, public, warm, export, take, listing):
+        on_its_side(line, medium, outside, inside)
     pulls(inside, new_store, HUB, APP)
 
-    far = tmp_path / "far.json"
-    far.write_text(inside.command("export", "--list"))
     new = outside.layout.layer({"usr/share/new": noise(3 * MiB, 6), GREETING: greeting(NEXT)})
     outside.publish(NEXT, outside.layout.image([base, new]))
-    outside.fetch(NEXT, new_store())
-    outside.export("--all", "--since", str(far), "--to", str(tmp_path / "delta.tar"))
-    assert abs((tmp_path / "delta.tar").stat().st_size - new[0]["size"]) <= 64 * KiB
+    cluster(medium, HUB, NEXT)
+    for line in (warm, delta):
+        on_its_side(line, medium, outside, inside)
+    assert abs(sum(volume.stat().st_size for volume in medium.glob("delta.*")) - new[0]["size"]) <= 64 * KiB
     with pytest.raises(ProcessFailed):
         pulls(inside, new_store, NEXT)
-    carry(tmp_path / "delta.tar", inside)
+    on_its_side(volumes, medium, outside, inside)
     pulls(inside, new_store, NEXT, APP)
     no_way_out(inside, outside.registry.port)
+
+
+def cluster(folder: Path, *images: Reference) -> None:
+    """``kubectl`` in ``folder``'s ``bin`` tells of one whose pods run these."""
+    pods = [{"kind": "Pod", "spec": {"containers": [{"name": "it", "image": str(image)}]}} for image in images]
+    (folder / "pods.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}))
+    kubectl = folder / "bin" / "kubectl"
+    kubectl.parent.mkdir(exist_ok=True)
+    kubectl.write_text(f'#!/bin/sh\n[ "$*" = "get pods -A -o json" ] && exec cat {folder}/pods.json\n')
+    kubectl.chmod(0o755)
+
+
+def on_its_side(line: str, medium: Path, outside: Outside, inside: Inside) -> None:
+    """Where its comment says; ``medium`` is the folder on both sides."""
+    [side] = re.findall(r"# (outside|inside)\b", line)
+    entrepot = (outside if side == "outside" else inside).entrepot
+    shell = partial(typed, line, medium, {"ENTREPOT_ADMIN_URL": f"http://127.0.0.1:{entrepot.admin}"})
+    if side == "outside":
+        shell()
+    else:
+        inside.beside.run(shell)
 
 
 def no_way_out(inside: Inside, port: int) -> None:
@@ -147,12 +159,6 @@ def no_way_out(inside: Inside, port: int) -> None:
         assert place.run(lambda: reached("192.0.2.1")) == errno.ENETUNREACH
         assert place.ip("route", "show", "default") == b""
     assert reached("127.0.0.1") == 0, "outside it is there"
-
-
-def carry(bundle: Path, inside: Inside) -> None:
-    with scratch() as medium:
-        shutil.copy(bundle, medium)
-        inside.command("import", str(medium / bundle.name))
 
 
 def pulls(inside: Inside, new_store: NewStore, *images: Reference) -> None:

@@ -13,6 +13,8 @@ from tests.cast import FaultUpstream, ManualClock
 from tests.scenarios.house import House, HouseRules
 from tests.scenarios.invariants import ends_well, open_files
 
+ELSEWHERE = "elsewhere.test"
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
@@ -69,6 +71,15 @@ async def house(tmp_path: Path, upstream: FaultUpstream, rules: HouseRules, cloc
     yield house
     await ends_well(house)
     assert upstream.unplayed == 0, "the scene has not shown its fault"
+
+
+@pytest.fixture
+async def elsewhere(house: House, nothing_stays: None) -> AsyncIterator[FaultUpstream]:
+    """A second upstream of the house."""
+    async with FaultUpstream() as up:
+        house.upstreams[ELSEWHERE] = up
+        await house.restart()
+        yield up
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -12,13 +12,12 @@ from proxy.cache.imports import OrderedImage
 from proxy.core.names import Digest, Repository, Tag
 from tests.cast import Act, FaultUpstream, Line, roles
 from tests.scenarios.client import Client, Cut
-from tests.scenarios.conftest import under
+from tests.scenarios.conftest import ELSEWHERE, under
 from tests.scenarios.house import APP, NAME, House, MiB, blob_path, manifest_path
 
 Bytes = Callable[[int], bytes]
 RAW = json.dumps({"schemaVersion": 2, "config": {}, "layers": []}).encode()
 DAY = 86_400.0
-ELSEWHERE = "elsewhere.test"
 
 
 async def pulled(house: House, upstream: FaultUpstream, blob: bytes) -> list[str]:
@@ -173,15 +172,6 @@ async def test_a_grant_of_an_older_version_is_confirmed_before_it_is_used(
 
 
 # ------------------------------------------------------------ whose bytes
-
-
-@pytest.fixture
-async def elsewhere(house: House, nothing_stays: None) -> AsyncIterator[FaultUpstream]:
-    """A second upstream of the house."""
-    async with FaultUpstream() as up:
-        house.upstreams[ELSEWHERE] = up
-        await house.restart()
-        yield up
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "arriving"])

@@ -15,7 +15,7 @@ from proxy.core.names import Digest, Repository, Tag
 from proxy.core.platforms import Platform
 from proxy.warm.references import WantedImage
 from tests.cast import FaultUpstream, roles
-from tests.scenarios.conftest import under
+from tests.scenarios.conftest import ELSEWHERE, under
 from tests.scenarios.house import APP, NAME, House, MiB, blob_path, manifest_path
 from tests.scenarios.invariants import stored
 from tests.scenarios.shelf import Image, pull, put_image
@@ -91,6 +91,28 @@ async def test_what_is_held_is_not_fetched_again(house: House, upstream: FaultUp
     found = await brought(house, f"{IMAGE}:v1")
     assert (found.fetched, found.contents) == (0, 3)
     assert len(upstream.requests("blob")) == blobs
+
+
+async def test_a_layer_that_arrives_from_another_registry_is_waited_for_and_kept(
+    house: House, upstream: FaultUpstream, elsewhere: FaultUpstream
+) -> None:
+    """Whose yes is no proof of its bytes: they are brought once more, after those that arrive."""
+    shared, more = b"shared" * MiB, [b"%d" % number * 1000 for number in range(8)]
+    layer = put_image(upstream, "v1", shared).parts[1]
+    image = put_image(elsewhere, "v1", shared, *more)
+    gate = asyncio.Event()
+    upstream.plays("blob", roles.holds(MiB, gate))
+    async with await house.pull(blob_path(layer)) as client:
+        head = await client.head()
+        warming = asyncio.create_task(warmed(house, f"{ELSEWHERE}/{APP}:v1"))
+        while len(elsewhere.requests("blob")) < 1 + len(more) or len(house.cache.fills) > 1:
+            await asyncio.sleep(0.005)
+        gate.set()
+        assert await client.rest(head) == shared
+        [found] = await warming
+    assert (found.refused, found.contents) == ("", len(image.all))
+    asked = [seen for seen in elsewhere.requests("blob") if seen.target.endswith(layer)]
+    assert [seen.sent for seen in asked] == [len(shared)]
 
 
 async def test_the_same_name_twice_and_by_its_digest_is_fetched_once(house: House, upstream: FaultUpstream) -> None:

@@ -58,7 +58,6 @@ async def test_it_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> N
         "catalog",
         "catalog.backup",
         "catalog-wal",
-        "catalog-shm",
         "blobs",
         "ingest",
         "quarantine",

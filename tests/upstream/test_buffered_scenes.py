@@ -149,9 +149,11 @@ async def test_a_head_that_tells_nothing_is_followed_by_a_get(act: Act) -> None:
 
 async def test_the_remaining_quota_is_noted() -> None:
     async with FaultUpstream() as up, client_of(up) as registry:
-        up.page(f"/v2/{NAME}/manifests/1", RAW, {"ratelimit-remaining": "76;w=21600"})
+        up.page(f"/v2/{NAME}/manifests/1", RAW, {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"})
         await registry.manifest(NAME, TAG)
         assert registry.stats.rate_limit_remaining == 76
+        assert registry.stats.rate_limit == 100
+        assert registry.stats.first_bytes["manifest"].count == 1
 
 
 async def test_tags_come_in_pages() -> None:

@@ -16,7 +16,7 @@ from proxy.core.steps import at_once
 from proxy.core.tables import Tables
 from proxy.upstream.fault_table import Rejection, error_code, fault_of, first_error
 from proxy.upstream.headers import ContentRange, decoded, next_query, parse_content_range, retry_after
-from proxy.upstream.health import Breaker, Outages, RetryBudget
+from proxy.upstream.health import Breaker, Outages, RetryBudget, open_breakers
 from proxy.upstream.message import Kind
 from proxy.upstream.tokens import LONGEST_LIFE, UNSTATED_LIFE, Token, parse_token
 from proxy.upstream.transfer import Throughput
@@ -162,6 +162,20 @@ def test_connections_that_cannot_be_made_count_one_by_one_and_not_within_two_sec
         health.unconnected(outage, UP, 100.0)
     assert health.host_closed_off(UP, 101.9) is None
     assert health.host_closed_off(UP, 102.0) is not None
+
+
+def test_what_is_closed_off_is_counted_by_upstream_and_reach_without_a_probe() -> None:
+    tables = Tables(lambda: 0.0)
+    health, other = Outages("up", tables), Outages("other", tables)
+    assert open_breakers(tables, 0.0) == {}
+    for second in (0.0, 3.0):
+        health.thing_failed(errors.UpstreamFailed("up", "it answered 500"), "app@sha256:bad", second)
+    health.thing_failed(errors.UpstreamFailed("up", "it answered 500"), "app@sha256:once", 3.0)
+    other.limited(UP, 30.0, 3.0)
+    for _ in range(2):
+        assert open_breakers(tables, 9.0) == {("up", "thing"): 1, ("other", "host"): 1}
+    assert health.thing_closed_off("app@sha256:bad", 9.0) is None, "the probe was not taken"
+    assert open_breakers(tables, 60.0) == {("up", "thing"): 1}
 
 
 def test_what_is_known_of_one_upstream_says_nothing_about_another_on_the_same_host() -> None:
