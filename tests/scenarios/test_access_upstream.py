@@ -16,7 +16,7 @@ from proxy.core.names import Digest
 from tests.cast import FaultUpstream, roles
 from tests.cast.members import Members
 from tests.cast.visitors import htpasswd
-from tests.scenarios.client import Client, Reply
+from tests.scenarios.client import Client, Reply, request
 from tests.scenarios.ecr.stage import App, Clock, running
 
 NAME, OTHER = "registry.test", "other.test"
@@ -440,3 +440,41 @@ async def test_a_password_that_the_registry_does_not_take_is_told_where_a_token_
     assert (await proxy.get("/token", basic("alice", "wrong"))).status == 200
     await upstream.vanish()
     assert (await proxy.get("/token", basic("bob"))).status == 200  # nobody has said that it is wrong
+
+
+@by_token
+async def test_on_one_connection_each_request_is_its_own_callers(
+    tmp_path: Path, upstream: FaultUpstream, elsewhere: FaultUpstream, members: Members, clock: Clock
+) -> None:
+    """Also where they come one behind the other without a pause, for registries that both decide."""
+    there = elsewhere.members(Members({"carol": "canary-of-carol"}, {"carol": {HERS}}))
+    for up in (upstream, elsewhere):
+        for number in range(4):
+            up.manifest(HERS, f"v{number}", raw(f"{up.port} {number}"))
+    both = {
+        NAME: {"url": upstream.url, "access": "upstream"},
+        OTHER: {"url": elsewhere.url, "access": "upstream"},
+    }
+    asks = [
+        (NAME, basic("alice"), 200),
+        (OTHER, basic("carol", there.passwords["carol"]), 200),
+        (NAME, basic("bob"), 404),
+        (NAME, {}, 401),
+        (OTHER, {}, 401),
+    ]
+    async with (
+        running(tmp_path / "app", {"upstreams": both}, clock) as proxy,
+        await Client.connect(proxy.port) as client,
+    ):
+        for number in range(4):
+            blocks = [request(manifest(f"v{number}", HERS, name), login) for name, login, _ in asks]
+            await client.send(b"".join(blocks))
+            for name, _, status in asks:
+                reply = await client.reply()
+                assert reply.status == status
+                port = upstream.port if name == NAME else elsewhere.port
+                assert status != 200 or reply.body == raw(f"{port} {number}")
+    for up, users in ((upstream, {"alice", "bob"}), (elsewhere, {"carol"})):
+        sent = {seen.headers.get("authorization", "") for seen in up.requests()}
+        pairs = {base64.b64decode(each[6:]).decode() for each in sent if each.startswith("Basic ")}
+        assert {pair.partition(":")[0] for pair in pairs} == users
