@@ -351,6 +351,7 @@ async def test_the_login_is_sent_to_its_registry_and_nowhere_else(
     both = document(upstream)["upstreams"] | {OTHER: {"url": elsewhere.url}}
     both[NAME]["redirects"] = [f"127.0.0.2:{elsewhere.port}"]
     async with running(tmp_path / "app", {"upstreams": both, "log": {"level": "debug"}}, clock) as proxy:
+        assert (await proxy.get(manifest("v1", OPEN, OTHER))).status == 200  # what is for everybody needs no login
         hers = bearer(await token(proxy, basic("alice")))
         for login in (basic("alice"), hers, basic("alice", "canary-of-a-guess"), basic("bob")):
             await proxy.get(blob(digest), login)
