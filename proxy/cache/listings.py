@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode
 
 from proxy.cache.answers import Outcome, outcome_of
-from proxy.cache.circles import apart
+from proxy.cache.circles import Way, way
 from proxy.cache.holdings import Holdings, readable
 from proxy.cache.standings import Standings
 from proxy.core.errors import Outage, ReferrersUnsupported, UpstreamOffline
@@ -17,8 +17,8 @@ from proxy.core.names import Digest, Repository
 from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page, place_of, to_upstream
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.core.tables import BoundedTable, of_repository
-from proxy.core.via import Hops
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import SCOPE
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
 log = logging.getLogger("entrepot.listings")
@@ -28,7 +28,7 @@ _CATALOG_PAGE = 100
 _AWAY = "served stale: upstream does not answer"
 _FROM_HELD = f"{_AWAY}, and what is held here is listed"
 
-ReferrersKey = tuple[Repository, Digest, str]
+ReferrersKey = tuple[Repository, Digest, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Listings:
         self._registry = registry
         self._rules = rules
         self._now = now
-        self._tags: Flights[tuple[Repository, str, Hops], TagsPage] = Flights(group)
-        self._asking: Flights[tuple[ReferrersKey, Hops], _Kept] = Flights(group)
+        self._tags: Flights[tuple[Repository, str, Way], TagsPage] = Flights(group)
+        self._asking: Flights[tuple[ReferrersKey, Way], _Kept] = Flights(group)
         self._referrers: BoundedTable[ReferrersKey, _Kept] = holdings.tables.table(
             "referrers", _REFERRERS_BYTES, None, of_repository
         )
@@ -82,7 +82,7 @@ class Listings:
         registry = self._registry(repository.upstream)
         asked = to_upstream(query)
         try:
-            flight = repository, asked, apart(repository, self._registry)
+            flight = repository, asked, way(repository, self._registry)
             page = await self._tags.join(flight, lambda: registry.tags(repository.name, asked))
         except Outage as cause:
             held = await readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
@@ -98,13 +98,13 @@ class Listings:
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
-        key = (repository, digest, query)
+        key = (repository, digest, query, SCOPE.get())
         kept = self._referrers.get(key)
         fresh = kept is not None and standing(self._rules, kept.checked_at, self._now()) is Standing.FRESH
         if kept is not None and fresh:
             return _answer(kept, Outcome.HIT)
         try:
-            flight = key, apart(repository, self._registry)
+            flight = key, way(repository, self._registry)
             return _answer(await self._asking.join(flight, lambda: self._ask(key)), Outcome.MISS)
         except Outage as cause:
             if await self._standings.is_suspended(repository):
@@ -163,7 +163,7 @@ class Listings:
         return ReferrersPage(index.raw, artifact_type is not None, onward)
 
     async def _ask(self, key: ReferrersKey) -> _Kept:
-        repository, digest, query = key
+        repository, digest, query, _ = key
         try:
             page = await self._registry(repository.upstream).referrers(repository.name, digest, query)
         except ReferrersUnsupported:
