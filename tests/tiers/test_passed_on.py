@@ -1,5 +1,6 @@
 """What the cache in the middle knows of its answer reaches whoever asked through another one."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from proxy.core.manifests import OCI_MANIFEST
 from tests.cast import FaultUpstream, roles
-from tests.scenarios.house import APP, NAME, blob_path, manifest_path
+from tests.scenarios.house import APP, NAME, MiB, blob_path, manifest_path
 from tests.scenarios.process import Site, site
 from tests.scenarios.shelf import put_image
 from tests.tiers.cast import tier
@@ -92,3 +93,26 @@ async def test_the_quota_of_the_registry_is_told_on(tmp_path: Path, upstream: Fa
         assert (told.headers["ratelimit-limit"], told.headers["ratelimit-remaining"]) == tuple(quota.values())
         status = await made[-1].command("status", "--json")
         assert '"rate_limit_remaining": 76' in status.stdout
+
+
+async def test_who_waits_behind_caches_has_the_first_bytes_at_once_and_the_rest_however_slow_the_registry_is(
+    tmp_path: Path, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    """A cache that hears nothing for its ``timeouts.stall`` asks the next one again, which is still fetching."""
+    blob, gate = some_bytes(2 * MiB), asyncio.Event()
+    digest = upstream.blob(APP, blob)
+    upstream.plays("blob", roles.holds(MiB, gate))
+    async with row(tmp_path, {NAME: {"url": upstream.url}}, 2) as (_, between):
+        hasty = {"timeouts": {"stall": "1s"}, "transfers": {"patience": "10m"}}
+        before = {"upstreams": tier(f"http://127.0.0.1:{between.port}"), **hasty}
+        async with site(tmp_path / "node", "", before) as node:
+            client = await node.pull(blob_path(digest))
+            async with client:
+                assert (await client.head()).status == 200
+                begun = await client.received(MiB // 2)
+                while between.output.read_text().count(f"/blobs/{digest}") < 4:  # cut short, and asked again
+                    await asyncio.sleep(0.05)
+                gate.set()
+                assert begun + await client.received(len(blob) - len(begun)) == blob
+            await node.stop()
+        assert [seen.sent for seen in upstream.requests("blob")] == [len(blob)]
