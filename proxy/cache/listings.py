@@ -39,6 +39,8 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class ReferrersAnswer:
+    """A page of what refers to a digest, with how it was come by."""
+
     page: ReferrersPage
     outcome: Outcome
     age: float | None = None  # seconds since upstream was asked; of stale answers, where that is known
@@ -46,6 +48,8 @@ class ReferrersAnswer:
 
 
 class TagsAnswer(NamedTuple):
+    """A page of tags, with how it was come by."""
+
     page: Page
     outcome: Outcome
     warning: str = ""  # why it is stale

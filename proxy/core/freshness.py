@@ -21,6 +21,8 @@ class TagRules:
 
 
 class Standing(Enum):
+    """What a tag's age makes of it."""
+
     FRESH = "fresh"  # serve
     STALE = "stale"  # ask upstream; serve if it does not answer
     DEAD = "dead"  # ask upstream; an outage is the answer
