@@ -32,8 +32,8 @@ class CatalogLedger(Protocol):
     async def sums(self, by: LedgerBy, since: int) -> list[LedgerRow]:
         """Of all days from ``since`` on."""
 
-    async def first_day(self) -> int | None:
-        """None where nothing is counted yet."""
+    async def begin(self, at: float) -> float:
+        """When the books were begun: ``at``, where they are new."""
 
     async def tidy(self, days: int, rows: int) -> None:
         """Keeps the newest days, and of old ones sums by upstream where there are too many rows."""
@@ -73,10 +73,9 @@ class Ledger:
         await self.flush()
         return await self._books.sums(by, since)
 
-    async def first_day(self) -> int:
-        """Today where nothing is counted yet. Raises StoreFailed."""
-        first = await self._books.first_day()
-        return first if first is not None else day_of(self.now())
+    async def began(self) -> float:
+        """Since when is counted, seconds since the epoch. Raises NoSpace or StoreFailed."""
+        return await self._books.begin(self.now())
 
     async def _turn_over(self, day: int) -> None:
         """What comes from now on belongs to ``day``."""
@@ -84,6 +83,7 @@ class Ledger:
             await self._write(self._day)
         totals = await self._books.of_day(day)
         self._day, self._totals = day, totals
+        await self._books.begin(self.now())
         await self._books.tidy(DAYS, ROWS)
 
     async def _write(self, day: int) -> None:

@@ -137,7 +137,7 @@ class SavedLine(NamedTuple):
 
 
 class SavingsAccount(NamedTuple):
-    """From the beginning of ``since`` to a moment of ``until``, both UTC. ``running`` is what the cache cost to run
+    """From ``since`` to a moment of ``until``, both UTC. ``running`` is what the cache cost to run
     meanwhile; ``notes`` are sentences for people."""
 
     lines: Sequence[SavedLine]
@@ -153,10 +153,10 @@ class SavingsAccount(NamedTuple):
 
 
 def accounted(
-    rows: Sequence[LedgerRow], rules: SavingsRules, by: LedgerBy, since: int, now: float
+    rows: Sequence[LedgerRow], rules: SavingsRules, by: LedgerBy, since: float, now: float
 ) -> Steps[SavingsAccount]:
-    """``rows`` are sums as ``by`` wants them, from the day ``since`` on; ``now`` in seconds since the epoch. The cache
-    counts as running all the time."""
+    """``rows`` are sums as ``by`` wants them, of what was counted between two times in seconds since the epoch. The
+    cache counts as running all the time."""
     sums: dict[str, Money] = {}
     upstreams: dict[str, Money] = {}
     for number, row in enumerate(rows, 1):
@@ -176,7 +176,7 @@ def accounted(
         running[period] = running.get(period, NOTHING) + length * rules.running_cost
     lines = _lines(sums, {name: cost for name, cost in running.items() if name})
     cost = sum(running.values(), NOTHING)
-    account = SavingsAccount(lines, total, _date(since), _date(day_of(now)), cost, ())
+    account = SavingsAccount(lines, total, _date(day_of(since)), _date(day_of(now)), cost, ())
     return account._replace(notes=tuple(_notes(account, rules, upstreams)))
 
 
@@ -203,12 +203,11 @@ def _period(day: int, by: LedgerBy) -> str:
     return {LedgerBy.DAY: written, LedgerBy.MONTH: written[:7]}.get(by, "")
 
 
-def _hours(since: int, now: float) -> Iterator[tuple[int, Decimal]]:
-    """Of each day from ``since`` to ``now``, of which the last is not over."""
-    today = day_of(now)
-    for day in range(since, today):
-        yield day, Decimal(24)
-    yield today, Decimal(int(now) - today * DAY) / 3600
+def _hours(since: float, now: float) -> Iterator[tuple[int, Decimal]]:
+    """Of each day between, of which the first has begun and the last is not over."""
+    for day in range(day_of(since), day_of(now) + 1):
+        length = min(int(now), (day + 1) * DAY) - max(int(since), day * DAY)
+        yield day, Decimal(max(0, length)) / 3600
 
 
 def _date(day: int) -> date:

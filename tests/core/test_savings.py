@@ -18,7 +18,7 @@ def row(upstream: str, served: float, fetched: float, day: int = 0, repository: 
 
 
 def account(*rows: LedgerRow, by: LedgerBy = LedgerBy.UPSTREAM, hours: float = 24, **rules: Any) -> SavingsAccount:
-    return at_once(accounted(rows, SavingsRules(**rules), by, FIRST, FIRST * DAY + hours * 3600))
+    return at_once(accounted(rows, SavingsRules(**rules), by, FIRST * DAY, FIRST * DAY + hours * 3600))
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,11 @@ def test_the_lines_add_up_to_the_total_however_it_is_divided() -> None:
     for by in LedgerBy:
         found = account(*rows, by=by, hours=72)
         assert sum(line.money.saved for line in found.lines) == found.total.saved
+
+
+def test_hours_before_the_first_and_behind_the_last_moment_cost_nothing() -> None:
+    rules = SavingsRules(running_cost=Decimal(1))
+    began, now = FIRST * DAY + 20 * 3600, (FIRST + 1) * DAY + 90 * 60
+    found = at_once(accounted([], rules, LedgerBy.DAY, began, now))
+    assert [str(line.running) for line in found.lines] == ["4", "1.5"]
+    assert at_once(accounted([], rules, LedgerBy.DAY, now, now - 60)).running == 0, "a clock that was set back"
