@@ -9,7 +9,7 @@ from proxy.admin.answering import Offer
 from proxy.admin.savings_messages import SAVINGS, SavingsEnd, SavingsLine, SavingsRequest, SavingsSummary
 from proxy.cache.ledger import Ledger
 from proxy.core.errors import RequestFault
-from proxy.core.ledger import DAY, LedgerBy, day_of
+from proxy.core.ledger import LedgerBy, day_of
 from proxy.core.savings import Money, SavingsAccount, SavingsRules, accounted
 from proxy.tasks.turns import Turns
 
@@ -38,8 +38,8 @@ class SavingsOperation:
         by, rules = LedgerBy(request.by), self._rules
         asked = _day(request.since) if request.since is not None else 0
         rows = await self._ledger.sums(by, asked)
-        since = max(float(asked * DAY), await self._ledger.began())
-        account = await self._turns.run(accounted(rows, rules, by, since, self._ledger.now()))
+        time = await self._ledger.time(asked)
+        account = await self._turns.run(accounted(rows, rules, by, time))
         for line in account.lines:
             path = str(rules.path(line.name)) if by is LedgerBy.UPSTREAM else None
             yield SavingsLine(name=line.name, path=path, **_amounts(line.money, line.running))

@@ -13,13 +13,24 @@ _WRITE = """
     INSERT INTO ledger (day, upstream, repository, served, fetched) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (day, upstream, repository) DO UPDATE SET served = excluded.served, fetched = excluded.fetched"""
 _BEGAN = "ledger"  # a note
+_REPOSITORIES = 5000  # told of a sum; what the others come to is told without names
 _OF_DAY = "SELECT day, upstream, repository, served, fetched FROM ledger WHERE day = ?"
-_BY_TIME = "SELECT day, upstream, '', sum(served), sum(fetched) FROM ledger WHERE day >= ? GROUP BY day, upstream"
+_BY_TIME = """
+    SELECT day, upstream, '', sum(served), sum(fetched) FROM ledger WHERE day >= ? AND upstream <> ''
+    GROUP BY day, upstream"""
+_BY_REPOSITORY = f"""
+    WITH total AS (
+        SELECT upstream, repository, sum(served) AS served, sum(fetched) AS fetched FROM ledger
+        WHERE day >= ? AND upstream <> '' GROUP BY upstream, repository),
+    ranked AS (
+        SELECT *, row_number() OVER (ORDER BY served DESC, upstream, repository) <= {_REPOSITORIES} AS apart FROM total)
+    SELECT 0, upstream, iif(apart, repository, '') AS name, sum(served), sum(fetched) FROM ranked
+    GROUP BY upstream, name"""
 _SUMS = {
-    LedgerBy.UPSTREAM: "SELECT 0, upstream, '', sum(served), sum(fetched) FROM ledger WHERE day >= ? GROUP BY upstream",
-    LedgerBy.REPOSITORY: """
-        SELECT 0, upstream, repository, sum(served), sum(fetched) FROM ledger WHERE day >= ?
-        GROUP BY upstream, repository""",
+    LedgerBy.UPSTREAM: """
+        SELECT 0, upstream, '', sum(served), sum(fetched) FROM ledger WHERE day >= ? AND upstream <> ''
+        GROUP BY upstream""",
+    LedgerBy.REPOSITORY: _BY_REPOSITORY,
     LedgerBy.DAY: _BY_TIME,
     LedgerBy.MONTH: _BY_TIME,
 }
@@ -43,6 +54,11 @@ class SqliteLedger:
     async def sums(self, by: LedgerBy, since: int) -> list[LedgerRow]:
         """Of all days from ``since`` on."""
         return await self._database.rows(_SUMS[by], (since,), _row_in)
+
+    async def days(self, since: int) -> list[int]:
+        """Days from ``since`` on that something is written of, in order."""
+        query = "SELECT DISTINCT day FROM ledger WHERE day >= ? ORDER BY day"
+        return await self._database.rows(query, (since,), lambda row: int(row[0]))
 
     async def begin(self, at: float) -> float:
         """When the books were begun, in seconds since the epoch: ``at``, where they are new; the beginning of the first

@@ -95,3 +95,20 @@ async def test_the_books_know_when_they_were_begun(books: SqliteLedger) -> None:
     assert await books.begin(9 * 86_400.0) == 7 * 86_400 + 60
     await books.tidy(1, 100)
     assert await books.begin(9 * 86_400.0) == 9 * 86_400, "the first day that is kept"
+
+
+async def test_a_day_on_which_nobody_pulled_is_a_day_of_nobodys(books: SqliteLedger) -> None:
+    await books.write(7, {Account(""): ByteCount()})
+    await books.write(9, {APP: ByteCount(1, 1)})
+    assert await books.days(0) == [7, 9]
+    assert await books.days(8) == [9]
+    for by in LedgerBy:
+        assert len(await books.sums(by, 0)) == 1
+
+
+async def test_of_very_many_repositories_the_largest_are_told_by_name(books: SqliteLedger) -> None:
+    await books.write(7, {Account("up", f"up/app{number}"): ByteCount(number, 1) for number in range(5010)})
+    found = {row.account.repository: row.moved for row in await books.sums(LedgerBy.REPOSITORY, 0)}
+    assert len(found) == 5001
+    assert found[""] == (sum(range(10)), 10)
+    assert found["up/app5009"] == (5009, 1)
