@@ -31,6 +31,7 @@ from proxy.admin.listener import AdminApi, admin_app
 from proxy.admin.live import LiveOperation
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
+from proxy.admin.page.pages import PageSources, StatusPages
 from proxy.admin.reload import Reload, Taken, savings_rules
 from proxy.admin.savings import SavingsOperation
 from proxy.admin.serving import AdminPlace, serve_admin
@@ -46,7 +47,7 @@ from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.core.via import pseudonym
-from proxy.front.access_log import Lines, Logged, lines_of
+from proxy.front.access_log import Lines, Logged, LogLines
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import admin_hosts, service_rules
@@ -169,7 +170,8 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, _live(service, registries).offer))
+    live = _live(service, registries)
+    admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, live.offer), live)
     listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
@@ -248,24 +250,28 @@ def _admin(
     gate: AdminGate,
     connections: AdminConnections,
     further: Sequence[Offer[Any, Any]],
+    live: LiveOperation,
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
+    operations, status = InventoryOperations(cache), partial(status_of, telemetry, health)
+    shown = PageSources(status, live, telemetry.held_by_registry, operations.repositories, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
         health,
         Metrics(families_of(telemetry, health)),
-        partial(status_of, telemetry, health),
+        status,
         (
             *Operations(cache.maintenance, telemetry.reload).offers(),
             *bundling.offers(),
             *WarmOperation(cache).offers(),
-            *InventoryOperations(cache).offers(),
+            *operations.offers(),
             *further,
         ),
         ContentDoor(cache),
+        StatusPages(shown, cache.holdings.threads.behind),
     )
     return admin_app(api, connections)
 
@@ -329,7 +335,7 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _logs(settings: Settings) -> Logs:
-    writer: Logs = LogWriter(2, lines_of(as_json if settings.log.format == "json" else as_text))
+    writer: Logs = LogWriter(2, LogLines(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
     _take_log_level(settings.log.level)
