@@ -218,9 +218,7 @@ class House:
             trust=rules.trust,
         )
         names = UpstreamNames.of(self.upstreams, None)
-        around = Collaborators(
-            upstreams, names, self.clock, self._note, gate=rules.gate, fetched=partial(_grown, made)
-        )
+        around = Collaborators(upstreams, names, self.clock, self._note, gate=rules.gate, fetched=partial(_grown, made))
         logins = LoginSecrets.read(rules.logins, read_file)
         doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies, logins, rules.tls
         service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
