@@ -46,5 +46,7 @@ class AllowGate:
         found = self._peek((caller, repository))
         if found is None:
             found = admission(self._allow, caller, operation)
+            if found is ADMITTED and (rule := self.limiting_rule(caller, repository)) is not None and rule.rate:
+                found = Admission.MEASURED
             self._known.put((caller, repository), found)
         return found
