@@ -37,11 +37,14 @@ class InventoryOperations:
     def __init__(self, cache: Cache) -> None:
         maintenance = cache.maintenance
         self._inventory = Inventory(cache.holdings, maintenance.lifecycle, maintenance.retention.pins)
-        self.repositories = self._inventory.repositories
 
     def offers(self) -> Sequence[Offer[Any, Any]]:
         """All of them, for the listener."""
         return Offer(LIST, self.list), Offer(INSPECT, self.inspect)
+
+    def repositories(self, pattern: str) -> AsyncGenerator[HeldRepository, None]:
+        """Those that fit a pattern over REGISTRY/REPOSITORY. Raises StoreFailed."""
+        return self._inventory.repositories(pattern)
 
     async def list(self, request: ListRequest) -> Listing:
         """Raises RequestFault for what is no name, StoreFailed."""
