@@ -12,12 +12,13 @@ from collections import ChainMap
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from aiohttp import web
 
+from proxy.activation import NONE_PASSED, Passed, passed
 from proxy.admin.answering import Offer
 from proxy.admin.bundling import Bundling
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
@@ -34,24 +35,24 @@ from proxy.admin.operations import Operations
 from proxy.admin.page.pages import PageSources, StatusPages
 from proxy.admin.reload import Reload, Taken, savings_rules
 from proxy.admin.savings import SavingsOperation
-from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
-from proxy.cache.inventory import Inventory
+from proxy.cache.permits import PermitRules
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
-from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.core.via import pseudonym
-from proxy.front.access_log import Lines, Logged, lines_of
+from proxy.front.access_log import Lines, Logged, LogLines
+from proxy.listening import Listeners, Listening, listen
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import admin_hosts, service_rules
+from proxy.service_manager import ServiceManager, status_words
 from proxy.signals import hangups_held, on_hangup
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
@@ -60,21 +61,9 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot")
 
-_BACKLOG = 1024
-
 Logs = LogWriter[Logged]
 T = TypeVar("T")
-Listeners = Sequence[asyncio.Server]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Where it really listens, ports chosen by the kernel included."""
-
-    pull: str
-    admin: str
-    loopback: str | None = None  # plain pulls beside it
 
 
 class Stop:
@@ -93,6 +82,18 @@ class Stop:
         self.politely.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a process is started in. ``most``: connections that fit; ``manager`` is told of it, and has opened
+    ``passed``."""
+
+    logs: Logs
+    most: int
+    make_jobs: MakeJobs = Jobs
+    manager: ServiceManager = field(default_factory=lambda: ServiceManager({}))
+    passed: Passed = NONE_PASSED
+
+
 async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs: MakeJobs = Jobs) -> None:
     """Runs until SIGTERM or SIGINT. Raises FolderRefused, OSError when an address cannot be bound, StoreFailed."""
     settings = loaded.settings
@@ -105,11 +106,14 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs
             log.warning("%s", warning)
         most = _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
-            service, listeners, health, listening = await _start(loaded, logs, make_jobs, most, stack)
+            around = Around(logs, most, make_jobs, ServiceManager(os.environ), passed(os.environ, settings))
+            service, listeners, health = await _start(loaded, around, stack)
             health.stage = Stage.READY
-            announce(listening)
+            _tell_of(health, listeners.at, around.manager, service.jobs)
+            announce(listeners.at)
             await stop.politely.wait()
             health.stage = Stage.STOPPING
+            around.manager.stopping(f"stopping, {service.handler.active} requests under way")
             await _drain(settings, stop, listeners, service)
 
 
@@ -123,18 +127,31 @@ async def attend(loaded: Loaded, work: Callable[[str], T]) -> T:
     loaded = loaded._replace(settings=settings)
     async with AsyncExitStack() as stack:
         logs = stack.enter_context(_logs(settings))
-        service, listeners, _, listening = await _start(loaded, logs, Jobs, settings.limits.connections, stack)
+        around = Around(logs, settings.limits.connections)
+        service, listeners, _ = await _start(loaded, around, stack)
         try:
-            return await asyncio.to_thread(work, listening.admin)
+            return await asyncio.to_thread(work, listeners.at.admin)
         finally:
-            _close(listeners)
+            listeners.close()
             service.front.close_idle()
 
 
-async def _start(
-    loaded: Loaded, logs: Logs, make_jobs: MakeJobs, most: int, stack: AsyncExitStack
-) -> tuple[Service, Listeners, Health, Listening]:
-    settings = loaded.settings
+def _tell_of(health: Health, listening: Listening, manager: ServiceManager, jobs: Jobs) -> None:
+    """The service manager, from now on. A loop that stands gives no sign of life."""
+    serves = f"serves pulls on {listening.pull}, admin on {listening.admin}"
+    manager.ready(serves)
+
+    async def pulse() -> None:
+        while health.stage is Stage.READY:
+            manager.pulse(status_words(serves, health.degraded))
+            await asyncio.sleep(manager.pulse_every)
+
+    if manager.listens:
+        jobs.keep("service manager", pulse)
+
+
+async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple[Service, Listeners, Health]:
+    settings, logs, make_jobs = loaded.settings, around.logs, around.make_jobs
     now, began = steady_clock(), time.monotonic()
     files = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="files"))
     # A group of its own: what the registries do ends after those who ask them.
@@ -142,26 +159,15 @@ async def _start(
     registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())), pseudonym=own)
     stack.push_async_callback(registries.close)
     read = await off_loop(files, partial(read_tls, settings))
-    rules = service_rules(settings, most, read.terms if read is not None else None)
+    rules = service_rules(settings, around.most, read.terms if read is not None else None)
     service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     tls = TlsWatch(read, service.tls, files) if read is not None and service.tls is not None else None
     credentials = OwnCredentials(settings, os.environ)
-    cache, take_tls = service.cache, tls.configure if tls is not None else None
-    take_logins = service.admissions.configure
     gate = OperatorGate(read_admin_token, settings.admin_token_file)
-    take_offline, take_token = registries.take_offline, gate.configure
     savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
-    taken = Taken(
-        cache.maintenance,
-        take_offline,
-        cache.warm_schedule,
-        take_logins,
-        take_token,
-        take_tls,
-        savings.configure,
-    )
-    reload = Reload(loaded, taken, files, now)
+    taken = _taken(service, registries, gate, savings, tls)
+    reload = Reload(loaded, taken, files, now, around.manager.reloading)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -182,11 +188,10 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    live = LiveOperation(telemetry, lambda: service.handler.live)
-    admin = _admin(settings, telemetry, health, gate, admins, (*savings.offers(), *live.offers()), live)
-    listeners, listening = await _listen(settings, service, admin, admins, stack)
-    ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
-    for address, port in (*ends, parse_authority(listening.admin)):
+    live = _live(service, registries)
+    admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, live.offer), live)
+    listeners = await listen(settings, service, (admin, admins), around.passed, stack)
+    for address, port in listeners.ends:
         registries.ourselves.listen_at(address, port)
     start_jobs(service)
     jobs.keep("silent admin clients", admins.keep)
@@ -197,7 +202,24 @@ async def _start(
     # What was built lives as long as the process: the collector need not walk through it time and again.
     gc.collect()
     gc.freeze()
-    return service, listeners, health, listening
+    return service, listeners, health
+
+
+def _taken(
+    service: Service, registries: Registries, gate: OperatorGate, savings: SavingsOperation, tls: TlsWatch | None
+) -> Taken:
+    """Those who take a changed configuration."""
+    cache, take_tls = service.cache, tls.configure if tls is not None else None
+    take_logins = service.admissions.configure
+    at_once = cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, gate.configure
+    return Taken(*at_once, take_tls, savings.configure, _take_log_level)
+
+
+def _live(service: Service, registries: Registries) -> LiveOperation:
+    def received() -> int:
+        return int(sum(registries.received().values()))
+
+    return LiveOperation(service.cache, service.front, service.handler, service.access_log, received)
 
 
 def _health(service: Service, telemetry: Telemetry, credentials: OwnCredentials) -> Health:
@@ -228,6 +250,7 @@ async def _compose(
         label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,
+        permits=_permit_rules(settings, registries),
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
@@ -236,6 +259,15 @@ async def _compose(
         upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, own, fetched
     )
     return await compose(stack, settings.cache.path, rules, around)
+
+
+def _permit_rules(settings: Settings, registries: Registries) -> PermitRules:
+    """A login without further words is for the only registry that takes any."""
+    by_client = [name for name, upstream in settings.upstreams.items() if upstream.by_client]
+    only = by_client[0] if len(by_client) == 1 and "*" not in by_client[0] else None
+    return PermitRules(
+        registries.is_by_client, registries.access_ttl, registries.access_stale, any=bool(by_client), only=only
+    )
 
 
 def _admin(
@@ -249,10 +281,9 @@ def _admin(
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
-    inventory = Inventory(cache.holdings, cache.maintenance.lifecycle, cache.maintenance.retention.pins)
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
-    operations, status = InventoryOperations(inventory), partial(status_of, telemetry, health)
-    shown = PageSources(status, live, telemetry.held_by_registry, inventory.repositories, operations)
+    operations, status = InventoryOperations(cache), partial(status_of, telemetry, health)
+    shown = PageSources(status, live, telemetry.held_by_registry, operations.repositories, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
@@ -280,39 +311,13 @@ def _admin_connections(settings: Settings) -> AdminConnections:
     return AdminConnections(rules, time.monotonic)
 
 
-async def _listen(
-    settings: Settings, service: Service, admin: web.Application, connections: AdminConnections, stack: AsyncExitStack
-) -> tuple[Listeners, Listening]:
-    mode = 0o660 if settings.admin_socket_access == "group" else 0o600
-    place = AdminPlace(settings.admin.host, settings.admin.port, settings.admin_socket, mode)
-    at = await serve_admin(stack, admin, connections, place)
-    listeners = [await _listener(service.entrance, settings.listen)]
-    if settings.loopback is not None:
-        try:
-            listeners.append(await _listener(service.loopback, settings.loopback))
-        except BaseException:
-            _close(listeners)
-            raise
-    pull, *beside = [format_authority(*each.sockets[0].getsockname()[:2]) for each in listeners]
-    return listeners, Listening(pull, format_authority(*at), beside[0] if beside else None)
-
-
-async def _listener(entrance: Callable[[], asyncio.Protocol], address: Address) -> asyncio.Server:
-    return await asyncio.get_running_loop().create_server(entrance, address.host, address.port, backlog=_BACKLOG)
-
-
-def _close(listeners: Listeners) -> None:
-    for listener in listeners:
-        listener.close()
-
-
 async def _drain(settings: Settings, stop: Stop, listeners: Listeners, service: Service) -> None:
     """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
     if not stop.hurried:
         await _until(stop.at_once, settings.drain.delay)
     handler = service.handler
     log.info("stopping: %d requests under way", handler.active)
-    _close(listeners)
+    listeners.close()
     service.front.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
     while handler.active and time.monotonic() < deadline and not stop.at_once.is_set():
@@ -331,11 +336,15 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _logs(settings: Settings) -> Logs:
-    writer: Logs = LogWriter(2, lines_of(as_json if settings.log.format == "json" else as_text))
+    writer: Logs = LogWriter(2, LogLines(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
-    root.setLevel(settings.log.level.upper())
+    _take_log_level(settings.log.level)
     return writer
+
+
+def _take_log_level(level: str) -> None:
+    logging.getLogger().setLevel(level.upper())
 
 
 def _raise_descriptor_limit(connections: int) -> int:

@@ -10,6 +10,7 @@ from proxy import __version__
 from proxy.commands import (
     access,
     clients,
+    completion,
     configuration,
     doctor,
     exports,
@@ -22,6 +23,7 @@ from proxy.commands import (
     reload,
     savings,
     status,
+    top,
     verify,
     warm,
 )
@@ -42,6 +44,7 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(access.app, name="access")
 for command in (
     status.status,
+    top.top,
     inventory.ls,
     inventory.inspect,
     doctor.doctor,
@@ -54,6 +57,7 @@ for command in (
     warm.warm,
     savings.savings,
     metrics.metrics,
+    completion.completion,
 ):
     app.command()(command)
 
@@ -103,10 +107,11 @@ def entrepot(
 def serve(config: ConfigFile = None) -> None:
     """Run the proxy. Without a file: loopback, embedded store, the well-known public registries."""
     from proxy import app as server  # noqa: PLC0415 - as above
+    from proxy.listening import Listening  # noqa: PLC0415
 
     loaded = load_or_stop(config)
 
-    def announce(listening: server.Listening) -> None:
+    def announce(listening: Listening) -> None:
         beside = f", plain pulls on {listening.loopback}" if listening.loopback is not None else ""
         print(
             f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}{beside}", flush=True

@@ -18,6 +18,7 @@ from proxy.composition import Collaborators, ServiceRules, compose
 from proxy.config import load
 from proxy.core.access import Caller
 from proxy.core.budget import ByteLimits, FreeSpaceRule
+from proxy.core.credentials import Credentials
 from proxy.core.errors import CredentialsFailed, ManifestUnknown, UpstreamUnreachable
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest, Repository, Tag, UpstreamNames
@@ -79,10 +80,13 @@ TABLES: dict[str, Entry] = {
     "immutable tags that moved": lambda n: (of_tag(n), digest(n)),
     "judged": lambda n: (repository(n), CredentialsFailed(f"h{n}.wild.test", "it refuses our credentials")),
     "logins": lambda n: (b"%032d" % n, Caller(f"user{n}", frozenset({"ci"}), 1.0, f"token {n}")),
+    "logins for upstreams": lambda n: ((b"%032d" % n, 1), Caller("", login=Credentials(f"user{n}", "p" * 20))),
     "outages": lambda n: (("up", "thing", f"app:{n}"), None),
+    "permits": lambda n: ((repository(n), b"%032d" % n), (1.0, 2.0)),
     "proven": lambda n: (digest(n), float(n)),
     "referrers": lambda n: ((*of_blob(n), f"artifactType={n}{'a' * 7000}"), None),
     "refused logins": lambda n: (b"%032d" % n, "there is no such user"),
+    "refused permits": lambda n: ((repository(n), b"%032d" % n, ""), fault(n)),
     "registries of patterns": lambda n: (f"h{n}.wild.test", None),
     "sizes of blobs": lambda n: (of_blob(n), n),
     "standings": lambda n: (repository(n), (RepositoryRecord(1.0), 1.0)),
@@ -100,9 +104,10 @@ TABLES: dict[str, Entry] = {
 
 UNNAMED = {
     "core.seldom.Seldom._said",
-    "front.access_log.AccessLines._known",
+    "front.access_log.LogLines._endings",
     "front.fairness.Fairness._shares",
     "front.fast_path.FastPath._prepared",
+    "front.groups.GroupTallies._known",
     "front.requests.Requests._blocks",
     "front.requests.Requests._remainders",
     "login.gate.AllowGate._known",
@@ -160,6 +165,7 @@ GROWS = {
     "front.access_log.AccessLog.tallies": "configured upstreams and 4,096 more, by closed sets",
     "front.connection.Front.connections": "connections that are open",
     "front.connection.Front._by_network": "connections that are open",
+    "front.groups.GroupTallies.tallies": "256 groups that rules name",
     "front.handler.Handler.live": "requests under way",
     "front.requests.HeadParser._fields": "one header block",
     "front.requests.Requests._asked": "what the tables of the front keep alive",
@@ -169,10 +175,12 @@ GROWS = {
     "front.tls.Tls.connections": "connections that are open",
     "front.tls.Tls.handshakes": "a closed set",
     "front.tls_sender.SealedFile._buffer": "112 KiB",
-    "logs.LogWriter._pending": "10,000 lines",
+    "logs.LogWriter._made": "8 MiB of lines",
+    "logs.LogWriter._pending": "a batch of 128",
     "registries.Registries._ways": "configured upstreams",
     "registries.Registries._named": "configured upstreams",
     "registries.Registries._past": "configured upstreams",
+    "service_manager.ServiceManager._owed": "32 words",
     "storage.disk.DiskStore._arriving": "ingests under way",
     "storage.health.StorageHealth.trouble": "a closed set",
     "tasks.flights.Flights._aloft": "runs under way",

@@ -1,6 +1,6 @@
 """A changed configuration, taken without a restart: who may pull what, the files of TLS, lifecycle policies, pins, what
-is offline, what is warmed, what bytes cost. What else has changed is named, and waits for the next start. One that is
-wrong is refused whole."""
+is offline, what is warmed, what bytes cost, how much is logged. What else has changed is named, and waits for the next
+start. One that is wrong is refused whole."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import filterfalse
 from pathlib import Path
@@ -52,8 +53,10 @@ def login_rules(settings: Settings) -> LoginRules:
     )
     certificates = settings.names_clients_by_certificate
     allow = AllowRules.of((each.rule for each in settings.allow), clients.given or certificates, settings.anonymous)
-    url = settings.public_url or ""
-    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates)
+    url, governed = settings.public_url or "", settings.asks_with_clients_logins
+    if governed:  # so clients are to bring what they have
+        allow = allow._replace(logins=True)
+    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates, governed)
 
 
 def savings_rules(settings: Settings) -> SavingsRules:
@@ -83,6 +86,7 @@ class Taken(NamedTuple):
     admin_token: Callable[[Path | None], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
     savings: Callable[[SavingsRules], None] = lambda rules: None
+    log_level: Callable[[str], None] = lambda level: None
 
 
 class _Read(NamedTuple):
@@ -97,12 +101,13 @@ class _Read(NamedTuple):
     tls: ReadTls | None
     warm: WarmRules
     savings: SavingsRules
+    log_level: str
     warnings: tuple[str, ...]
 
 
 class Reload:
     """One at a time. Each reads the configuration when its turn comes, so the last one asked for has the last word.
-    ``started_with`` is what the process was."""
+    ``started_with`` is what the process was; ``meanwhile`` is entered for the time of each."""
 
     def __init__(
         self,
@@ -110,6 +115,7 @@ class Reload:
         taken: Taken,
         pool: Executor,
         now: Callable[[], float],
+        meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         self.last: ReloadResult | None = None
@@ -117,6 +123,7 @@ class Reload:
         self._taken = taken
         self._pool = pool
         self._now = now
+        self._meanwhile = meanwhile
         self._turn = asyncio.Lock()
         self._started_with = flat(effective(started_with.settings))
         self._in_force = self._started_with
@@ -124,14 +131,18 @@ class Reload:
     async def __call__(self) -> ReloadResult:
         """A faulty configuration changes nothing: what held before goes on to hold."""
         async with self._turn:
-            try:
-                read = await off_loop(self._pool, partial(_read, partial(load, self._source, os.environ)))
-            except (ConfigInvalid, ValueError, OSError) as refused:
-                self.counts["refused"] += 1
-                self.last = ReloadResult(at=self._now(), refused=str(refused))
-                log.error("the configuration is refused, all stays as it was: %s", refused)
-                return self.last
-            self.last = self._take(read)
+            with self._meanwhile():
+                return await self._reloaded()
+
+    async def _reloaded(self) -> ReloadResult:
+        try:
+            read = await off_loop(self._pool, partial(_read, partial(load, self._source, os.environ)))
+        except (ConfigInvalid, ValueError, OSError) as refused:
+            self.counts["refused"] += 1
+            self.last = ReloadResult(at=self._now(), refused=str(refused))
+            log.error("the configuration is refused, all stays as it was: %s", refused)
+            return self.last
+        self.last = self._take(read)
         for warning in read.warnings:
             log.warning("%s", warning)
         log.info("%s", self.last.told)
@@ -169,6 +180,7 @@ class Reload:
         if read.tls is not None and self._taken.tls is not None:
             self._taken.tls(read.tls)
         self._taken.savings(read.savings)
+        self._taken.log_level(read.log_level)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -199,7 +211,8 @@ def _read(loaded: Callable[[], Loaded]) -> _Read:
     written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
     offline, tls, token = settings.offline_upstreams(), read_tls(settings), settings.admin_token_file
     logins, savings = LoginSecrets.read(login_rules(settings), read_file), savings_rules(settings)
-    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, warnings)
+    level = settings.log.level
+    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, level, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -223,7 +236,11 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _holds_at_once(key: str) -> bool:
-    return key.partition(".")[0] in _TAKEN or (key.startswith("upstreams.") and key.endswith(".offline"))
+    return (
+        key.partition(".")[0] in _TAKEN
+        or key == "log.level"
+        or (key.startswith("upstreams.") and key.endswith(".offline"))
+    )
 
 
 def _is_policy(key: str) -> bool:

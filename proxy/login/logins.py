@@ -14,21 +14,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, NamedTuple
 
 from proxy.core.access import ANONYMOUS, Caller
 from proxy.core.allow import names_group
 from proxy.core.claims import TokenRefused
+from proxy.core.credentials import Credentials
 from proxy.core.doors import network_of
 from proxy.core.errors import LoginRefused
 from proxy.core.failed_logins import FORGOTTEN, pause
+from proxy.core.file_versions import Look
 from proxy.core.htpasswd import proof_of
 from proxy.core.seldom import Seldom
 from proxy.core.tables import BoundedTable, Tables
 from proxy.login.issuers import OURSELVES, Ground, Issuers
-from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, material_of, read_contents
+from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, files_of, material_of, read_contents
 from proxy.login.passwords import Passwords
 from proxy.login.token_keys import TokenKeys
+from proxy.login.upstream_logins import UpstreamLogins
+from proxy.tasks.file_looks import look_at
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
@@ -66,6 +71,7 @@ class Logins:
     ) -> None:
         self.rules, self._contents, self._material = NO_SECRETS
         self.trouble = ""
+        self._look: Look | None = None  # before what is in force was read
         self.counts: Counter[str] = Counter(right=0, wrong=0)
         self.wanted = self.rules.allow.logins
         self._pool = pool
@@ -84,6 +90,9 @@ class Logins:
         self._failures: BoundedTable[str, int] = tables.table("failed logins", _FAILURES, FORGOTTEN)
         self._told = Seldom(1.0)
         self._generation = 0
+        self.for_upstreams = UpstreamLogins(
+            lambda: self._own_keys, lambda: self._issuers, lambda: self._generation, tables, now, wall
+        )
 
     def troubles(self) -> Mapping[str, str]:
         """What is wrong, by what is: empty where all is well."""
@@ -108,12 +117,16 @@ class Logins:
         try:
             caller = await self._proven(mark, authorization, address)
         except TokenRefused as refused:
-            self.counts["wrong"] += 1
-            self._tell(address, str(refused))
-            await self._slow(address)
-            raise LoginRefused(str(refused)) from None
+            raise await self.refused(address, str(refused)) from None
         self.counts["right"] += 1
         return caller
+
+    async def refused(self, address: str, why: str) -> LoginRefused:
+        """What to raise for a login that is not right, whoever has found that: counted and told, and after a while."""
+        self.counts["wrong"] += 1
+        self._tell(address, why)
+        await self._slow(address)
+        return LoginRefused(why)
 
     async def _proven(self, mark: bytes, authorization: bytes, address: str) -> Caller:
         """By one proof for all who send the same at the same time, and by files and rules as they are at its end."""
@@ -134,6 +147,9 @@ class Logins:
                 return caller
 
     async def _prove(self, authorization: bytes, address: str) -> Caller:
+        """Where nobody can log in here, a login is for a registry, and says nothing about who may pull of others."""
+        if self.rules.for_upstreams and not self.rules.proves:
+            return self.for_upstreams.find(authorization)
         scheme, _, given = authorization.partition(b" ")
         match scheme.lower():
             case b"bearer":
@@ -186,6 +202,8 @@ class Logins:
             "ground": caller.ground or (Ground.CERTIFICATE if caller.name else Ground.NOBODY),
             "access": access,
         }
+        if isinstance(caller.login, Credentials):
+            claims["login"] = self.for_upstreams.seal(caller.login)
         return Granted(self._own_keys.sign(claims), seconds, int(wall))
 
     def _groups(self, caller: Caller) -> list[str]:
@@ -203,7 +221,7 @@ class Logins:
             self._own_keys = TokenKeys.random()
         self._own_keys = material.token_keys or self._own_keys
         self.rules, self._contents, self._material, self.trouble = rules, contents, material, ""
-        self.wanted = rules.allow.logins
+        self.wanted, self._look = rules.allow.logins, None
         former = self._issuers
         self._issuers = Issuers(rules, material, self._own_keys, self._pool, self._fetching, self._now, former)
         self._marks = self._issuers.marks()
@@ -219,20 +237,23 @@ class Logins:
             self._marks = self._issuers.marks()
             self._forget()
         rules = self.rules
+        look = await off_loop(self._pool, partial(look_at, files_of(rules)))
+        if look.shows_what(self._look):
+            return
         try:
-            contents = await off_loop(self._pool, lambda: read_contents(rules, self._read_file))
-            if contents == self._contents:
-                self.trouble = ""
-                return
-            material = await off_loop(self._pool, lambda: material_of(rules, contents))
+            contents = await off_loop(self._pool, partial(read_contents, rules, self._read_file))
+            material = await off_loop(self._pool, partial(material_of, rules, contents))
         except ValueError as refused:
             if str(refused) != self.trouble:
                 log.error("a file of logins is refused, all stays as it was: %s", refused)
             self.trouble = str(refused)
             return
-        if rules is self.rules:
+        if rules is not self.rules:
+            return  # a reload has read them meanwhile, or others
+        if contents != self._contents:
             self.configure(LoginSecrets(rules, contents, material))
             log.info("the files of logins have changed, and hold from now on")
+        self.trouble, self._look = "", look
 
     def _forget(self) -> None:
         """Whoever logged in before proves it again."""

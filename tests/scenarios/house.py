@@ -18,6 +18,7 @@ from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.ledger import Ledger
 from proxy.cache.lifecycle import PushTimes, no_push_times
+from proxy.cache.permits import NO_PERMITS, PermitRules
 from proxy.cache.sources import Source
 from proxy.composition import Admissions, Collaborators, ServiceRules, compose, start_jobs
 from proxy.config import read_file
@@ -29,7 +30,7 @@ from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
 from proxy.core.ledger import Account
 from proxy.core.names import Digest, Repository, UpstreamNames
-from proxy.front.access_log import AccessLog, Line
+from proxy.front.access_log import AccessLog, Hit, Line
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
@@ -41,6 +42,7 @@ from proxy.login.rules import NO_LOGINS, LoginRules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
+from proxy.upstream.client_authorization import ClientAuthorizer
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -76,6 +78,7 @@ class HouseRules:
     tls: TlsTerms | None = None
     clients_tls: ssl.SSLContext | None = None  # by which clients connect
     trust: Callable[[str], str] = lambda upstream: upstream
+    permits: PermitRules = NO_PERMITS
 
 
 async def _at_once(_: float) -> None:
@@ -216,11 +219,10 @@ class House:
             self._ask_push_times,
             rules.homes,
             trust=rules.trust,
+            permits=rules.permits,
         )
         names = UpstreamNames.of(self.upstreams, None)
-        around = Collaborators(
-            upstreams, names, self.clock, self.lines.append, gate=rules.gate, fetched=partial(_grown, made)
-        )
+        around = Collaborators(upstreams, names, self.clock, self._note, gate=rules.gate, fetched=partial(_grown, made))
         logins = LoginSecrets.read(rules.logins, read_file)
         doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies, logins, rules.tls
         service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
@@ -232,13 +234,17 @@ class House:
         start_jobs(service)
         return listener
 
+    def _note(self, request: Hit | Line) -> None:
+        self.lines.append(request if isinstance(request, Line) else Line.of(request))
+
     async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
         return await self.push_times(repository)
 
     def _registry(self, name: str, jobs: Jobs) -> HttpRegistry:
         settings = RegistrySettings(name, self.upstreams[name].url, limits=self.rules.upstream)
         network = Network(settings, jobs, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
-        return HttpRegistry(network, ChallengeAuthorizer(network))
+        by_client = self.rules.permits.governs(name)
+        return HttpRegistry(network, ClientAuthorizer(network) if by_client else ChallengeAuthorizer(network))
 
 
 def _grown(made: Mapping[str, HttpRegistry]) -> Mapping[Account, int]:
