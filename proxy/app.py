@@ -47,7 +47,7 @@ from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.core.via import pseudonym
-from proxy.front.access_log import Lines, Logged, lines_of
+from proxy.front.access_log import Lines, Logged, LogLines
 from proxy.listening import Listeners, Listening, listen
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
@@ -164,20 +164,9 @@ async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple
     jobs, lag = service.jobs, LoopLag()
     tls = TlsWatch(read, service.tls, files) if read is not None and service.tls is not None else None
     credentials = OwnCredentials(settings, os.environ)
-    cache, take_tls = service.cache, tls.configure if tls is not None else None
-    take_logins = service.admissions.configure
     gate = OperatorGate(read_admin_token, settings.admin_token_file)
-    take_offline, take_token = registries.take_offline, gate.configure
     savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
-    taken = Taken(
-        cache.maintenance,
-        take_offline,
-        cache.warm_schedule,
-        take_logins,
-        take_token,
-        take_tls,
-        savings.configure,
-    )
+    taken = _taken(service, registries, gate, savings, tls)
     reload = Reload(loaded, taken, files, now, around.manager.reloading)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
@@ -214,6 +203,22 @@ async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple
     gc.collect()
     gc.freeze()
     return service, listeners, health
+
+
+def _taken(
+    service: Service, registries: Registries, gate: OperatorGate, savings: SavingsOperation, tls: TlsWatch | None
+) -> Taken:
+    """Those who take what a reload brings."""
+    cache = service.cache
+    return Taken(
+        cache.maintenance,
+        registries.take_offline,
+        cache.warm_schedule,
+        service.admissions.configure,
+        gate.configure,
+        tls.configure if tls is not None else None,
+        savings.configure,
+    )
 
 
 def _health(service: Service, telemetry: Telemetry, credentials: OwnCredentials) -> Health:
@@ -321,7 +326,7 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _logs(settings: Settings) -> Logs:
-    writer: Logs = LogWriter(2, lines_of(as_json if settings.log.format == "json" else as_text))
+    writer: Logs = LogWriter(2, LogLines(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
     root.setLevel(settings.log.level.upper())

@@ -20,7 +20,7 @@ from proxy.core.access import Gate
 from proxy.core.doors import HostNames
 from proxy.core.ledger import Account
 from proxy.core.names import UpstreamNames
-from proxy.front.access_log import AccessLog, Line, Lines
+from proxy.front.access_log import AccessLog, Hit, Line, Lines
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
@@ -108,7 +108,7 @@ class Collaborators(NamedTuple):
     upstreams: Upstreams
     names: UpstreamNames
     now: Callable[[], float]  # seconds since the epoch, that no step of the machine's clock moves
-    write_line: Callable[[Line], None] | None = None  # of the access log
+    write_line: Callable[[Hit | Line], None] | None = None  # of the access log
     lines: Lines = Lines.ALL
     gate: Gate | None = None  # instead of the one that the rules make
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs

@@ -100,7 +100,7 @@ TABLES: dict[str, Entry] = {
 
 UNNAMED = {
     "core.seldom.Seldom._said",
-    "front.access_log.AccessLines._known",
+    "front.access_log.LogLines._endings",
     "front.fairness.Fairness._shares",
     "front.fast_path.FastPath._prepared",
     "front.groups.GroupTallies._known",
@@ -171,7 +171,8 @@ GROWS = {
     "front.tls.Tls.connections": "connections that are open",
     "front.tls.Tls.handshakes": "a closed set",
     "front.tls_sender.SealedFile._buffer": "112 KiB",
-    "logs.LogWriter._pending": "10,000 lines",
+    "logs.LogWriter._made": "8 MiB of lines",
+    "logs.LogWriter._pending": "a batch of 128",
     "registries.Registries._ways": "configured upstreams",
     "registries.Registries._named": "configured upstreams",
     "registries.Registries._past": "configured upstreams",

@@ -1,13 +1,13 @@
 """What is counted and written down of each request: plain numbers, read by others, and one line.
 
-The line is made in the log's own thread. What is answered from memory is answered many times alike: such a line is made
-once, and then only its time and its client are put in.
+What is answered from memory is answered many times alike: such a line is made once, and then only its time and its
+client are put in.
 """
 
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -18,11 +18,13 @@ from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
 from proxy.front.groups import GroupTallies
-from proxy.logs import Entry, stamp
+from proxy.logs import Entry, Render
 
 _TOLD_APART = 4096  # tallies of repositories
 _KEPT = 8 << 20  # bytes of lines; one that is forgotten is made anew, at the cost of one slow line
 _CLIENT = "~client~"  # no address is written so, and no form of the log writes it otherwise
+_BEGINNING: Final = {"message": "request", "client": _CLIENT}  # the fields that come first
+_OF_A_HIT: Final = 5
 _REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
 _AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]{0,256})", re.IGNORECASE)
 
@@ -43,8 +45,22 @@ class Traffic(NamedTuple):
     outcome: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answered:
+    """What the log shows of a reply that is given many times. Known by its identity."""
+
+    status: int
+    traffic: Traffic
+    sent: int  # bytes of body
+
+
+Hit = tuple[float, str, bytes, Answered, str]
+"""One request that was answered from memory: seconds since the epoch, client, header block as received, answer, user. A
+plain tuple, since to make one of a class takes five times as long."""
+
+
 class Line(NamedTuple):
-    """One request in the access log, as raw as it is noted; ``fields`` is for the thread that writes."""
+    """One request in the access log, as raw as it is noted; ``fields`` is for whoever makes text of it."""
 
     at: float  # seconds since the epoch
     client: str
@@ -56,6 +72,12 @@ class Line(NamedTuple):
     fault: str  # in the operator's words; empty where all went well
     request: str = ""  # the id that the client was told with the fault
     user: str = ""  # empty of whoever has not logged in
+
+    @classmethod
+    def of(cls, hit: Hit) -> "Line":
+        """The same, as the log shows it."""
+        at, client, block, answered, user = hit
+        return cls(at, client, block, answered.status, answered.traffic, answered.sent, 0.0, "", "", user)
 
     def fields(self) -> dict[str, Any]:
         """What the log shows, by name."""
@@ -99,7 +121,9 @@ class AccessLog:
     """``write`` takes lines and must not block. ``every`` says that each request has one; of others ``wants`` decides,
     so that a hit makes no line that nobody wants."""
 
-    def __init__(self, names: UpstreamNames, write: Callable[[Line], None] | None, lines: Lines = Lines.ALL) -> None:
+    def __init__(
+        self, names: UpstreamNames, write: Callable[[Hit | Line], None] | None, lines: Lines = Lines.ALL
+    ) -> None:
         # By labels and status class; and by repository, of what was found there.
         self.tallies: dict[tuple[Traffic, str, Repository | None], Tally] = {}
         self._told_apart = 0  # of them, those of a repository
@@ -107,7 +131,7 @@ class AccessLog:
         self.cut = 0  # replies broken off
         self.every = write is not None and lines is Lines.ALL
         self._errors = write is not None and lines is not Lines.NONE
-        self.write: Callable[[Line], None] = write if write is not None else lambda line: None
+        self.write: Callable[[Hit | Line], None] = write if write is not None else lambda line: None
         self._names = names
 
     def wants(self, status: int, fault: str) -> bool:
@@ -190,47 +214,35 @@ class AccessLog:
         return totals
 
 
-Logged = Entry | Line
+Logged = Entry | Line | Hit
 """All that is written into the log."""
 
 
-def lines_of(render: Callable[[Entry], str]) -> Callable[[Logged], str]:
-    """Makes any line of the log; ``render`` makes those that are no request's. Not to be shared by threads."""
-    requests = AccessLines(render)
-    return lambda logged: requests(logged) if isinstance(logged, Line) else render(logged)
+class LogLines:
+    """The lines of a batch; ``render`` makes any one of them. To be asked for one batch after the other."""
 
-
-class _Around(NamedTuple):
-    """A line without its time and its client."""
-
-    before: str
-    between: str
-    behind: str
-
-
-class AccessLines:
-    """``render`` makes any line of the log. Not to be shared by threads."""
-
-    def __init__(self, render: Callable[[Entry], str]) -> None:
+    def __init__(self, render: Render) -> None:
         self._render = render
-        self._known: BoundedTable[tuple[object, ...], _Around] = BoundedTable(_KEPT)
-        self._millisecond = -1
-        self._stamp = ""
+        self._endings: BoundedTable[tuple[bytes, Answered, str], str] = BoundedTable(_KEPT)
 
-    def __call__(self, line: Line) -> str:
-        if line.seconds or line.fault:
-            return self._render((line.at, "info", line.fields()))
-        millisecond = int(line.at * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond, self._stamp = millisecond, stamp(line.at)
-        alike = (*line[2:6], line.user)  # the header block, status, traffic, bytes sent
-        before, between, behind = self._known.peek(alike) or self._made(line, alike)
-        return f"{before}{self._stamp}{between}{line.client}{behind}"
+    def __call__(self, batch: Sequence[Logged]) -> str:
+        """Each with its end."""
+        pieces: list[str] = []
+        ending, millisecond, opening = self._endings.peek, -1, ""
+        for logged in batch:
+            if len(logged) == _OF_A_HIT:
+                at, client, block, answered, user = logged
+                if millisecond != (millisecond := int(at * 1000)):
+                    opening = self._render((at, "info", _BEGINNING)).partition(_CLIENT)[0]
+                pieces += opening, client, ending((block, answered, user)) or self._ending(logged)
+            else:
+                entry = (logged.at, "info", logged.fields()) if isinstance(logged, Line) else logged
+                pieces += self._render(entry), "\n"
+        return "".join(pieces)
 
-    def _made(self, line: Line, alike: tuple[object, ...]) -> _Around:
-        written = self._render((0.0, "info", {**line.fields(), "client": _CLIENT}))
-        before, _, rest = written.partition(stamp(0.0))
-        between, _, behind = rest.partition(_CLIENT)
-        around = _Around(before, between, behind)
-        self._known.put(alike, around)
-        return around
+    def _ending(self, hit: Hit) -> str:
+        """What is behind the client, which is the same for all such hits."""
+        fields = Line.of(hit).fields() | _BEGINNING
+        ending = self._render((0.0, "info", fields)).partition(_CLIENT)[2] + "\n"
+        self._endings.put(hit[2:], ending)
+        return ending

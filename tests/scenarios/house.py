@@ -29,7 +29,7 @@ from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
 from proxy.core.ledger import Account
 from proxy.core.names import Digest, Repository, UpstreamNames
-from proxy.front.access_log import AccessLog, Line
+from proxy.front.access_log import AccessLog, Hit, Line
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
@@ -218,9 +218,7 @@ class House:
             trust=rules.trust,
         )
         names = UpstreamNames.of(self.upstreams, None)
-        around = Collaborators(
-            upstreams, names, self.clock, self.lines.append, gate=rules.gate, fetched=partial(_grown, made)
-        )
+        around = Collaborators(upstreams, names, self.clock, self._note, gate=rules.gate, fetched=partial(_grown, made))
         logins = LoginSecrets.read(rules.logins, read_file)
         doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies, logins, rules.tls
         service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
@@ -231,6 +229,9 @@ class House:
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
         return listener
+
+    def _note(self, request: Hit | Line) -> None:
+        self.lines.append(request if isinstance(request, Line) else Line.of(request))
 
     async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
         return await self.push_times(repository)
