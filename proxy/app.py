@@ -40,7 +40,7 @@ from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
-from proxy.cache.inventory import Inventory
+from proxy.cache.permits import PermitRules
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
@@ -188,8 +188,8 @@ async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    live = LiveOperation(telemetry, lambda: service.handler.live)
-    admin = _admin(settings, telemetry, health, gate, admins, (*savings.offers(), *live.offers()), live)
+    live = _live(service, registries)
+    admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, live.offer), live)
     listeners = await listen(settings, service, (admin, admins), around.passed, stack)
     for address, port in listeners.ends:
         registries.ourselves.listen_at(address, port)
@@ -208,17 +208,18 @@ async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple
 def _taken(
     service: Service, registries: Registries, gate: OperatorGate, savings: SavingsOperation, tls: TlsWatch | None
 ) -> Taken:
-    """Those who take what a reload brings."""
-    cache = service.cache
-    return Taken(
-        cache.maintenance,
-        registries.take_offline,
-        cache.warm_schedule,
-        service.admissions.configure,
-        gate.configure,
-        tls.configure if tls is not None else None,
-        savings.configure,
-    )
+    """Those who take a changed configuration."""
+    cache, take_tls = service.cache, tls.configure if tls is not None else None
+    take_logins = service.admissions.configure
+    at_once = cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, gate.configure
+    return Taken(*at_once, take_tls, savings.configure, _take_log_level)
+
+
+def _live(service: Service, registries: Registries) -> LiveOperation:
+    def received() -> int:
+        return int(sum(registries.received().values()))
+
+    return LiveOperation(service.cache, service.front, service.handler, service.access_log, received)
 
 
 def _health(service: Service, telemetry: Telemetry, credentials: OwnCredentials) -> Health:
@@ -249,6 +250,7 @@ async def _compose(
         label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,
+        permits=_permit_rules(settings, registries),
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
@@ -257,6 +259,15 @@ async def _compose(
         upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, own, fetched
     )
     return await compose(stack, settings.cache.path, rules, around)
+
+
+def _permit_rules(settings: Settings, registries: Registries) -> PermitRules:
+    """A login without further words is for the only registry that takes any."""
+    by_client = [name for name, upstream in settings.upstreams.items() if upstream.by_client]
+    only = by_client[0] if len(by_client) == 1 and "*" not in by_client[0] else None
+    return PermitRules(
+        registries.is_by_client, registries.access_ttl, registries.access_stale, any=bool(by_client), only=only
+    )
 
 
 def _admin(
@@ -270,10 +281,9 @@ def _admin(
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
-    inventory = Inventory(cache.holdings, cache.maintenance.lifecycle, cache.maintenance.retention.pins)
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
-    operations, status = InventoryOperations(inventory), partial(status_of, telemetry, health)
-    shown = PageSources(status, live, telemetry.held_by_registry, inventory.repositories, operations)
+    operations, status = InventoryOperations(cache), partial(status_of, telemetry, health)
+    shown = PageSources(status, live, telemetry.held_by_registry, operations.repositories, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
@@ -329,8 +339,12 @@ def _logs(settings: Settings) -> Logs:
     writer: Logs = LogWriter(2, LogLines(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
-    root.setLevel(settings.log.level.upper())
+    _take_log_level(settings.log.level)
     return writer
+
+
+def _take_log_level(level: str) -> None:
+    logging.getLogger().setLevel(level.upper())
 
 
 def _raise_descriptor_limit(connections: int) -> int:

@@ -10,6 +10,7 @@ from proxy import __version__
 from proxy.commands import (
     access,
     clients,
+    completion,
     configuration,
     doctor,
     exports,
@@ -22,6 +23,7 @@ from proxy.commands import (
     reload,
     savings,
     status,
+    top,
     verify,
     warm,
 )
@@ -42,6 +44,7 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(access.app, name="access")
 for command in (
     status.status,
+    top.top,
     inventory.ls,
     inventory.inspect,
     doctor.doctor,
@@ -54,6 +57,7 @@ for command in (
     warm.warm,
     savings.savings,
     metrics.metrics,
+    completion.completion,
 ):
     app.command()(command)
 

@@ -18,7 +18,8 @@ from proxy.admin.inventory_messages import (
     ListSummary,
     RepositoryLine,
 )
-from proxy.cache.inventory import HeldRepository, Inventory, ListedImage, ShownImage, ShownPart
+from proxy.cache.engine import Cache
+from proxy.cache.inventory import HeldRepository, Inventory, InventoryImage, ShownImage, ShownPart
 from proxy.core.errors import DigestInvalid, ManifestUnknown, NameInvalid, RequestFault, TagInvalid
 from proxy.core.image_names import repository_named
 from proxy.core.names import Digest, Reference, Repository, Tag
@@ -31,14 +32,19 @@ _LONGEST = 1024  # characters of what is asked for
 
 
 class InventoryOperations:
-    """``inventory`` shows everybody's: these are for operators."""
+    """They show everybody's: for operators."""
 
-    def __init__(self, inventory: Inventory) -> None:
-        self._inventory = inventory
+    def __init__(self, cache: Cache) -> None:
+        maintenance = cache.maintenance
+        self._inventory = Inventory(cache.holdings, maintenance.lifecycle, maintenance.retention.pins)
 
     def offers(self) -> Sequence[Offer[Any, Any]]:
         """All of them, for the listener."""
         return Offer(LIST, self.list), Offer(INSPECT, self.inspect)
+
+    def repositories(self, pattern: str) -> AsyncGenerator[HeldRepository, None]:
+        """Those that fit a pattern over REGISTRY/REPOSITORY. Raises StoreFailed."""
+        return self._inventory.repositories(pattern)
 
     async def list(self, request: ListRequest) -> Listing:
         """Raises RequestFault for what is no name, StoreFailed."""
@@ -121,7 +127,7 @@ def _repository_line(each: HeldRepository) -> RepositoryLine:
     )
 
 
-def _image_line(each: ListedImage) -> ImageLine:
+def _image_line(each: InventoryImage) -> ImageLine:
     return ImageLine(
         repository_name=str(each.repository),
         image_digest=each.held.content.digest,

@@ -2,42 +2,49 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
 
 from proxy.admin.answering import Offer
 from proxy.admin.live_messages import LIVE, LiveFill, LiveRequest, LiveView
 from proxy.admin.messages import NothingMore
-from proxy.admin.telemetry import Telemetry
+from proxy.cache.engine import Cache
 from proxy.cache.fill import Fill
 from proxy.core.operations import BlobPull, ManifestPull, Operation
+from proxy.front.access_log import AccessLog
+from proxy.front.connection import Front
+from proxy.front.handler import Handler
 from proxy.front.live import LivePull
 
 _TOLD = 200  # of each kind
 
 
 class LiveOperation:
-    """``pulls`` are the requests under way."""
+    """``received`` are bytes from upstreams since the start."""
 
-    def __init__(self, telemetry: Telemetry, pulls: Callable[[], Collection[LivePull]]) -> None:
-        self._telemetry = telemetry
-        self._pulls = pulls
+    def __init__(
+        self, cache: Cache, front: Front, handler: Handler, access_log: AccessLog, received: Callable[[], int]
+    ) -> None:
+        self._arriving = cache.fills.arriving
+        self._front = front
+        self._handler = handler
+        self._access_log = access_log
+        self._received = received
 
-    def offers(self) -> Sequence[Offer[Any, Any]]:
+    @property
+    def offer(self) -> Offer[NothingMore, LiveView]:
         """For the listener."""
-        return (Offer(LIVE, self.live),)
+        return Offer(LIVE, self.live)
 
     async def live(self, _: NothingMore) -> AsyncGenerator[LiveView, None]:
         """One line, as of now."""
-        telemetry, now = self._telemetry, asyncio.get_running_loop().time()
-        fills, pulls = telemetry.cache.fills.arriving.values(), self._pulls()
+        now, fills, pulls = asyncio.get_running_loop().time(), self._arriving.values(), self._handler.live
         yield LiveView(
             at=now,
-            connections=len(telemetry.front.connections),
+            connections=len(self._front.connections),
             requests=len(pulls),
             fills=len(fills),
-            served=telemetry.access_log.sent().total(),
-            fetched=int(sum(telemetry.registries.received().values())),
+            served=self._access_log.sent().total() + sum(pull.sent for pull in pulls),
+            fetched=self._received(),
             arriving=tuple(map(_fill, heapq.nlargest(_TOLD, fills, key=lambda fill: fill.size or fill.received))),
             pulls=tuple(_request(each, now) for each in heapq.nsmallest(_TOLD, pulls, key=lambda pull: pull.started)),
         )
@@ -59,7 +66,6 @@ def _request(pull: LivePull, now: float) -> LiveRequest:
     operation = understood.asked.operation if understood.asked is not None else None
     repository = operation.repository if operation is not None else None
     return LiveRequest(
-        number=id(pull),
         client=pull.address,
         user=understood.caller.name if understood.caller is not None else "",
         method=understood.head.method,

@@ -20,7 +20,6 @@ class LiveRequest(Message):
     """A client's request that is not answered to its end. ``outcome`` is empty until it is decided; ``length`` is None
     until then, and where nobody knows it."""
 
-    number: int  # the same as long as it goes on
     client: str
     user: str
     method: str

@@ -1,6 +1,6 @@
 """A changed configuration, taken without a restart: who may pull what, the files of TLS, lifecycle policies, pins, what
-is offline, what is warmed, what bytes cost. What else has changed is named, and waits for the next start. One that is
-wrong is refused whole."""
+is offline, what is warmed, what bytes cost, how much is logged. What else has changed is named, and waits for the next
+start. One that is wrong is refused whole."""
 
 import asyncio
 import logging
@@ -53,8 +53,10 @@ def login_rules(settings: Settings) -> LoginRules:
     )
     certificates = settings.names_clients_by_certificate
     allow = AllowRules.of((each.rule for each in settings.allow), clients.given or certificates, settings.anonymous)
-    url = settings.public_url or ""
-    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates)
+    url, governed = settings.public_url or "", settings.asks_with_clients_logins
+    if governed:  # so clients are to bring what they have
+        allow = allow._replace(logins=True)
+    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates, governed)
 
 
 def savings_rules(settings: Settings) -> SavingsRules:
@@ -84,6 +86,7 @@ class Taken(NamedTuple):
     admin_token: Callable[[Path | None], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
     savings: Callable[[SavingsRules], None] = lambda rules: None
+    log_level: Callable[[str], None] = lambda level: None
 
 
 class _Read(NamedTuple):
@@ -98,6 +101,7 @@ class _Read(NamedTuple):
     tls: ReadTls | None
     warm: WarmRules
     savings: SavingsRules
+    log_level: str
     warnings: tuple[str, ...]
 
 
@@ -176,6 +180,7 @@ class Reload:
         if read.tls is not None and self._taken.tls is not None:
             self._taken.tls(read.tls)
         self._taken.savings(read.savings)
+        self._taken.log_level(read.log_level)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -206,7 +211,8 @@ def _read(loaded: Callable[[], Loaded]) -> _Read:
     written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
     offline, tls, token = settings.offline_upstreams(), read_tls(settings), settings.admin_token_file
     logins, savings = LoginSecrets.read(login_rules(settings), read_file), savings_rules(settings)
-    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, warnings)
+    level = settings.log.level
+    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, level, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -230,7 +236,11 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _holds_at_once(key: str) -> bool:
-    return key.partition(".")[0] in _TAKEN or (key.startswith("upstreams.") and key.endswith(".offline"))
+    return (
+        key.partition(".")[0] in _TAKEN
+        or key == "log.level"
+        or (key.startswith("upstreams.") and key.endswith(".offline"))
+    )
 
 
 def _is_policy(key: str) -> bool:

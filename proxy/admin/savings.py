@@ -1,6 +1,6 @@
 """What the cache saved: the books, priced as the configuration says now."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -28,9 +28,10 @@ class SavingsOperation:
         """For all that was counted until now, too."""
         self._rules = rules
 
-    def offers(self) -> Sequence[Offer[Any, Any]]:
+    @property
+    def offer(self) -> Offer[SavingsRequest, SavingsLine | SavingsEnd]:
         """For the listener."""
-        return (Offer(SAVINGS, self.savings),)
+        return Offer(SAVINGS, self.savings)
 
     async def savings(self, request: SavingsRequest) -> AsyncGenerator[SavingsLine | SavingsEnd, None]:
         """Raises RequestFault for what is no day, NoSpace or StoreFailed."""

@@ -11,7 +11,7 @@ from proxy.cache.lifecycle import Lifecycle
 from proxy.cache.pins import Pins
 from proxy.core.errors import ManifestUnknown
 from proxy.core.graph import Node
-from proxy.core.inventory import LARGEST_CONFIG, Part, configured_platform, listed_parts, own_contents
+from proxy.core.inventory import LARGEST_CONFIG, ListedPart, configured_platform, listed_parts, own_contents
 from proxy.core.names import Digest, Reference, Repository, Tag
 from proxy.core.parts import DEEPEST
 from proxy.storage.contract import Content, Held, HeldImage, TagRecord
@@ -30,7 +30,7 @@ class HeldRepository:
     used_at: float = 0.0
 
 
-class ListedImage(NamedTuple):
+class InventoryImage(NamedTuple):
     """An image that stands for itself: tagged, or part of no index of its repository."""
 
     repository: Repository
@@ -41,7 +41,7 @@ class ListedImage(NamedTuple):
 class ShownPart(NamedTuple):
     """``depth`` is 0 for what the image itself lists; ``size`` in bytes, as it is held or else as it is claimed."""
 
-    part: Part
+    part: ListedPart
     depth: int
     size: int | None
     is_held: bool
@@ -92,7 +92,7 @@ class Inventory:
                     found.used_at = max(found.used_at, each.held.content.used_at)
             yield found
 
-    async def images(self, pattern: str) -> AsyncGenerator[ListedImage, None]:
+    async def images(self, pattern: str) -> AsyncGenerator[InventoryImage, None]:
         """Of all repositories that fit. Raises StoreFailed."""
         await self._holdings.flush()
         async for repository in self._lifecycle.repositories(pattern):
@@ -121,13 +121,13 @@ class Inventory:
         nodes = (await self._holdings.catalog.contents.closure([digest])).nodes
         return [place.repository for node in nodes if node.digest == digest for place in node.places]
 
-    async def _images(self, repository: Repository) -> AsyncGenerator[ListedImage, None]:
+    async def _images(self, repository: Repository) -> AsyncGenerator[InventoryImage, None]:
         indexes = self._holdings.catalog.memberships.indexes
         async with aclosing(self._lifecycle.images(repository)) as images:
             async for held in images:
                 digest = held.content.digest
                 if held.tags or not await indexes(repository, digest):
-                    yield ListedImage(repository, held, self._pins.covering(str(repository), held.tags, digest))
+                    yield InventoryImage(repository, held, self._pins.covering(str(repository), held.tags, digest))
 
     async def _image(self, repository: Repository, digest: Digest) -> HeldImage | None:
         before = f"{digest[:-1]}{chr(ord(digest[-1]) - 1)}"

@@ -60,6 +60,13 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     shown.end()
 
 
+def table_lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The same as lines."""
+    written = [tuple(titles), *(tuple(map(printable, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*written, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in written]
+
+
 def printable(text: str) -> str:
     """Without anything that a terminal takes for an order."""
     return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)

@@ -73,7 +73,7 @@ class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object per line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least serious kind of line that is written."""
+    """The least serious kind of line that is written. Holds at once after a reload."""
     access: Literal["all", "errors", "none"] = "all"
     """Which requests have a line of their own: all, those that were refused or failed, or none."""
 
@@ -233,6 +233,11 @@ class Settings(Section):
         """Keys of those that are not to be asked."""
         said = ((key, upstream.offline) for key, upstream in self.upstreams.items())
         return frozenset(key for key, offline in said if (self.offline if offline is None else offline))
+
+    @property
+    def asks_with_clients_logins(self) -> bool:
+        """Whether some upstream decides by each client's own credential."""
+        return any(upstream.by_client for upstream in self.upstreams.values())
 
     @property
     def names_clients_by_certificate(self) -> bool:

@@ -20,7 +20,7 @@ _LONGEST = 255  # characters of a media type
 _ROLES = {"manifests": "manifest", "layers": "layer", "fsLayers": "layer"}
 
 
-class Part(NamedTuple):
+class ListedPart(NamedTuple):
     """``size`` is a claim of the manifest, in bytes; ``platform`` what an index says of one of its manifests."""
 
     role: str  # manifest, config or layer
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     platform: str | None = None
 
 
-def listed_parts(raw: bytes) -> Steps[list[Part]]:
+def listed_parts(raw: bytes) -> Steps[list[ListedPart]]:
     """In the order of the manifest; none of what is no manifest."""
     try:
         document = yield from read_object(raw)
@@ -80,7 +80,7 @@ def _descriptors(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
                 yield role, descriptor
 
 
-def _part(role: str, descriptor: Mapping[str, Any]) -> Part | None:
+def _part(role: str, descriptor: Mapping[str, Any]) -> ListedPart | None:
     written, media_type, size = (descriptor.get(key) for key in ("digest", "mediaType", "size"))
     written = written if written is not None else descriptor.get("blobSum")
     try:
@@ -90,7 +90,7 @@ def _part(role: str, descriptor: Mapping[str, Any]) -> Part | None:
     if digest is None:
         return None
     platform = platform_in(descriptor.get("platform"))
-    return Part(
+    return ListedPart(
         role,
         digest,
         media_type[:_LONGEST] if isinstance(media_type, str) else "",

@@ -51,7 +51,7 @@ def status(**changes: Any) -> Status:
     return Status.model_validate({**plain, **changes})
 
 
-def test_trouble_comes_first_and_says_what_to_do() -> None:
+def test_trouble_comes_first_and_the_registries_that_have_it() -> None:
     upstreams = {
         "ok.test": UpstreamReport(requests=9, bytes=5),
         "down.test": UpstreamReport(
@@ -72,16 +72,12 @@ def test_trouble_comes_first_and_says_what_to_do() -> None:
         ),
         NOTHING.model_copy(update={"served": 400, "fetched": 100}),
         {"ok.test": 3, "": 1},
+        1000.0,
     )
     assert view.state == "degraded"
     assert [each.what for each in view.troubles] == [
-        "room",
-        "down.test",
-        "scarce.test",
-        "AWS token of us-east-1",
-        "moved tag",
+        *("room", "AWS token of us-east-1", "upstream down.test", "quota of scarce.test", "tag moved"),
     ]
-    assert all(each.advice for each in view.troubles[1:])
     assert [(row.name, row.state) for row in view.upstreams] == [
         ("down.test", "down"),
         ("shaky.test", "troubled"),
@@ -91,7 +87,7 @@ def test_trouble_comes_first_and_says_what_to_do() -> None:
         ("off.test", "offline"),
     ]
     assert (view.hit_ratio, view.bytes_ratio, view.held_in_all) == (0.7, 0.75, 4)
-    assert overview_of(status(), NOTHING, {}).hit_ratio is None
+    assert overview_of(status(), NOTHING, {}, 0.0).hit_ratio is None
 
 
 def test_whatever_others_wrote_is_escaped_in_the_page_and_in_what_keeps_it_fresh() -> None:
@@ -101,7 +97,7 @@ def test_whatever_others_wrote_is_escaped_in_the_page_and_in_what_keeps_it_fresh
         degraded={EVIL: EVIL}, upstreams={EVIL: evil}, outcomes={EVIL: 1}, immutable_tags_moved={EVIL: EVIL},
         aws_tokens={EVIL: TokenReport(calls=1, failures=1, trouble=EVIL)},
     )  # fmt: skip
-    view = overview_of(found, NOTHING.model_copy(update={"arriving": (fill,), "fills": 1}), {EVIL: 1})
+    view = overview_of(found, NOTHING.model_copy(update={"arriving": (fill,), "fills": 1}), {EVIL: 1}, 0.0)
     templates = PageTemplates()
     page = templates.render("overview", here="status", view=view)
     parts = templates.blocks("overview", view=view)

@@ -14,7 +14,6 @@ from proxy.admin.inventory_messages import (
     ListRequest,
     RepositoryLine,
 )
-from proxy.cache.inventory import Inventory
 from proxy.core.errors import ManifestUnknown, RequestFault
 from proxy.core.inventory import configured_platform, listed_parts
 from proxy.core.names import Digest
@@ -28,8 +27,7 @@ IMAGE, WEB = f"{NAME}/{APP}", "team/web"
 
 
 def operations(house: House) -> InventoryOperations:
-    maintenance = house.cache.maintenance
-    return InventoryOperations(Inventory(house.cache.holdings, maintenance.lifecycle, maintenance.retention.pins))
+    return InventoryOperations(house.cache)
 
 
 async def listed(house: House, repository: str | None = None) -> Sequence[Any]:

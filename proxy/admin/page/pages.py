@@ -141,7 +141,7 @@ class StatusPages:
 
     async def _view(self) -> Overview:
         async with aclosing(self._sources.live.live(NothingMore())) as live:
-            return overview_of(self._sources.status(), await anext(live), self._sources.held())
+            return overview_of(self._sources.status(), await anext(live), self._sources.held(), time.time())
 
     async def _page(self, template: str, status: int = 200, /, **values: Any) -> web.Response:
         html = await off_loop(self._pool, partial(self._templates.render, template, **values))
