@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
+from proxy.admin.answering import Offer
 from proxy.admin.bundling import Bundling
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.contents import ContentDoor
@@ -25,10 +26,14 @@ from proxy.admin.credentials import CHECKED_EVERY, OwnCredentials
 from proxy.admin.families import families_of
 from proxy.admin.gate import AdminGate, OperatorGate
 from proxy.admin.health import Health, Stage, catalog_troubles, job_troubles
+from proxy.admin.inventory import InventoryOperations
 from proxy.admin.listener import AdminApi, admin_app
+from proxy.admin.live import LiveOperation
 from proxy.admin.metrics import Metrics
 from proxy.admin.operations import Operations
-from proxy.admin.reload import Reload, Taken
+from proxy.admin.page.pages import PageSources, StatusPages
+from proxy.admin.reload import Reload, Taken, savings_rules
+from proxy.admin.savings import SavingsOperation
 from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
@@ -43,7 +48,7 @@ from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.core.via import pseudonym
-from proxy.front.access_log import Lines, Logged, lines_of
+from proxy.front.access_log import Lines, Logged, LogLines
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import admin_hosts, service_rules
@@ -142,11 +147,9 @@ async def _start(
     jobs, lag = service.jobs, LoopLag()
     tls = TlsWatch(read, service.tls, files) if read is not None and service.tls is not None else None
     credentials = OwnCredentials(settings, os.environ)
-    cache, take_tls = service.cache, tls.configure if tls is not None else None
-    take_logins = service.admissions.configure
     gate = OperatorGate(read_admin_token, settings.admin_token_file)
-    take_offline, take_token = registries.take_offline, gate.configure
-    taken = Taken(cache.maintenance, take_offline, cache.warm_schedule, take_logins, take_token, take_tls)
+    savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
+    taken = _taken(service, registries, gate, savings, tls)
     reload = Reload(loaded, taken, files, now)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
@@ -168,7 +171,8 @@ async def _start(
     health = _health(service, telemetry, credentials)
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
-    admin = _admin(settings, telemetry, health, gate, admins)
+    live = _live(service, registries)
+    admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, live.offer), live)
     listeners, listening = await _listen(settings, service, admin, admins, stack)
     ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
     for address, port in (*ends, parse_authority(listening.admin)):
@@ -183,6 +187,23 @@ async def _start(
     gc.collect()
     gc.freeze()
     return service, listeners, health, listening
+
+
+def _taken(
+    service: Service, registries: Registries, gate: OperatorGate, savings: SavingsOperation, tls: TlsWatch | None
+) -> Taken:
+    """Those who take a changed configuration."""
+    cache, take_tls = service.cache, tls.configure if tls is not None else None
+    take_logins = service.admissions.configure
+    at_once = cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, gate.configure
+    return Taken(*at_once, take_tls, savings.configure, _take_log_level)
+
+
+def _live(service: Service, registries: Registries) -> LiveOperation:
+    def received() -> int:
+        return int(sum(registries.received().values()))
+
+    return LiveOperation(service.cache, service.front, service.handler, service.access_log, received)
 
 
 def _health(service: Service, telemetry: Telemetry, credentials: OwnCredentials) -> Health:
@@ -217,8 +238,9 @@ async def _compose(
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
+    own, fetched = registries.ourselves.pseudonym, registries.grown
     around = Collaborators(
-        upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, registries.ourselves.pseudonym
+        upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, own, fetched
     )
     return await compose(stack, settings.cache.path, rules, around)
 
@@ -233,23 +255,34 @@ def _permit_rules(settings: Settings, registries: Registries) -> PermitRules:
 
 
 def _admin(
-    settings: Settings, telemetry: Telemetry, health: Health, gate: AdminGate, connections: AdminConnections
+    settings: Settings,
+    telemetry: Telemetry,
+    health: Health,
+    gate: AdminGate,
+    connections: AdminConnections,
+    further: Sequence[Offer[Any, Any]],
+    live: LiveOperation,
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
+    operations, status = InventoryOperations(cache), partial(status_of, telemetry, health)
+    shown = PageSources(status, live, telemetry.held_by_registry, operations.repositories, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
         health,
         Metrics(families_of(telemetry, health)),
-        partial(status_of, telemetry, health),
+        status,
         (
             *Operations(cache.maintenance, telemetry.reload).offers(),
             *bundling.offers(),
             *WarmOperation(cache).offers(),
+            *operations.offers(),
+            *further,
         ),
         ContentDoor(cache),
+        StatusPages(shown, cache.holdings.threads.behind),
     )
     return admin_app(api, connections)
 
@@ -313,11 +346,15 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _logs(settings: Settings) -> Logs:
-    writer: Logs = LogWriter(2, lines_of(as_json if settings.log.format == "json" else as_text))
+    writer: Logs = LogWriter(2, LogLines(as_json if settings.log.format == "json" else as_text))
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(writer)]
-    root.setLevel(settings.log.level.upper())
+    _take_log_level(settings.log.level)
     return writer
+
+
+def _take_log_level(level: str) -> None:
+    logging.getLogger().setLevel(level.upper())
 
 
 def _raise_descriptor_limit(connections: int) -> int:

@@ -10,16 +10,20 @@ from proxy import __version__
 from proxy.commands import (
     access,
     clients,
+    completion,
     configuration,
     doctor,
     exports,
     imports,
+    inventory,
     lifecycle,
     metrics,
     pins,
     purge,
     reload,
+    savings,
     status,
+    top,
     verify,
     warm,
 )
@@ -40,6 +44,9 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(access.app, name="access")
 for command in (
     status.status,
+    top.top,
+    inventory.ls,
+    inventory.inspect,
     doctor.doctor,
     pins.pin,
     pins.unpin,
@@ -48,7 +55,9 @@ for command in (
     reload.reload,
     exports.export,
     warm.warm,
+    savings.savings,
     metrics.metrics,
+    completion.completion,
 ):
     app.command()(command)
 

@@ -3,7 +3,7 @@ what it works with."""
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.cache.engine import Cache, CacheRules, Upstreams, start_cache
+from proxy.cache.ledger import WRITTEN_EVERY, Counted, Ledger
 from proxy.cache.threads import start_threads
 from proxy.cache.timekeeping import Timekeeper
+from proxy.cache.upkeep import forgiving
 from proxy.core.access import Gate
 from proxy.core.doors import HostNames
+from proxy.core.ledger import Account
 from proxy.core.names import UpstreamNames
-from proxy.front.access_log import AccessLog, Line, Lines
+from proxy.front.access_log import AccessLog, Hit, Line, Lines
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.date import DateHeader
@@ -78,6 +81,7 @@ class Service:
     tls: Tls | None
     jobs: Jobs
     admissions: "Admissions"
+    ledger: Ledger
 
 
 class Admissions(NamedTuple):
@@ -98,13 +102,14 @@ class Collaborators(NamedTuple):
     upstreams: Upstreams
     names: UpstreamNames
     now: Callable[[], float]  # seconds since the epoch, that no step of the machine's clock moves
-    write_line: Callable[[Line], None] | None = None  # of the access log
+    write_line: Callable[[Hit | Line], None] | None = None  # of the access log
     lines: Lines = Lines.ALL
     gate: Gate | None = None  # instead of the one that the rules make
     jobs: Callable[[asyncio.TaskGroup], Jobs] = Jobs
     wall: Callable[[], float] | None = None  # the machine's clock
     read_file: ReadFile = lambda path, limit: path.read_bytes()
     pseudonym: str = ""  # ours among caches
+    fetched: Callable[[], Mapping[Account, int]] = dict  # bytes that came since this was asked last
 
 
 async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, around: Collaborators) -> Service:
@@ -122,6 +127,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     senders = stack.enter_context(ThreadPoolExecutor(_SENDERS, thread_name_prefix="sender"))
     hashing = stack.enter_context(ThreadPoolExecutor(_LOGINS, thread_name_prefix="logins"))
     slow = stack.enter_context(slow_clients())
+    last = await stack.enter_async_context(AsyncExitStack())  # ends when nothing is under way any more
     jobs = around.jobs(await stack.enter_async_context(task_group()))
     times = Timekeeper(catalog, around.now, around.wall or around.now, rules.cache.earliest)
     cache = await start_cache(store, catalog, around.upstreams, rules.cache, threads, jobs, times)
@@ -140,12 +146,23 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     handler = Handler(cache, door, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, door.recall)
     fast_path = FastPath(cache, gate, access_log, date)
+    ledger = Ledger(catalog.ledger, Counted(partial(_served, access_log, fast_path), around.fetched), around.now)
+    last.push_async_callback(forgiving(ledger.flush))
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
     beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, door.recall)
     loopback = partial(front.protocol, requests=beside)
     tls = _tls(stack, front, rules.tls) if rules.tls is not None else None
     outer = entrance(front, tls.protocol if tls is not None else front.protocol, rules.trusted_proxies)
-    return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs, admissions)
+    return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs, admissions, ledger)
+
+
+def _served(access_log: AccessLog, fast_path: FastPath) -> Mapping[Account, int]:
+    """Bytes that clients were sent since this was asked last."""
+    grown = access_log.grown()
+    if access_log.is_full:
+        access_log.begin_anew()
+        fast_path.forget()
+    return grown
 
 
 def _tls_sender(stack: AsyncExitStack, send_slowly: SendSlowly, rules: SenderRules) -> TlsSender:
@@ -164,6 +181,7 @@ def start_jobs(service: Service) -> None:
     """What goes on behind pulls. Needs a running loop."""
     service.cache.start_jobs(service.jobs, lambda: service.storage.trouble)
     service.jobs.keep("silent clients", service.front.keep)
+    service.jobs.every("ledger", WRITTEN_EVERY, forgiving(service.ledger.flush))
     service.jobs.every("logins", LOOKED_EVERY, service.admissions.logins.look)
     if service.tls is not None:
         service.jobs.keep("clients' certificates", service.tls.keep)

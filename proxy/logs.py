@@ -9,15 +9,21 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-_PENDING = 10_000  # lines; what comes above is dropped and counted
+_BATCH = 128  # lines that are made at once
+_MOST = 8 << 20  # bytes of lines that wait for those that are being written; what comes above is dropped and counted
+_MUCH = 2 << 20  # bytes that are written before the pause is over
 _LONGEST = 4096  # characters of a line
-_BATCH_PAUSE = 0.02  # seconds: gathers lines into one write
+_PAUSE = 0.1  # seconds: gathers lines into one write
 
 Entry = tuple[float, str, Mapping[str, Any]]
 """Seconds since the epoch, level, fields."""
+
+
+Render = Callable[[Entry], str]
+"""Makes one line, without its end."""
 
 
 def as_json(entry: Entry) -> str:
@@ -34,7 +40,8 @@ def as_text(entry: Entry) -> str:
 
 def stamp(at: float) -> str:
     """The time as every line has it: UTC, by the millisecond."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
+    seconds, milliseconds = divmod(int(at * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{milliseconds:03d}Z"
 
 
 def _plain(value: object) -> str:
@@ -50,15 +57,23 @@ E = TypeVar("E")
 
 
 class LogWriter(Generic[E]):
-    """``write`` never blocks; ``render`` makes a line of what was written, in the log's own thread. A context manager:
-    leaving it writes what is pending, for two seconds at most."""
+    """``write`` never blocks; ``render`` makes whole lines of what was written, never for two at a time. A context
+    manager: leaving it writes what is pending, for two seconds at most.
 
-    def __init__(self, descriptor: int, render: Callable[[E], str]) -> None:
-        self.dropped = 0
+    A thread writes, and makes the lines of what comes now and then. Of what comes fast the lines are made by whoever
+    has written the last of a batch: the interpreter lets one thread run at a time anyway, and each change of turns
+    costs more than a line."""
+
+    def __init__(self, descriptor: int, render: Callable[[Sequence[E]], str]) -> None:
+        self.dropped = 0  # lines
         self._descriptor = descriptor
         self._render = render
         self._pending: deque[E] = deque()
-        self._ready = threading.Event()
+        self._making = threading.Lock()  # whoever has it makes lines, and those that it made come next
+        self._made: list[bytes] = []  # whole lines, for the descriptor
+        self._size = 0  # bytes of them
+        self._ready = threading.Event()  # there is something to write
+        self._hurry = threading.Event()  # there is much of it, or it is the last
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
@@ -68,38 +83,56 @@ class LogWriter(Generic[E]):
 
     def __exit__(self, *_: object) -> None:
         self._closing = True
+        self._hurry.set()
         self._ready.set()
         self._thread.join(timeout=2)
 
     def write(self, entry: E) -> None:
-        if len(self._pending) >= _PENDING:
-            self.dropped += 1
-            return
-        self._pending.append(entry)
+        pending = self._pending
+        pending.append(entry)
+        if len(pending) >= _BATCH and self._making.acquire(blocking=False):
+            try:
+                self._make()
+            finally:
+                self._making.release()
         if not self._ready.is_set():
             self._ready.set()
 
-    def _run(self) -> None:
-        while not (self._closing and not self._pending):
-            self._ready.wait()
-            self._ready.clear()
-            lines = []
-            while self._pending:
-                lines.append(self._render(self._pending.popleft()))
-            if lines:
-                self._put("\n".join(lines) + "\n")
-            if not self._closing:
-                time.sleep(_BATCH_PAUSE)
-            elif not self._pending:
-                return
+    def _make(self) -> None:
+        """Lines of all that is pending."""
+        batch = [self._pending.popleft() for _ in range(len(self._pending))]
+        if self._size > _MOST:
+            self.dropped += len(batch)
+            return
+        lines = self._render(batch).encode("utf-8", "replace")
+        self._made.append(lines)
+        self._size += len(lines)
+        if self._size > _MUCH:
+            self._hurry.set()
 
-    def _put(self, text: str) -> None:
-        rest = memoryview(text.encode("utf-8", "replace"))
+    def _run(self) -> None:
+        while True:
+            self._ready.wait()
+            closing = self._closing
+            self._ready.clear()
+            with self._making:
+                if self._pending:
+                    self._make()
+                lines, self._made, self._size = b"".join(self._made), [], 0
+            self._put(lines)
+            if closing:
+                return
+            self._hurry.wait(_PAUSE)
+            self._hurry.clear()
+
+    def _put(self, lines: bytes) -> None:
+        rest = memoryview(lines)
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError:
-            self.dropped += text.count("\n")
+            with self._making:
+                self.dropped += lines.count(b"\n")
 
 
 class LogHandler(logging.Handler):

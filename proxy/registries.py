@@ -32,6 +32,7 @@ from proxy.core.credentials import Credentials, Login
 from proxy.core.ecr_names import is_ecr_public, parse_ecr_host
 from proxy.core.errors import CredentialsFailed, Fault, UpstreamUnknown, UpstreamUnreachable
 from proxy.core.histogram import Histogram
+from proxy.core.ledger import Account
 from proxy.core.names import TIER, Repository, Tag, UpstreamNames
 from proxy.core.patterns import fits
 from proxy.core.tables import BoundedTable, Tables
@@ -43,7 +44,7 @@ from proxy.upstream.authorization import Authorizer, CredentialSource
 from proxy.upstream.client_authorization import ClientAuthorizer
 from proxy.upstream.contract import Registry
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
-from proxy.upstream.figures import Figures, closed_off, first_bytes, quotas, received, requests
+from proxy.upstream.figures import Figures, closed_off, first_bytes, grown, quotas, received, requests
 from proxy.upstream.forwarding import Forward
 from proxy.upstream.health import Stats, open_breakers
 from proxy.upstream.lookups import Lookups
@@ -196,6 +197,10 @@ class Registries:
     def breakers(self) -> Figures:
         """How many hosts and things are not asked now, by configured upstream and reach."""
         return closed_off(open_breakers(self.tables, self._timing.now()), self._settings.upstreams, self.label)
+
+    def grown(self) -> Mapping[Account, int]:
+        """Bytes that came since this was asked last."""
+        return grown(self._counted())
 
     def status(self) -> dict[str, Any]:
         """By upstream, of what it was asked and sent since the start; a host of a pattern, since it was last made."""

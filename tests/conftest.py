@@ -1,11 +1,19 @@
 """Shared by all tests: where nothing may be skipped (CI=true), a skip is a failure."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 
 NO_SKIPS = os.environ.get("CI") == "true"
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background lets them, and all that they start, ignore an interrupt; commands
+    are interrupted as at a terminal."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from proxy.admin.messages import L, Operation, Q, encode
 from proxy.admin.pulse import with_pulse
-from proxy.core.errors import Fault, RequestFault
+from proxy.core.errors import Absent, Fault, RequestFault
 
 _PATIENCE = 15.0  # seconds for the bytes of a request to come
 _LINES = "application/x-ndjson"
@@ -27,7 +27,7 @@ SILENCE = 10.0  # seconds between two lines at most
 @dataclass(frozen=True)
 class Offer(Generic[Q, L]):
     """An operation and what carries it out: yields what it does while it does it. Raises RequestFault where the request
-    is wrong, any other Fault where it could not be carried out."""
+    is wrong, Absent where what it names is not there, any other Fault where it could not be carried out."""
 
     operation: Operation[Q, L]
     carry_out: Callable[[Q], AsyncGenerator[L, None]]
@@ -41,6 +41,8 @@ async def answer_operation(request: web.Request, offer: Offer[Any, Any], silence
             return await _answer(request, pulsing)
     except RequestFault as fault:
         return web.json_response({"error": str(fault)}, status=400)
+    except Absent as absent:
+        return web.json_response({"error": str(absent)}, status=404)
     except Fault as fault:
         return web.json_response({"error": str(fault)}, status=503)
 

@@ -2,8 +2,8 @@
 
 import json
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -86,17 +86,25 @@ class AdminClient:
             _demand(answer, 200)
             yield answer
 
-    def bring(self, digest: str, size: int, upstream: str, pieces: Iterable[bytes]) -> None:
-        """Bytes to hold, ``size`` of them, which count for that upstream. Raises AdminUnreachable, AdminRefused where
-        they are not those of the digest, AdminFailed; and what ``pieces`` raises."""
-        with self._talk(_PATIENCE) as connection:
+    def bring(self, digest: str, size: int, upstream: str, pieces: Iterable[bytes]) -> Callable[[], None]:
+        """Bytes to hold, ``size`` of them, which count for that upstream. They are sent when this returns; to be called
+        once, what it gives waits until they are proven and on the disk. Both raise AdminUnreachable, AdminRefused where
+        they are not those of the digest, AdminFailed; this also what ``pieces`` raises."""
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._talk(_PATIENCE))
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size), **self._shown}
             with suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
                 target = f"{self._path}{_CONTENTS}{digest}?upstream={quote(upstream)}"
                 connection.request("PUT", target, pieces, headers)
-            answer = connection.getresponse()
-            _demand(answer, 201)
-            answer.read()
+            talk = stack.pop_all()
+
+        def answered() -> None:
+            with talk:
+                answer = connection.getresponse()
+                _demand(answer, 201)
+                answer.read()
+
+        return answered
 
     def _read(self, operation: Operation[Q, L], found: dict[str, Any]) -> L:
         try:

@@ -1,5 +1,6 @@
 """Who may ask the admin listener for what: one gate before every answer but health's."""
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -83,10 +84,7 @@ class OperatorGate:
         except FileRefused as refused:
             self._tell("", str(refused))
             raise AdminDenied("the token of admin_token_file cannot be read; the log says why") from None
-        scheme, _, given = shown.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(
-            _digest(given.strip()), _digest(token.get_secret_value())
-        )
+        return hmac.compare_digest(_digest(_given(shown)), _digest(token.get_secret_value()))
 
     def _tell(self, address: str, why: str) -> None:
         """Once a second for each address."""
@@ -111,6 +109,17 @@ def is_loopback(address: str) -> bool:
         return False
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return (mapped or found).is_loopback
+
+
+def _given(authorization: str) -> str:
+    """The token: of ``Bearer``, or as the password that a browser sends by ``Basic``, whoever's; empty of all else."""
+    scheme, _, words = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return words.strip() if scheme.lower() == "bearer" else ""
+    try:
+        return base64.b64decode(words.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _digest(word: str) -> bytes:

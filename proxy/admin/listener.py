@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from proxy.admin.contents import ContentDoor
 from proxy.admin.gate import METRICS, AdminCaller, AdminDenied, AdminGate, AdminTokenNeeded, is_loopback
 from proxy.admin.health import Health, Stage
 from proxy.admin.metrics import Metrics
+from proxy.admin.page.pages import StatusPages
 from proxy.admin.report import Status
 from proxy.core.doors import HostNames
 from proxy.core.errors import HostUnknown
@@ -32,6 +34,7 @@ class AdminApi:
     status: Callable[[], Status]
     offers: Sequence[Offer[Any, Any]]
     contents: ContentDoor | None = None
+    page: StatusPages | None = None
     silence: float = SILENCE
 
 
@@ -77,6 +80,8 @@ def admin_app(api: AdminApi, connections: AdminConnections) -> web.Application:
         place = "/api/v1/contents/{digest}"
         app.router.add_get(place, _admitted(api.gate, "contents", give), allow_head=False)
         app.router.add_put(place, _admitted(api.gate, "contents", take))
+    if api.page is not None:
+        app.add_routes(api.page.routes(partial(_shown, api.gate, api.page)))
     return app
 
 
@@ -106,6 +111,23 @@ def _admitted(gate: AdminGate, operation: str, answer: Answer) -> Answer:
             return web.json_response({"error": str(needed)}, status=401, headers=challenge)
         except AdminDenied as denied:
             return web.json_response({"error": str(denied)}, status=403)
+        return await answer(request)
+
+    return handle
+
+
+def _shown(gate: AdminGate, page: StatusPages, answer: Answer) -> Answer:
+    """As ``_admitted``, for a person at a browser: that asks for the token as for a password."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            await gate.admit(_caller(request), "status")
+        except AdminTokenNeeded as needed:
+            refused = await page.refused(401, "A token is needed", f"{needed}. Any user name will do.")
+            refused.headers["WWW-Authenticate"] = 'Basic realm="entrepot admin", charset="UTF-8"'
+            return refused
+        except AdminDenied as denied:
+            return await page.refused(403, "Not for everybody", str(denied))
         return await answer(request)
 
     return handle

@@ -1,6 +1,6 @@
 """A changed configuration, taken without a restart: who may pull what, the files of TLS, lifecycle policies, pins, what
-is offline, what is warmed. What else has changed is named, and waits for the next start. One that is wrong is refused
-whole."""
+is offline, what is warmed, what bytes cost, how much is logged. What else has changed is named, and waits for the next
+start. One that is wrong is refused whole."""
 
 import asyncio
 import logging
@@ -20,11 +20,12 @@ from proxy.admin.tls_files import ReadTls, read_tls
 from proxy.cache.lifecycle import LifecycleRules
 from proxy.cache.maintenance import Maintenance
 from proxy.cache.warm_schedule import WarmRules, WarmSchedule
-from proxy.config import ConfigInvalid, Loaded, Settings, effective, load, load_content, read_file
+from proxy.config import ConfigInvalid, Loaded, Settings, effective, host_of, load, load_content, read_file
 from proxy.core.allow import AllowRules
 from proxy.core.claims import Expected
 from proxy.core.platforms import Platform
 from proxy.core.policies import Assignment
+from proxy.core.savings import SavingsRules, usual_path
 from proxy.login.material import LoginSecrets
 from proxy.login.rules import IssuerRules, LoginRules
 from proxy.tasks.off_loop import off_loop
@@ -32,7 +33,7 @@ from proxy.tasks.off_loop import off_loop
 log = logging.getLogger("entrepot.reload")
 
 _WHO = frozenset({"allow", "anonymous", "clients", "public_url", "token_key_file"})
-_TAKEN = _WHO | {"admin_token_file", "lifecycle", "lifecycle_interval", "offline", "pins", "tls", "warm"}
+_TAKEN = _WHO | {"admin_token_file", "lifecycle", "lifecycle_interval", "offline", "pins", "savings", "tls", "warm"}
 """First words of the settings that hold at once; all others wait for a start."""
 
 
@@ -57,6 +58,16 @@ def login_rules(settings: Settings) -> LoginRules:
     return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates, governed)
 
 
+def savings_rules(settings: Settings) -> SavingsRules:
+    """As they are in the settings, with a path for each upstream."""
+    savings = settings.savings
+    paths = {
+        name: savings.paths.get(name) or usual_path(name, host_of(upstream.url or name), savings.region)
+        for name, upstream in settings.upstreams.items()
+    }
+    return SavingsRules(savings.prices.by_charge, paths, savings.other_zones, savings.running_cost, savings.region)
+
+
 def warm_rules(settings: Settings) -> WarmRules:
     """As they are in the settings; without a platform those of this machine."""
     warm = settings.warm
@@ -73,6 +84,8 @@ class Taken(NamedTuple):
     logins: Callable[[LoginSecrets], None]
     admin_token: Callable[[Path | None], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
+    savings: Callable[[SavingsRules], None] = lambda rules: None
+    log_level: Callable[[str], None] = lambda level: None
 
 
 class _Read(NamedTuple):
@@ -86,6 +99,8 @@ class _Read(NamedTuple):
     admin_token: Path | None
     tls: ReadTls | None
     warm: WarmRules
+    savings: SavingsRules
+    log_level: str
     warnings: tuple[str, ...]
 
 
@@ -157,6 +172,8 @@ class Reload:
             self._taken.warm.configure(read.warm)
         if read.tls is not None and self._taken.tls is not None:
             self._taken.tls(read.tls)
+        self._taken.savings(read.savings)
+        self._taken.log_level(read.log_level)
         self._in_force = read.written
         self.counts["taken"] += 1
         return ReloadResult(
@@ -186,8 +203,9 @@ def _read(loaded: Callable[[], Loaded]) -> _Read:
     settings, _, warnings = loaded()
     written, rules, warm = flat(effective(settings)), lifecycle_rules(settings), warm_rules(settings)
     offline, tls, token = settings.offline_upstreams(), read_tls(settings), settings.admin_token_file
-    logins = LoginSecrets.read(login_rules(settings), read_file)
-    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, warnings)
+    logins, savings = LoginSecrets.read(login_rules(settings), read_file), savings_rules(settings)
+    level = settings.log.level
+    return _Read(written, logins, rules, settings.pins, offline, token, tls, warm, savings, level, warnings)
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -211,7 +229,11 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _holds_at_once(key: str) -> bool:
-    return key.partition(".")[0] in _TAKEN or (key.startswith("upstreams.") and key.endswith(".offline"))
+    return (
+        key.partition(".")[0] in _TAKEN
+        or key == "log.level"
+        or (key.startswith("upstreams.") and key.endswith(".offline"))
+    )
 
 
 def _is_policy(key: str) -> bool:

@@ -34,3 +34,13 @@ class Telemetry:
     requests_active: Callable[[], int]
     logins: Logins
     tls: TlsWatch | None = None
+
+    def held_by_registry(self) -> dict[str, int]:
+        """Bytes that are held or arrive, by the key of the configuration through which they first came; empty of what
+        is not configured any more."""
+        totals: dict[str, int] = {}
+        budget = self.cache.holdings.budget
+        for upstream in {*budget.committed_by, *budget.reserved_by}:
+            label = self.registries.label(upstream)
+            totals[label] = totals.get(label, 0) + budget.used_by(upstream)
+        return totals

@@ -30,11 +30,18 @@ def blob_name(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/', 1)}"
 
 
-class EntryBody(Protocol):
-    """Bytes of one entry, from front to back."""
+class Readable(Protocol):
+    """Bytes from front to back."""
 
     def read(self, count: int) -> bytes:
         """Up to ``count`` bytes, none at the end. Raises BundleRefused."""
+
+
+class EntryBody(Readable, Protocol):
+    """Those of one entry."""
+
+    def pass_over(self) -> None:
+        """What was not read is there, and is not wanted. Raises BundleRefused where it is not there."""
 
 
 class Entry(NamedTuple):
@@ -71,6 +78,9 @@ class _FileBody:
 
     def read(self, count: int) -> bytes:
         return os.read(self._descriptor, min(count, 1 << 20))
+
+    def pass_over(self) -> None:
+        """As ``EntryBody.pass_over``."""
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -9,7 +9,7 @@ from proxy.bundles.entries import LIST, SIGNATURE, EntryBody, entries_of
 from proxy.bundles.plan import Bringing, Library, brought
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.signatures import PublicKey, demand_signed
-from proxy.bundles.survey import Survey, surveyed
+from proxy.bundles.survey import LARGEST_BLOB, Survey, surveyed
 from proxy.core.names import Digest, Repository
 
 
@@ -32,15 +32,15 @@ class Shelf:
     """``troubles`` are sentences on bundles that give nothing, or not all; ``passed_over`` on what is no part of
     one."""
 
-    def __init__(self, paths: Sequence[Path], heard: Callable[[int], None]) -> None:
-        """Reads all of them. ``heard`` is told of bytes as they are read."""
-        self.surveys = [surveyed(path, heard) for path in paths]
+    def __init__(self, paths: Sequence[Path], heard: Callable[[int], None], proven: int = LARGEST_BLOB) -> None:
+        """Reads all of them. ``heard`` is told of bytes as they are read; of blobs up to ``proven`` bytes each is."""
+        self.surveys = [surveyed(path, heard, proven) for path in paths]
         self.troubles = [f"{each.path}: {each.broken}" for each in self.surveys if each.broken]
         self.passed_over = [f"{each.path}: {line}" for each in self.surveys for line in each.passed_over]
         self._library = Library({digest: raw for each in self.surveys for digest, raw in each.manifests.items()})
 
     def has(self, digest: Digest) -> bool:
-        """In any of them, and good; or made of what is there."""
+        """In any of them; or made of what is there."""
         return digest in self._library.raw or any(digest in each.contents for each in self.surveys)
 
     def images(self, repository: Repository | None, keys: Sequence[PublicKey]) -> Iterator[Shelved]:
@@ -65,22 +65,19 @@ class Shelf:
             if digest in self._library.raw and not any(digest in each.contents for each in self.surveys):
                 yield digest, self._library.raw[digest]
 
-    def bodies(self, digests: Collection[Digest]) -> Iterator[tuple[Digest, int, EntryBody]]:
-        """Digest, size and bytes of those that lie in the bundles, each once. Raises BundleRefused where one has
+    def bodies(self, survey: Survey, digests: Collection[Digest]) -> Iterator[tuple[Digest, int, EntryBody]]:
+        """Digest, size and bytes of those that lie in one of the bundles, each once. Raises BundleRefused where it has
         changed since."""
-        left = set(digests)
-        for survey in self.surveys:
-            wanted = {found.number: digest for digest, found in survey.contents.items() if digest in left}
-            if not wanted:
-                continue
-            with entries_of(survey.path) as entries:
-                for entry in entries:
-                    if entry.number in wanted:
-                        digest = wanted.pop(entry.number)
-                        left.discard(digest)
-                        yield digest, survey.contents[digest].size, entry.body
-                    if not wanted:
-                        break
+        wanted = {found.number: digest for digest, found in survey.contents.items() if digest in digests}
+        if not wanted:
+            return
+        with entries_of(survey.path) as entries:
+            for entry in entries:
+                if entry.number in wanted:
+                    digest = wanted.pop(entry.number)
+                    yield digest, survey.contents[digest].size, entry.body
+                if not wanted:
+                    break
 
     def _shelved(self, survey: Survey, repository: Repository | None, keys: Sequence[PublicKey]) -> Shelved:
         raw, signature = survey.documents.get(LIST), survey.documents.get(SIGNATURE)

@@ -1,4 +1,5 @@
-"""What a bundle really holds: read once from front to back, every byte of it hashed, next to nothing of it kept.
+"""What a bundle really holds: read once from front to back, next to nothing of it kept. All that may be a manifest is
+hashed; of what is larger the proxy proves each byte when it comes, and here only who asks for it.
 
 What is no part of a bundle is passed over, and told; what is damaged ends the reading, and what came before is good.
 """
@@ -23,15 +24,16 @@ _LAYER = re.compile(r"(?:[^/]{1,128}/)?[^/]{1,128}\.(?:tar|tar\.gz|tgz|json)|sha
 _LEGACY = re.compile(r"(?:[^/]{1,128}/)?(?:VERSION|json|repositories)", re.ASCII)
 _STEP = 1 << 20
 _TOLD = 20  # of what is passed over
-_SMALL = 4 << 20  # bytes of a manifest
 _KEPT = 64 << 20  # bytes of all manifests of a bundle
 _LIMITS = {LIST: LIST_LIMIT, SIGNATURE: 1 << 10, INDEX: 64 << 20, DOCKER: 16 << 20}
+SMALL = 4 << 20
+"""Bytes of a manifest, at most."""
 LARGEST_BLOB = 52 << 30
 """Bytes of a blob that is looked at: the largest layer that Amazon ECR takes."""
 
 
-class ProvenContent(NamedTuple):
-    """Content of a bundle, proven. ``number`` is its entry's."""
+class ShelvedContent(NamedTuple):
+    """Content of a bundle. ``number`` is its entry's."""
 
     size: int  # bytes
     number: int
@@ -44,8 +46,9 @@ class Survey:
     reading ended before the end, empty where it did not."""
 
     path: Path
+    proven: int = LARGEST_BLOB  # bytes up to which a blob's are hashed
     documents: dict[str, bytes] = field(default_factory=dict)
-    contents: dict[Digest, ProvenContent] = field(default_factory=dict)
+    contents: dict[Digest, ShelvedContent] = field(default_factory=dict)
     manifests: dict[Digest, bytes] = field(default_factory=dict)
     kept: int = 0  # bytes of them
     members: dict[str, Digest] = field(default_factory=dict)
@@ -69,9 +72,10 @@ class Survey:
             self.passed_over.append(f"{shown(name)}: {why}")
 
 
-def surveyed(path: Path, heard: Callable[[int], None] = lambda count: None) -> Survey:
-    """``heard`` is told of bytes as they are read. Never raises for what is in the bundle."""
-    found = Survey(path)
+def surveyed(path: Path, heard: Callable[[int], None], proven: int) -> Survey:
+    """``heard`` is told of bytes as they are read; blobs larger than ``proven`` and ``SMALL`` are taken by their names.
+    Never raises for what is in the bundle."""
+    found = Survey(path, max(proven, SMALL))
     try:
         with entries_of(path) as entries:
             for entry in entries:
@@ -114,10 +118,23 @@ def _blob(found: Survey, entry: Entry, written: str, heard: Callable[[int], None
         return None
     if entry.size > LARGEST_BLOB:
         return found.passed(entry.name, "too large")
+    if entry.size > found.proven:
+        magic = _begun(entry.body)
+        entry.body.pass_over()
+        heard(entry.size)
+        return _known(found, digest, ShelvedContent(entry.size, entry.number, magic), b"")
     proven, size, magic, kept = _hashed(found, entry, digest.algorithm, heard)
     if proven != digest:
         return found.passed(entry.name, "its bytes are not those of its name")
-    return _known(found, digest, ProvenContent(size, entry.number, magic), kept)
+    return _known(found, digest, ShelvedContent(size, entry.number, magic), kept)
+
+
+def _begun(body: EntryBody) -> bytes:
+    """Its first four bytes."""
+    magic = b""
+    while len(magic) < 4 and (piece := body.read(4 - len(magic))):
+        magic += piece
+    return magic
 
 
 def _member(found: Survey, entry: Entry, heard: Callable[[int], None]) -> None:
@@ -125,10 +142,10 @@ def _member(found: Survey, entry: Entry, heard: Callable[[int], None]) -> None:
         return found.passed(entry.name, "stands in it twice, or is too large")
     digest, size, magic, _ = _hashed(found, entry, "sha256", heard)
     found.members[entry.name] = digest
-    return _known(found, digest, ProvenContent(size, entry.number, magic), b"")
+    return _known(found, digest, ShelvedContent(size, entry.number, magic), b"")
 
 
-def _known(found: Survey, digest: Digest, content: ProvenContent, kept: bytes) -> None:
+def _known(found: Survey, digest: Digest, content: ShelvedContent, kept: bytes) -> None:
     found.contents.setdefault(digest, content)
     if kept:
         found.manifests[digest] = kept
@@ -147,9 +164,9 @@ def _hashed(
         heard(len(piece))
         if len(magic) < 4:
             magic = (magic + piece)[:4]
-        if magic.startswith(b"{") and size <= _SMALL:
+        if magic.startswith(b"{") and size <= SMALL:
             kept += piece
-    small = size <= _SMALL and found.kept + size <= _KEPT
+    small = size <= SMALL and found.kept + size <= _KEPT
     keep = small and any(word in kept for word in (b'"manifests"', b'"layers"'))
     return Digest.parse(f"{algorithm}:{state.hexdigest()}"), size, magic, bytes(kept) if keep else b""
 

@@ -60,8 +60,8 @@ class TarMember:
         return found
 
     def pass_over(self) -> None:
-        """What is left of it, and what fills up its last block."""
-        self._flow.skip(self._left + -self.size % BLOCK)
+        """What is left of it. Raises BundleRefused where the archive ends first."""
+        self._flow.skip(self._left)
         self._left = 0
 
 
@@ -93,6 +93,7 @@ def tar_members(flow: Flow) -> Iterator[TarMember]:
         extension, extensions = _Extension(), 0
         yield member
         member.pass_over()
+        flow.skip(-member.size % BLOCK)
     raise BundleRefused(f"the archive has more than {_MOST_MEMBERS} members")
 
 

@@ -4,12 +4,13 @@ early has written, and nothing has its final name before it is whole and on the 
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from proxy.bundles.entries import ALGORITHMS, LAYOUT, EntryBody, blob_name
+from proxy.bundles.entries import ALGORITHMS, LAYOUT, Readable, blob_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.core.names import Digest, Hasher
 
@@ -24,7 +25,7 @@ class BundleTarget(Protocol):
     def has(self, digest: Digest) -> bool:
         """Whether it was written before, and whole."""
 
-    def write(self, digest: Digest, size: int, body: EntryBody) -> None:
+    def write(self, digest: Digest, size: int, body: Readable) -> None:
         """Content, verified while it is written. Raises BundleRefused where the bytes are others, OSError."""
 
     def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
@@ -32,6 +33,29 @@ class BundleTarget(Protocol):
 
     def close(self) -> None:
         """Finished or not; idempotent."""
+
+
+class SyncedBehind:
+    """Has the disk keep what was written while what comes next is being written: one thing at a time, in a thread."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "bundle-sync")
+        self._coming: Future[None] | None = None
+
+    def then(self, work: Callable[[], None]) -> None:
+        """``work`` syncs. Raises what the one before raised."""
+        self.over()
+        self._coming = self._pool.submit(work)
+
+    def over(self) -> None:
+        """Until nothing is under way. Raises what it raised."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.result()
+
+    def close(self) -> None:
+        """What is under way is waited for, however it ends; idempotent."""
+        self._pool.shutdown()
 
 
 class FolderTarget:
@@ -43,6 +67,7 @@ class FolderTarget:
         if any(folder.iterdir()) and not (folder / LAYOUT).exists() and not (folder / "blobs").is_dir():
             raise BundleRefused(f"{folder} is neither empty nor an image layout")
         self._folder = folder
+        self._behind = SyncedBehind()
         self._alone = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             lock(self._alone, folder)
@@ -60,21 +85,27 @@ class FolderTarget:
         place = self._place(digest)
         return place.is_file() and not place.is_symlink()
 
-    def write(self, digest: Digest, size: int, body: EntryBody) -> None:
+    def write(self, digest: Digest, size: int, body: Readable) -> None:
         """As ``BundleTarget.write``."""
-        with self._writing(self._place(digest)) as descriptor:
+        arriving = _Arriving(self._place(digest))
+        with arriving.given_up():
             for piece in proven(digest, size, body):
-                _write_all(descriptor, piece)
+                arriving.write(piece)
+        self._behind.then(arriving.keep)
 
     def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
         """As ``BundleTarget.finish``; the index comes last but for the list, which names nothing that is not there."""
         for name, content in documents.items():
-            with self._writing(self._folder / name) as descriptor:
-                _write_all(descriptor, content)
+            arriving = _Arriving(self._folder / name)
+            with arriving.given_up():
+                arriving.write(content)
+            self._behind.then(arriving.keep)
+        self._behind.over()
         return [self._folder]
 
     def close(self) -> None:
         """Others may write to the folder again."""
+        self._behind.close()
         if self._alone >= 0:
             os.close(self._alone)
             self._alone = -1
@@ -82,25 +113,43 @@ class FolderTarget:
     def _place(self, digest: Digest) -> Path:
         return self._folder / blob_name(digest)
 
+
+class _Arriving:
+    """A file that has its name once it is on the disk."""
+
+    def __init__(self, place: Path) -> None:
+        """Raises OSError."""
+        self._place = place
+        self._path = place.with_name(f".{place.name}.part")
+        self._descriptor = os.open(self._path, _NEW, 0o644)
+
+    def write(self, content: bytes) -> None:
+        """Behind what it has. Raises OSError."""
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def keep(self) -> None:
+        """Raises OSError."""
+        with self.given_up():
+            os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        self._path.replace(self._place)
+        sync_folder(self._place.parent)
+
     @contextmanager
-    def _writing(self, place: Path) -> Iterator[int]:
-        """It has its name once it is on the disk."""
-        arriving = place.with_name(f".{place.name}.part")
-        descriptor = os.open(arriving, _NEW, 0o644)
+    def given_up(self) -> Iterator[None]:
+        """It is no more where anything is raised."""
         try:
-            yield descriptor
-            os.fsync(descriptor)
+            yield
         except BaseException:
+            os.close(self._descriptor)
             with suppress(OSError):
-                arriving.unlink()
+                self._path.unlink()
             raise
-        finally:
-            os.close(descriptor)
-        arriving.replace(place)
-        sync_folder(place.parent)
 
 
-def proven(digest: Digest, size: int, body: EntryBody) -> Iterator[bytes]:
+def proven(digest: Digest, size: int, body: Readable) -> Iterator[bytes]:
     """The bytes; raises BundleRefused at their end where they are not those of the digest, or not so many."""
     hasher = Hasher(digest)
     while piece := body.read(STEP):
@@ -129,9 +178,3 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

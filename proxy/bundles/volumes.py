@@ -8,15 +8,16 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 import zstandard
 
-from proxy.bundles.entries import EntryBody, blob_name
+from proxy.bundles.entries import Readable, blob_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.tar import BLOCK
-from proxy.bundles.targets import lock, proven, sync_folder
+from proxy.bundles.targets import SyncedBehind, lock, proven, sync_folder
 from proxy.core.foreign_json import SMALL, JsonRefused, parse_json_object
 from proxy.core.names import Digest
 
@@ -48,6 +49,7 @@ class ArchiveTarget:
         self._documents = documents
         self._journal = path.with_name(path.name + _JOURNAL)
         self._log = self._journal.open("a")
+        self._behind = SyncedBehind()
         try:
             lock(self._log.fileno(), path)
             self._done = {done.digest: done for done in _remembered(self._journal)}
@@ -61,30 +63,29 @@ class ArchiveTarget:
         """As ``BundleTarget.has``."""
         return digest in self._done
 
-    def write(self, digest: Digest, size: int, body: EntryBody) -> None:
+    def write(self, digest: Digest, size: int, body: Readable) -> None:
         """As ``BundleTarget.write``; a volume that has no room for it is ended first."""
         if self._split is not None:
             needed = volume_for(size, self._documents)
             if needed > self._split:
                 raise BundleRefused(f"{digest} has {size} bytes: volumes must have {needed} at least")
             if self._volume.position + needed > self._split:
+                self._behind.over()
                 self._volume.close()
                 self._number += 1
                 self._volume = self._opened(self._number)
         before = self._volume.position
         try:
             self._volume.add(blob_name(digest), size, proven(digest, size, body))
-            self._volume.sync()
+            self._volume.flush()
         except BaseException:
             self._volume.cut(before)
             raise
-        done = _Done(digest, self._number, self._volume.position)
-        self._log.write(json.dumps(done._asdict()) + "\n")
-        self._log.flush()
-        self._done[digest] = done
+        self._behind.then(partial(self._keep, self._volume, _Done(digest, self._number, self._volume.position)))
 
     def finish(self, documents: Mapping[str, bytes]) -> list[Path]:
         """As ``BundleTarget.finish``."""
+        self._behind.over()
         self._volume.close()
         numbers = range(1, self._number + 1)
         for number in numbers:
@@ -102,8 +103,16 @@ class ArchiveTarget:
 
     def close(self) -> None:
         """As ``BundleTarget.close``."""
+        self._behind.close()
         self._volume.close()
         self._log.close()
+
+    def _keep(self, volume: "_Volume", done: _Done) -> None:
+        """It counts once it is on the disk."""
+        volume.sync()
+        self._log.write(json.dumps(done._asdict()) + "\n")
+        self._log.flush()
+        self._done[done.digest] = done
 
     def _opened(self, number: int) -> "_Volume":
         """Cut to where it is good; one that had its final name already when the last export ended too."""
@@ -175,11 +184,15 @@ class _Volume:
         """Two empty blocks (POSIX.1-2017 pax, "ustar Interchange Format")."""
         empty = bytes(2 * BLOCK)
         self._file.write(zstandard.ZstdCompressor(_LEVEL).compress(empty) if self._packed else empty)
+        self.flush()
         self.sync()
 
-    def sync(self) -> None:
-        """What was added is on the disk."""
+    def flush(self) -> None:
+        """What was added is in the file."""
         self._file.flush()
+
+    def sync(self) -> None:
+        """What is in the file is on the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

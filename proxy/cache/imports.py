@@ -18,7 +18,7 @@ from proxy.core.manifests import BOUNDS, ManifestInvalid
 from proxy.core.names import Digest, Hasher, Repository, Tag
 from proxy.core.parts import DEEPEST, ImageParts, parts_of
 from proxy.storage.contract import Content, Grant, MembershipRecord
-from proxy.tasks.off_loop import off_loop
+from proxy.tasks.off_loop import one_behind
 from proxy.upstream.contract import Registry
 
 _NOTE = "imports"
@@ -163,12 +163,14 @@ class Imports:
         return Content(digest, size, "", now, now, upstream)
 
     async def _write(self, arrival: Arrival, digest: Digest, size: int, pieces: AsyncIterator[bytes]) -> None:
-        hasher, pool = Hasher(digest), self._holdings.threads.behind
-        async for piece in pieces:
-            if hasher.count + len(piece) > size:
-                break
-            await off_loop(pool, partial(_take, arrival, hasher, piece))
-        if hasher.count != size or not hasher.agrees():
+        hasher, received = Hasher(digest), 0
+        async with one_behind(self._holdings.threads.behind) as take:
+            async for piece in pieces:
+                received += len(piece)
+                if received > size:
+                    break
+                await take(partial(_take, arrival, hasher, piece))
+        if received != size or not hasher.agrees():
             raise RequestFault(f"the bytes are not those of {digest}")
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.retention import Retention
-from proxy.core.errors import StoreFailed
+from proxy.core.errors import OwnFault, StoreFailed
 from proxy.core.graph import Membership, Removal, Removed
 from proxy.core.lifecycle import Action, Decision, Image, evaluate
 from proxy.core.moments import due_in
@@ -96,8 +96,8 @@ class Lifecycle:
         self._configured.set()
 
     async def run(self, sleep: Sleep = asyncio.sleep) -> None:
-        """Applies the policies every interval, over restarts too. Runs until cancelled, or until a run fails: what that
-        one did is done. Raises StoreFailed."""
+        """Applies the policies every interval, over restarts too. Runs until cancelled, or until a run fails for a bug.
+        What a run did that fails is done."""
         await sleep(_FIRST)
         await self._remember()
         while True:
@@ -110,6 +110,10 @@ class Lifecycle:
                 continue
             try:
                 await self.apply()
+            except OwnFault as cause:  # of the storage, which has told so itself
+                self.runs["failed"] += 1
+                log.warning("the lifecycle policies are applied again soon: %s", cause)
+                await sleep(_FIRST)
             except Exception:
                 self.runs["failed"] += 1
                 raise

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from proxy.cache.holdings import Holdings
 from proxy.cache.rereading import RATE, ReadCount
+from proxy.cache.upkeep import forgiving
 from proxy.core.moments import due_in
 from proxy.core.portions import PORTIONS, Portion
 from proxy.storage.contract import Content
@@ -22,6 +23,7 @@ log = logging.getLogger("entrepot.scrub")
 PERIOD = 7 * 86_400.0  # seconds from the beginning of one pass to that of the next
 _LARGE = 1 << 20  # bytes, from which on the place is written down behind each content
 _FIRST = 120.0  # seconds after a start
+_REST = 10.0  # seconds, in which a storage that failed may become well
 _NOTE = "scrub"
 
 
@@ -56,14 +58,15 @@ class Scrub:
         self._now = now
 
     async def run(self) -> None:
-        """Pass after pass. Runs until cancelled, or until it fails: begun again it goes on where it was. Raises
-        StoreFailed."""
+        """Pass after pass. Runs until cancelled."""
         await asyncio.sleep(_FIRST)
         while True:
-            await self.resume()
+            await forgiving(self.resume)()  # it goes on where it was
+            await asyncio.sleep(_REST)
 
     async def resume(self) -> None:
-        """Carries the pass on that a restart interrupted, or begins the next when it is due. Raises StoreFailed."""
+        """Carries the pass on that a restart interrupted, or begins the next when it is due. Raises NoSpace,
+        StoreFailed."""
         mark = await self._mark()
         if mark.after == "~":
             await asyncio.sleep(due_in(mark.began_at, PERIOD, self._now()))

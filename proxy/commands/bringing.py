@@ -1,6 +1,8 @@
 """How images get into a proxy: ask what it would refuse, bring what it lacks, order what is whole."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from proxy.admin.bundle_messages import IMPORT, MISSING, ImportedImage, ImportRequest, MissingRequest, OrderRequest
@@ -85,22 +87,40 @@ def _sizes(shelf: Shelf, shelved: Shelved) -> dict[Digest, int]:
 def _send(
     proxy: AdminClient, shelf: Shelf, wanted: dict[Digest, Bringing], sizes: dict[Digest, int]
 ) -> dict[Digest, str]:
-    """What was not taken, and why."""
+    """What was not taken, and why. While the proxy has the disk keep one content, the next one is sent."""
     failed: dict[Digest, str] = {}
+    kept: set[Digest] = set()
+    sent: deque[tuple[Digest, Callable[[], None]]] = deque()
 
-    def send(digest: Digest, size: int, pieces: Iterator[bytes]) -> None:
+    @contextmanager
+    def telling(digest: Digest) -> Iterator[None]:
         try:
-            proxy.bring(digest, size, wanted[digest].name.repository.upstream, pieces)
+            yield
         except AdminUnreachable:
             raise
         except (AdminFailed, BundleRefused) as cause:
-            failed[digest] = str(cause)
+            failed.setdefault(digest, str(cause))
+
+    def settle(most: int) -> None:
+        while len(sent) > most:
+            digest, answered = sent.popleft()
+            with telling(digest):
+                answered()
+                kept.add(digest)
+                failed.pop(digest, None)
+
+    def send(digest: Digest, size: int, pieces: Iterator[bytes]) -> None:
+        with telling(digest):
+            sent.append((digest, proxy.bring(digest, size, wanted[digest].name.repository.upstream, pieces)))
+        settle(1)
 
     with moving("importing", sum(sizes.get(digest, 0) for digest in wanted)) as advance:
         for digest, raw in shelf.made(wanted):
             send(digest, len(raw), iter([raw]))
-        for digest, size, body in shelf.bodies(wanted):
-            send(digest, size, _pieces(body, advance))
+        for survey in shelf.surveys:  # what one of them has with wrong bytes, another may have
+            for digest, size, body in shelf.bodies(survey, wanted.keys() - kept):
+                send(digest, size, _pieces(body, advance))
+            settle(0)
     return failed
 
 

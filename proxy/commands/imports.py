@@ -13,6 +13,7 @@ from proxy.bundles.names import image_name
 from proxy.bundles.refusal import BundleRefused
 from proxy.bundles.shelf import Shelf
 from proxy.bundles.signatures import PublicKey
+from proxy.bundles.survey import LARGEST_BLOB, SMALL
 from proxy.commands import shown
 from proxy.commands.bringing import Brought, bring
 from proxy.commands.progress import moving
@@ -61,7 +62,7 @@ def importing(attend: Attend) -> Callable[..., None]:
             if not path.exists():
                 stop(WRONG, f"{path} is not there")
         with moving("reading", None) as heard:
-            shelf = Shelf(paths, heard)
+            shelf = Shelf(paths, heard, LARGEST_BLOB if preview else SMALL)
         shelved = list(shelf.images(repository, trusted))
 
         def work(proxy: AdminClient) -> list[Brought]:

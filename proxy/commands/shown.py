@@ -2,14 +2,25 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 from proxy.admin.messages import ReviewedImage
-from proxy.config import format_size
+from proxy.admin.wording import counted, day, lasting, short, size
 
-_DIGEST = 19  # "sha256:" and twelve digits
 _MEASURED = 100  # rows that a table's widths are taken from
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+__all__ = [
+    "REVIEW_TITLES",
+    "RunningTable",
+    "ago",
+    "counted",
+    "day",
+    "lasting",
+    "printable",
+    "review_row",
+    "short",
+    "size",
+    "table",
+]
 
 REVIEW_TITLES = ("REPOSITORY", "IMAGE", "TAGS", "PUSHED", "RULE", "ACTION", "SIZE")
 
@@ -49,48 +60,21 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     shown.end()
 
 
+def table_lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The same as lines."""
+    written = [tuple(titles), *(tuple(map(printable, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*written, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in written]
+
+
 def printable(text: str) -> str:
     """Without anything that a terminal takes for an order."""
     return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
-def short(digest: str) -> str:
-    return digest[:_DIGEST]
-
-
-def day(seconds: float) -> str:
-    """A moment, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def lasting(seconds: float) -> str:
-    """A length of time in its two largest units: ``3 h 12 min``."""
-    rest = max(0, int(seconds))
-    parts: list[str] = []
-    for length, unit in _UNITS:
-        if rest >= length or (unit == "s" and not parts):
-            parts.append(f"{rest // length} {unit}")
-            rest %= length
-        elif parts:
-            break
-    return " ".join(parts[:2])
-
-
 def ago(moment: float) -> str:
     """How long a moment is past by this machine's clock, and when it was."""
     return f"{lasting(time.time() - moment)} ago ({day(moment)} UTC)"
-
-
-def size(count: float) -> str:
-    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if count >= unit:
-            return f"{count / unit:.1f}{name}"
-    return format_size(int(count))
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def review_row(repository: str, image: ReviewedImage) -> Sequence[str]:

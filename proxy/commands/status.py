@@ -1,52 +1,65 @@
 """``entrepot status``: how the running proxy does, on one screen, trouble first."""
 
+import json
 import time
 from collections.abc import Iterator
+from typing import Annotated
 
+import typer
+
+from proxy.admin.client import AdminClient
 from proxy.admin.report import Status, WarmReport
+from proxy.admin.troubles import troubles_of
 from proxy.commands import shown
-from proxy.commands.session import AdminUrl, AsJson, ConfigFile, answered, running_proxy
+from proxy.commands.screen import Interval, watched
+from proxy.commands.session import WRONG, AdminUrl, AsJson, ConfigFile, answered, running_proxy, stop
 
-_WARM_TOLD = 3  # images
 _SERVED = ("hit", "stale")  # outcomes that needed nothing of upstream
 
 
-def status(config: ConfigFile = None, admin: AdminUrl = None, as_json: AsJson = False) -> None:
-    """How the running proxy does."""
-    with answered():
-        found = running_proxy(admin, config).status()
-    if as_json:
-        print(found.model_dump_json(indent=2))
+def status(
+    config: ConfigFile = None,
+    admin: AdminUrl = None,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until stopped.")] = False,
+    interval: Interval = 2.0,
+) -> None:
+    """How the running proxy does: first what is wrong and what to do, then what it holds and does."""
+    proxy = running_proxy(admin, config)
+    if watch:
+        if as_json:
+            stop(WRONG, "--watch or --json, not both")
+        watched(lambda: list(_screen(proxy)), interval)
         return
-    print(f"entrepot {found.version} is {_state(found)}, up {shown.lasting(found.uptime_seconds)}")
-    for line in _troubles(found):
-        print(f"  ! {shown.printable(line)}")
-    print()
-    for name, text in _facts(found):
-        print(f"{name:<12}{shown.printable(text)}")
+    with answered():
+        found = proxy.status()
+    if as_json:
+        troubles = [each._asdict() for each in troubles_of(found, time.time())]
+        print(json.dumps({**found.model_dump(mode="json"), "troubles": troubles}, indent=2))
+        return
+    for line in _lines(found):
+        print(line)
+
+
+def _screen(proxy: AdminClient) -> Iterator[str]:
+    return _lines(proxy.status())
+
+
+def _lines(found: Status) -> Iterator[str]:
+    yield f"entrepot {found.version} is {_state(found)}, up {shown.lasting(found.uptime_seconds)}"
+    for what, words, advice in troubles_of(found, time.time()):
+        yield f"  ! {shown.printable(f'{what}: {words}')}"
+        if advice:
+            yield f"    → {shown.printable(advice)}"
+    yield ""
+    yield from (f"{name:<12}{shown.printable(text)}" for name, text in _facts(found))
     if found.upstreams:
-        print()
-        shown.table(["UPSTREAM", "REQUESTS", "RECEIVED", "QUOTA LEFT"], _upstreams(found))
+        yield ""
+        yield from shown.table_lines(["UPSTREAM", "REQUESTS", "RECEIVED", "QUOTA LEFT", ""], _upstreams(found))
 
 
 def _state(found: Status) -> str:
     return "degraded" if found.degraded and found.state == "ready" else found.state
-
-
-def _troubles(found: Status) -> Iterator[str]:
-    yield from (f"{what}: {words}" for what, words in found.degraded.items())
-    yield from (f"AWS token of {name}: {token.trouble}" for name, token in found.aws_tokens.items() if token.trouble)
-    if found.reload is not None and found.reload.refused:
-        yield f"the last reload was refused, {shown.ago(found.reload.at)}: {found.reload.refused}"
-    if found.scrub.bad:
-        yield f"{shown.counted(found.scrub.bad, 'content')} went bad on the disk and lie in quarantine"
-    yield from (f"not warmed: {words}" for words in found.warm.failures[:_WARM_TOLD])
-    if found.warm.failed > _WARM_TOLD:
-        yield f"not warmed: {found.warm.failed - _WARM_TOLD} images more"
-    yield from (
-        f"the immutable tag {tag} points to {shown.short(there)} upstream"
-        for tag, there in found.immutable_tags_moved.items()
-    )
 
 
 def _end(moment: float | None) -> str:
@@ -111,8 +124,9 @@ def _warm(warm: WarmReport) -> str:
     return words if warm.due_at is None else f"{words}; next {shown.day(warm.due_at)} UTC"
 
 
-def _upstreams(found: Status) -> Iterator[tuple[str, str, str, str]]:
+def _upstreams(found: Status) -> Iterator[tuple[str, str, str, str, str]]:
     for name, upstream in found.upstreams.items():
         left = "-" if upstream.rate_limit_remaining is None else str(upstream.rate_limit_remaining)
         left = "offline" if upstream.offline else left
-        yield name, f"{upstream.requests:,}", shown.size(upstream.bytes), left
+        state = f"{upstream.closed_off} closed off" if upstream.closed_off else ""
+        yield name, f"{upstream.requests:,}", shown.size(upstream.bytes), left, state

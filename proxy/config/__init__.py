@@ -11,7 +11,7 @@ from proxy.config.faults import ConfigFault, ConfigInvalid
 from proxy.config.files import FileRefused, FileVersion, read_file
 from proxy.config.load import AdminAddress, Loaded, admin_address, load, load_content, load_without_secrets
 from proxy.config.overrides import ADMIN_TOKEN_VARIABLE, ADMIN_VARIABLE
-from proxy.config.places import Address
+from proxy.config.places import Address, host_of
 from proxy.config.quantities import format_size, parse_size
 from proxy.config.schema import effective, json_schema
 from proxy.config.secrets import (
@@ -59,6 +59,7 @@ __all__ = [
     "effective",
     "expiry",
     "format_size",
+    "host_of",
     "json_schema",
     "load",
     "load_content",

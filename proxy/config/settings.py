@@ -27,6 +27,7 @@ from proxy.config.quantities import (
     at_most,
     format_size,
 )
+from proxy.config.savings import SavingsSettings
 from proxy.config.secrets import AdminTokenFile, FilePath, PublicKeyFile, SocketPath
 from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
@@ -72,7 +73,7 @@ class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object per line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least serious kind of line that is written."""
+    """The least serious kind of line that is written. Holds at once after a reload."""
     access: Literal["all", "errors", "none"] = "all"
     """Which requests have a line of their own: all, those that were refused or failed, or none."""
 
@@ -225,6 +226,9 @@ class Settings(Section):
     imports: ImportSettings = Field(default_factory=ImportSettings, alias="import")
     """Whose bundles `entrepot import` may bring."""
 
+    savings: SavingsSettings = Field(default_factory=SavingsSettings)
+    """What bytes cost, for `entrepot savings`. Holds at once after a reload."""
+
     def offline_upstreams(self) -> frozenset[str]:
         """Keys of those that are not to be asked."""
         said = ((key, upstream.offline) for key, upstream in self.upstreams.items())
@@ -312,6 +316,14 @@ class Settings(Section):
         return {
             name: upstream.within(info.data["timeouts"], info.data["egress"]) for name, upstream in upstreams.items()
         }
+
+    @field_validator("savings")
+    @classmethod
+    def _ways_are_those_of_upstreams(cls, savings: SavingsSettings, info: ValidationInfo) -> SavingsSettings:
+        strange = savings.upstreams.keys() - info.data.get("upstreams", savings.upstreams).keys()
+        if strange:
+            raise Misfit([(("upstreams", name), f"{name} is not one of the upstreams") for name in sorted(strange)])
+        return savings
 
     @field_validator("default_upstream")
     @classmethod

@@ -100,7 +100,7 @@ def _listed(document: dict[str, Any]) -> Steps[list[_Listed]]:
     for place, descriptor in enumerate(_descriptors(document.get("manifests")), 1):
         digest = _digest(descriptor)
         if digest is not None:
-            found.append(_Listed(digest, _platform(descriptor.get("platform")), _attested(descriptor)))
+            found.append(_Listed(digest, platform_in(descriptor.get("platform")), _attested(descriptor)))
         if not place % _STEP:
             yield
     return found
@@ -130,7 +130,8 @@ def _digest(descriptor: dict[str, Any]) -> Digest | None:
         return None
 
 
-def _platform(fields: object) -> Platform | None:
+def platform_in(fields: object) -> Platform | None:
+    """Of the ``platform`` of a descriptor, or an image's config; None where it names none."""
     if not isinstance(fields, dict):
         return None
     os, architecture, variant = (fields.get(key, "") for key in ("os", "architecture", "variant"))

@@ -23,6 +23,7 @@ _LET_IN = {
     SignIn.ECR: "check account and region in the name of the upstream, and its role_arn",
     SignIn.ECR_PUBLIC: "allow ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
 }
+_FILE = "make the file readable for the user that Entrepot runs as, or correct its name"
 _REFUSED = {
     SignIn.ANONYMOUS: "it is asked without credentials: a private image needs auth under the upstream; many registries "
     "refuse what does not exist too, so check the name",
@@ -46,7 +47,8 @@ class Advice(NamedTuple):
 
     def readable(self) -> str:
         """Where our credentials cannot be had."""
-        return "make the file readable for the user that Entrepot runs as, or correct its name"
+        helper = "; a credential helper that it names has to be installed, and to answer"
+        return f"{_FILE}{helper if self.sign_in is SignIn.DOCKER_CONFIG else ''}"
 
     def refused(self) -> str:
         """Where an image is refused."""

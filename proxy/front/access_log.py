@@ -1,25 +1,29 @@
 """What is counted and written down of each request: plain numbers, read by others, and one line.
 
-The line is made in the log's own thread. What is answered from memory is answered many times alike: such a line is made
-once, and then only its time and its client are put in.
+What is answered from memory is answered many times alike: such a line is made once, and then only its time and its
+client are put in.
 """
 
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from proxy.core.histogram import Histogram
-from proxy.core.names import UpstreamNames
+from proxy.core.ledger import Account
+from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
-from proxy.logs import Entry, stamp
+from proxy.logs import Entry, Render
 
+_TOLD_APART = 4096  # tallies of repositories
 _KEPT = 8 << 20  # bytes of lines; one that is forgotten is made anew, at the cost of one slow line
 _CLIENT = "~client~"  # no address is written so, and no form of the log writes it otherwise
+_BEGINNING: Final = {"message": "request", "client": _CLIENT}  # the fields that come first
+_OF_A_HIT: Final = 5
 _REQUEST_LINE: Final = re.compile(rb"([^ ]{1,16})[^ ]* +([^ ]{0,1024})")
 _AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]{0,256})", re.IGNORECASE)
 
@@ -40,8 +44,22 @@ class Traffic(NamedTuple):
     outcome: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answered:
+    """What the log shows of a reply that is given many times. Known by its identity."""
+
+    status: int
+    traffic: Traffic
+    sent: int  # bytes of body
+
+
+Hit = tuple[float, str, bytes, Answered, str]
+"""One request that was answered from memory: seconds since the epoch, client, header block as received, answer, user. A
+plain tuple, since to make one of a class takes five times as long."""
+
+
 class Line(NamedTuple):
-    """One request in the access log, as raw as it is noted; ``fields`` is for the thread that writes."""
+    """One request in the access log, as raw as it is noted; ``fields`` is for whoever makes text of it."""
 
     at: float  # seconds since the epoch
     client: str
@@ -53,6 +71,12 @@ class Line(NamedTuple):
     fault: str  # in the operator's words; empty where all went well
     request: str = ""  # the id that the client was told with the fault
     user: str = ""  # empty of whoever has not logged in
+
+    @classmethod
+    def of(cls, hit: Hit) -> "Line":
+        """The same, as the log shows it."""
+        at, client, block, answered, user = hit
+        return cls(at, client, block, answered.status, answered.traffic, answered.sent, 0.0, "", "", user)
 
     def fields(self) -> dict[str, Any]:
         """What the log shows, by name."""
@@ -87,6 +111,7 @@ class Tally:
     traffic: Traffic
     requests: int = 0
     sent: int = 0  # bytes of bodies
+    told: int = 0  # of them, by ``AccessLog.grown``
     first_byte: Histogram = field(default_factory=Histogram)  # seconds until the head of a timed reply went out
     seconds: Histogram = field(default_factory=Histogram)  # until the end of one
 
@@ -95,12 +120,16 @@ class AccessLog:
     """``write`` takes lines and must not block. ``every`` says that each request has one; of others ``wants`` decides,
     so that a hit makes no line that nobody wants."""
 
-    def __init__(self, names: UpstreamNames, write: Callable[[Line], None] | None, lines: Lines = Lines.ALL) -> None:
-        self.tallies: dict[tuple[Traffic, str], Tally] = {}  # by labels and status class
+    def __init__(
+        self, names: UpstreamNames, write: Callable[[Hit | Line], None] | None, lines: Lines = Lines.ALL
+    ) -> None:
+        # By labels and status class; and by repository, of what was found there.
+        self.tallies: dict[tuple[Traffic, str, Repository | None], Tally] = {}
+        self._told_apart = 0  # of them, those of a repository
         self.cut = 0  # replies broken off
         self.every = write is not None and lines is Lines.ALL
         self._errors = write is not None and lines is not Lines.NONE
-        self.write: Callable[[Line], None] = write if write is not None else lambda line: None
+        self.write: Callable[[Hit | Line], None] = write if write is not None else lambda line: None
         self._names = names
 
     def wants(self, status: int, fault: str) -> bool:
@@ -112,11 +141,51 @@ class AccessLog:
         repository = operation.repository if operation is not None else None
         upstream = self._names.configured(repository.upstream) or "" if repository is not None else ""
         traffic = Traffic(upstream, operation.kind if operation is not None else "none", outcome)
-        key = (traffic, f"{status // 100}xx")
+        apart = 200 <= status < 300 and not self.is_full
+        key = (traffic, f"{status // 100}xx", repository if apart else None)
         found = self.tallies.get(key)
         if found is None:
-            found = self.tallies[key] = Tally(traffic)
+            found = self.tallies[key] = self._tally_of(key)
         return found
+
+    def _tally_of(self, key: tuple[Traffic, str, Repository | None]) -> Tally:
+        """How long it took is not told apart by repository."""
+        traffic, status, repository = key
+        if repository is None:
+            return Tally(traffic)
+        self._told_apart += 1
+        of_all = self.tallies.setdefault((traffic, status, None), Tally(traffic))
+        return Tally(traffic, first_byte=of_all.first_byte, seconds=of_all.seconds)
+
+    def timed(self) -> Iterable[Tally]:
+        """Those by labels and status class alone, which have the times of all."""
+        return [tally for (_, _, repository), tally in self.tallies.items() if repository is None]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether repositories that are new are not told apart any more."""
+        return self._told_apart >= _TOLD_APART
+
+    def grown(self) -> Mapping[Account, int]:
+        """Bytes of bodies of upstreams' content that were sent since this was asked last."""
+        grown: Counter[Account] = Counter()
+        for (traffic, status, repository), tally in self.tallies.items():
+            if tally.sent > tally.told and status == "2xx" and traffic.upstream:
+                grown[Account(traffic.upstream, str(repository or ""))] += tally.sent - tally.told
+                tally.told = tally.sent
+        return grown
+
+    def begin_anew(self) -> None:
+        """Repositories that were told apart are summed up, so that there is room for others. Nobody may go on with a
+        tally that he has."""
+        before, self._told_apart = self.tallies, 0
+        self.tallies = {key: tally for key, tally in before.items() if key[2] is None}
+        for (traffic, status, repository), tally in before.items():
+            if repository is not None:
+                summed = self.tallies[traffic, status, None]
+                summed.requests += tally.requests
+                summed.sent += tally.sent
+                summed.told += tally.told
 
     def requests(self) -> Counter[tuple[str, ...]]:
         """By upstream, kind and outcome."""
@@ -138,52 +207,40 @@ class AccessLog:
         self, labels: Callable[[Traffic, str], tuple[str, ...]], value: Callable[[Tally], int]
     ) -> Counter[tuple[str, ...]]:
         totals: Counter[tuple[str, ...]] = Counter()
-        for (traffic, status), tally in self.tallies.items():
+        for (traffic, status, _), tally in self.tallies.items():
             totals[labels(traffic, status)] += value(tally)
         return totals
 
 
-Logged = Entry | Line
+Logged = Entry | Line | Hit
 """All that is written into the log."""
 
 
-def lines_of(render: Callable[[Entry], str]) -> Callable[[Logged], str]:
-    """Makes any line of the log; ``render`` makes those that are no request's. Not to be shared by threads."""
-    requests = AccessLines(render)
-    return lambda logged: requests(logged) if isinstance(logged, Line) else render(logged)
+class LogLines:
+    """The lines of a batch; ``render`` makes any one of them. To be asked for one batch after the other."""
 
-
-class _Around(NamedTuple):
-    """A line without its time and its client."""
-
-    before: str
-    between: str
-    behind: str
-
-
-class AccessLines:
-    """``render`` makes any line of the log. Not to be shared by threads."""
-
-    def __init__(self, render: Callable[[Entry], str]) -> None:
+    def __init__(self, render: Render) -> None:
         self._render = render
-        self._known: BoundedTable[tuple[object, ...], _Around] = BoundedTable(_KEPT)
-        self._millisecond = -1
-        self._stamp = ""
+        self._endings: BoundedTable[tuple[bytes, Answered, str], str] = BoundedTable(_KEPT)
 
-    def __call__(self, line: Line) -> str:
-        if line.seconds or line.fault:
-            return self._render((line.at, "info", line.fields()))
-        millisecond = int(line.at * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond, self._stamp = millisecond, stamp(line.at)
-        alike = (*line[2:6], line.user)  # the header block, status, traffic, bytes sent
-        before, between, behind = self._known.peek(alike) or self._made(line, alike)
-        return f"{before}{self._stamp}{between}{line.client}{behind}"
+    def __call__(self, batch: Sequence[Logged]) -> str:
+        """Each with its end."""
+        pieces: list[str] = []
+        ending, millisecond, opening = self._endings.peek, -1, ""
+        for logged in batch:
+            if len(logged) == _OF_A_HIT:
+                at, client, block, answered, user = logged
+                if millisecond != (millisecond := int(at * 1000)):
+                    opening = self._render((at, "info", _BEGINNING)).partition(_CLIENT)[0]
+                pieces += opening, client, ending((block, answered, user)) or self._ending(logged)
+            else:
+                entry = (logged.at, "info", logged.fields()) if isinstance(logged, Line) else logged
+                pieces += self._render(entry), "\n"
+        return "".join(pieces)
 
-    def _made(self, line: Line, alike: tuple[object, ...]) -> _Around:
-        written = self._render((0.0, "info", {**line.fields(), "client": _CLIENT}))
-        before, _, rest = written.partition(stamp(0.0))
-        between, _, behind = rest.partition(_CLIENT)
-        around = _Around(before, between, behind)
-        self._known.put(alike, around)
-        return around
+    def _ending(self, hit: Hit) -> str:
+        """What is behind the client, which is the same for all such hits."""
+        fields = Line.of(hit).fields() | _BEGINNING
+        ending = self._render((0.0, "info", fields)).partition(_CLIENT)[2] + "\n"
+        self._endings.put(hit[2:], ending)
+        return ending

@@ -15,7 +15,7 @@ from proxy.core.names import Digest, Tag
 from proxy.core.operations import BlobPull, ManifestPull, Ping
 from proxy.core.tables import BoundedTable
 from proxy.front import replies
-from proxy.front.access_log import AccessLog, Line, Tally
+from proxy.front.access_log import AccessLog, Answered, Tally
 from proxy.front.date import DateHeader
 from proxy.front.replies import Reply
 from proxy.front.requests import Understood
@@ -36,23 +36,21 @@ class Prepared:
     """A whole reply, as long as nothing that it rests on changes."""
 
     __slots__ = (
+        "answered",
         "date",
         "digest",
         "encoded",
         "fresh_until",
         "generations",
         "place",
-        "sent",
-        "status",
         "tag_place",
         "tally",
     )
 
-    def __init__(self, encoded: bytes, date: bytes, status: int, sent: int, tally: Tally) -> None:
+    def __init__(self, encoded: bytes, date: bytes, answered: Answered, tally: Tally) -> None:
         self.encoded = encoded
         self.date = date  # the line in ``encoded``
-        self.status = status
-        self.sent = sent  # bytes of body in ``encoded``
+        self.answered = answered
         self.tally = tally
         self.digest: Digest | None = None  # of the content, for the mark of last use
         self.fresh_until = math.inf
@@ -98,12 +96,15 @@ class FastPath:
             self._holdings.mark_used(prepared.digest, now)
         tally = prepared.tally
         tally.requests += 1
-        tally.sent += prepared.sent
+        answered = prepared.answered
+        tally.sent += answered.sent
         if self._access_log.every:
-            block, name = shown or block, caller.name
-            line = Line(now, address, block, prepared.status, tally.traffic, prepared.sent, 0.0, "", "", name)
-            self._access_log.write(line)
+            self._access_log.write((now, address, shown or block, answered, caller.name))
         return prepared.encoded
+
+    def forget(self) -> None:
+        """Every reply is prepared anew, with the tally that is its own now."""
+        self._prepared = BoundedTable(_KEPT_BYTES, weigh=_weight)
 
     def _prepare(self, asked: Asked) -> Prepared | None:
         """Decides anew; None where the reply needs more than memory."""
@@ -117,7 +118,8 @@ class FastPath:
             content = b""
         encoded = replies.head(reply, self._date.line, asked.namespace, True, False) + content
         tally = self._access_log.tally(asked.operation, reply.outcome, reply.status)
-        prepared = Prepared(encoded, self._date.line, reply.status, len(content), tally)
+        answered = Answered(reply.status, tally.traffic, len(content))
+        prepared = Prepared(encoded, self._date.line, answered, tally)
         prepared.digest, prepared.fresh_until = decided.digest, decided.fresh_until
         # Nothing was waited for since the decision, so the generations there now are those it was made in.
         prepared.place, prepared.tag_place = self._places(asked, decided.digest)

@@ -17,6 +17,7 @@ from proxy.front import replies
 from proxy.front.access_log import AccessLog, Line, new_request_id
 from proxy.front.date import DateHeader
 from proxy.front.door import Door
+from proxy.front.live import LivePull
 from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
@@ -30,7 +31,7 @@ _ENDING = RequestMalformed | BodyRefused | VersionUnsupported
 
 
 class Handler:
-    """``active`` counts the requests under way. ``fits`` is the sender's."""
+    """``active`` counts the requests under way, ``live`` has them. ``fits`` is the sender's."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Handler:
         now: Callable[[], float],
     ) -> None:
         self.active = 0
+        self.live: set[LivePull] = set()
         self.fits = sender.fits
         self._cache = cache
         self._door = door
@@ -60,9 +62,12 @@ class Handler:
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.active += 1
+        live = LivePull(address, understood, started)
+        self.live.add(live)
         try:
             keep_alive = understood.head.keep_alive and not isinstance(understood.fault, _ENDING)
             reply, fault = await self._reply(transport, address, understood)
+            live.reply = reply
             answered = loop.time()
             sent, stream = 0, reply.content if isinstance(reply.content, Stream) else None
             try:
@@ -77,6 +82,7 @@ class Handler:
                     stream.body.close()
         finally:
             self.active -= 1
+            self.live.discard(live)
         operation = understood.asked.operation if understood.asked is not None else None
         tally = self._access_log.tally(operation, reply.outcome, reply.status)
         tally.requests += 1

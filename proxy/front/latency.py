@@ -4,20 +4,22 @@ What the fast path answers is not timed, since that would cost it a part of its 
 step of the loop, within some ten microseconds, counts as one that took none.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from proxy.core.histogram import Histogram
-from proxy.front.access_log import Tally
+from proxy.front.access_log import AccessLog, Tally
 
 Timed = Callable[[Tally], Histogram]
 
 
-def latencies(tallies: Iterable[Tally], timed: Timed) -> dict[tuple[str, ...], Histogram]:
+def latencies(log: AccessLog, timed: Timed) -> dict[tuple[str, ...], Histogram]:
     """Seconds, by kind and outcome; ``timed`` says of what."""
     found: dict[tuple[str, ...], Histogram] = {}
-    for tally in tallies:
-        whole = found.setdefault((tally.traffic.kind, tally.traffic.outcome), Histogram())
-        seen = timed(tally)
-        whole.include(seen)
-        whole.counts[0] += tally.requests - seen.count
+    for tally in log.timed():
+        found.setdefault((tally.traffic.kind, tally.traffic.outcome), Histogram()).include(timed(tally))
+    untimed = {key: -seen.count for key, seen in found.items()}
+    for (_, kind, outcome), requests in log.requests().items():
+        untimed[kind, outcome] = untimed.get((kind, outcome), 0) + requests
+    for key, count in untimed.items():
+        found.setdefault(key, Histogram()).counts[0] += count
     return found

@@ -1,4 +1,4 @@
-"""Knowledge in SQLite: four contracts over one database.
+"""Knowledge in SQLite: four contracts and the books over one database.
 
 The copy runs on a second thread with a second connection, which in WAL mode waits for nobody and holds nobody up.
 """
@@ -11,6 +11,7 @@ from proxy.storage.contract import CatalogContents, CatalogMemberships, CatalogN
 from proxy.storage.database import Database
 from proxy.storage.health import StorageHealth
 from proxy.storage.home import no_claim
+from proxy.storage.ledger import SqliteLedger
 from proxy.storage.memberships import SqliteMemberships
 from proxy.storage.notes import SqliteNotes
 from proxy.storage.recoveries import Recovery
@@ -31,6 +32,7 @@ class SqliteCatalog:
         self.memberships: CatalogMemberships = SqliteMemberships(self._database)
         self.tags: CatalogTags = SqliteTags(self._database)
         self.notes: CatalogNotes = SqliteNotes(self._database)
+        self.ledger = SqliteLedger(self._database)
         self.backup = self._database.backup
         self.recover = self._database.recover
         self.size = self._database.size

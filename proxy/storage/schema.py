@@ -12,7 +12,7 @@ from proxy.core.errors import DigestInvalid, NameInvalid, TagInvalid
 from proxy.core.names import Digest, Tag, parse_name
 
 APPLICATION = 0x656E7470  # "entp"
-VERSION = 4
+VERSION = 5
 
 _TABLES = """
 CREATE TABLE content (
@@ -39,6 +39,10 @@ CREATE TABLE tombstone (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE pin (pattern TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE note (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE ledger (
+    day INTEGER NOT NULL, upstream TEXT NOT NULL, repository TEXT NOT NULL, served INTEGER NOT NULL,
+    fetched INTEGER NOT NULL, PRIMARY KEY (day, upstream, repository)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE usage (upstream TEXT PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 _DERIVED = """
@@ -105,6 +109,7 @@ class Copied(NamedTuple):
 
 _UNTYPED = "SELECT repository, digest, '', NULL, 'upstream', created_at FROM member"
 _UNCONFIRMED = "SELECT repository, digest, media_type, NULL, granted_by, created_at FROM membership"
+_NOTHING_COUNTED = "SELECT 0, '', '', 0, 0 WHERE 0"
 _COPIED = (
     Copied(
         "repository", "id, upstream, name, confirmed_at, refused_at",
@@ -124,14 +129,19 @@ _COPIED = (
     ),
     Copied("pin", "pattern", {}, "x"),
     Copied("note", "name, text", {}, "xx"),
+    Copied(
+        "ledger", "day, upstream, repository, served, fetched", dict.fromkeys((1, 2, 3, 4), _NOTHING_COUNTED), "ixxii",
+    ),
 )  # fmt: skip
 
 TABLES = {
     1: ("content", "repository", "member", "tag", "child", "leaving", "pin", "note", "usage"),
-    **dict.fromkeys((2, 3, VERSION), (*(each.table for each in _COPIED), "usage")),
+    **dict.fromkeys((2, 3, 4), (*(each.table for each in _COPIED if each.table != "ledger"), "usage")),
+    VERSION: (*(each.table for each in _COPIED), "usage"),
 }
 """Of each version that can be read. In version 2 nobody wrote down how large a tombstone is; up to version 3 a yes was
-taken whichever upstream had brought the bytes, so each grant is to be confirmed anew."""
+taken whichever upstream had brought the bytes, so each grant is to be confirmed anew; up to version 4 nobody counted
+what was served."""
 
 
 _STAMP = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"

@@ -18,6 +18,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 _AGAIN = Backoff(first=1.0, longest=300.0)
 _HEALED = 3600.0  # seconds of work without a failure, after which the next one counts as the first
+_SHORTEST = 1.0  # seconds after which work that was begun again may be said to go on
 
 
 @dataclass(slots=True)
@@ -25,6 +26,9 @@ class JobState:
     failures: int = 0  # since the start
     in_a_row: int = 0
     trouble: str = ""  # the last failure in words; empty once it works again
+
+    def goes_on(self) -> None:
+        self.trouble = ""
 
 
 class Jobs:
@@ -53,16 +57,22 @@ class Jobs:
         return self._start(name, repeat)
 
     def keep(self, name: str, work: Work) -> "asyncio.Task[None]":
-        """Work that goes on by itself until cancelled; where it fails it is begun again, after a pause that grows."""
+        """Work that goes on by itself until cancelled; where it fails it is begun again, after a pause that grows. That
+        is no trouble any more once it has gone on for twice as long as before it failed, or for as long as the longest
+        pause."""
 
         async def resume() -> None:
-            clock = asyncio.get_running_loop().time
+            loop, lasted = asyncio.get_running_loop(), 0.0
             while True:
-                began = clock()
-                if await self._attempt(name, work):
-                    return
-                state = self.states[name]
-                if clock() - began > _HEALED:
+                state, began = self.states[name], loop.time()
+                goes_on = loop.call_later(max(_SHORTEST, min(2 * lasted, _AGAIN.longest)), state.goes_on)
+                try:
+                    if await self._attempt(name, work):
+                        return
+                finally:
+                    goes_on.cancel()
+                lasted = loop.time() - began
+                if lasted > _HEALED:
                     state.in_a_row = 1
                 await self._sleep(_AGAIN.pause(state.in_a_row - 1))
 

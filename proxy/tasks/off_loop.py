@@ -1,8 +1,9 @@
-"""The one way to make a blocking call from a coroutine."""
+"""The one way to make a blocking call from a coroutine, and such calls in a row."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, Future
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -41,6 +42,31 @@ async def landing(
             else:
                 await _out(coming)
         raise
+
+
+@asynccontextmanager
+async def one_behind(pool: Executor) -> AsyncIterator[Callable[[Callable[[], None]], Awaitable[None]]]:
+    """Calls one after the other, each of which is waited for with the next one: whoever has the work goes on meanwhile.
+    What a call raises is raised there, or at the end; none still runs when this is left."""
+    coming: Future[None] | None = None
+
+    async def over() -> None:
+        nonlocal coming
+        if coming is not None:
+            last, coming = coming, None
+            await landing(last, _nothing)
+
+    async def take(work: Callable[[], None]) -> None:
+        nonlocal coming
+        await over()
+        coming = pool.submit(work)
+
+    try:
+        yield take
+        await over()
+    finally:
+        if coming is not None:
+            await _out(coming)
 
 
 async def _out(coming: "Future[T]") -> None:

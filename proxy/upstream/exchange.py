@@ -184,7 +184,7 @@ class Exchange:
             raw = await answer.read(limit)
         finally:
             await answer.close()
-        self._network.stats.received(len(raw))
+        self._network.stats.received(self._network.settings.naming.own(ask.name), len(raw))
         if len(raw) > limit:
             raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes", Hint.TOO_LARGE)
         return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))

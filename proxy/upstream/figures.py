@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from proxy.core.histogram import Histogram
+from proxy.core.ledger import Account
 from proxy.upstream.health import Stats
 
 Counted = Iterable[tuple[str, Stats]]
@@ -36,6 +37,15 @@ def first_bytes(counted: Counted) -> dict[tuple[str, ...], Histogram]:
         for kind, seen in stats.first_bytes.items():
             found.setdefault((label, kind), Histogram()).include(seen)
     return found
+
+
+def grown(counted: Counted) -> Mapping[Account, int]:
+    """Bytes by key and repository since this was asked last."""
+    totals: Counter[Account] = Counter()
+    for label, stats in counted:
+        for repository, count in stats.grown().items():
+            totals[Account(label, repository)] += count
+    return totals
 
 
 def quotas(counted: Counted) -> tuple[Figures, Figures]:

@@ -22,6 +22,10 @@ class Naming(NamedTuple):
         """As whoever is asked knows it."""
         return f"{self.registry}/{name}" if self.forward is Forward.PATH else name
 
+    def own(self, name: str) -> str:
+        """REGISTRY/REPOSITORY of a name as whoever is asked knows it."""
+        return name if self.forward is Forward.PATH else f"{self.registry}/{name}"
+
     def path(self, path: str) -> str:
         """``path`` is what is asked for, with its query; that it speaks the API is a question about itself."""
         if self.forward is not Forward.NS or path == "/v2/":

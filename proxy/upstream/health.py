@@ -25,6 +25,7 @@ OPENS_LASTING = 2.0  # seconds of outages: a shorter one is waited out by whoeve
 PROBE_EVERY = 5.0  # seconds
 RETRY_SHARE = 0.1  # of the requests
 RETRY_BURST = 100.0
+_TOLD_APART = 4096  # repositories
 _LIMIT = 4 << 20  # bytes
 _BREAKER = 4 << 10  # bytes of one, with the fault and the members that it holds
 _OUTAGES = "outages"
@@ -46,6 +47,7 @@ class Stats:
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.bytes_in = 0
+        self._grown: Counter[str] = Counter()  # of them by REGISTRY/REPOSITORY, since ``grown`` was asked
         self.rate_limit: int | None = None
         self.rate_limit_remaining: int | None = None
         self.first_bytes: dict[str, Histogram] = {}
@@ -78,14 +80,25 @@ class Stats:
     def include(self, other: "Stats") -> None:
         """What another has counted."""
         self.requests.update(other.requests)
-        self.received(other.bytes_in)
+        grown = other.grown()
+        for repository, count in grown.items():
+            self.received(repository, count)
+        self.bytes_in += other.bytes_in - grown.total()
         for kind, seen in other.first_bytes.items():
             self.first_bytes.setdefault(kind, Histogram()).include(seen)
 
-    def received(self, count: int) -> None:
-        """From any thread."""
+    def received(self, repository: str, count: int) -> None:
+        """For REGISTRY/REPOSITORY. From any thread."""
         with self._lock:
             self.bytes_in += count
+            apart = repository in self._grown or len(self._grown) < _TOLD_APART
+            self._grown[repository if apart else ""] += count
+
+    def grown(self) -> Counter[str]:
+        """Bytes that came since this was asked last, by repository; by none where there were too many."""
+        with self._lock:
+            grown, self._grown = self._grown, Counter()
+        return grown
 
 
 def _number(header: str | None) -> int | None:

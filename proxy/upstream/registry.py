@@ -141,14 +141,21 @@ class HttpRegistry:
         ask = _blob_ask(self._named(name), digest, headers)
         answer = await self._exchange.ask(ask, self._network.streaming.send)
         if answer.status == 200 and is_page(answer.header("Content-Type")):
-            return BytesTransfer(self.name, await self._no_page(answer, digest, ask.what))
+            return BytesTransfer(self.name, await self._no_page(answer, name, digest, ask.what))
         span = _span(answer, offset, end)
         if span is None:
             await answer.close()
             raise UpstreamBroken(
                 self.name, f"it answered {answer.status} to {ask.what} from byte {offset} in a way that does not fit"
             )
-        return HttpTransfer(self.name, answer, span, self._limits, self._network.timing.now, self.stats.received)
+        return HttpTransfer(
+            self.name,
+            answer,
+            span,
+            self._limits,
+            self._network.timing.now,
+            partial(self.stats.received, f"{self.name}/{name}"),
+        )
 
     async def check_blob(self, name: str, digest: Digest, size: int | None) -> None:
         total = await self.blob_size(name, digest)
@@ -169,20 +176,20 @@ class HttpRegistry:
                 raise UpstreamBroken(self.name, f"it answered 206 to {ask.what} in a way that does not fit")
             return span.total
         if answer.status == 200 and is_page(answer.header("Content-Type")):
-            return len(await self._no_page(answer, digest, ask.what))
+            return len(await self._no_page(answer, name, digest, ask.what))
         await answer.close()  # the whole blob is on its way, and nobody wants it
         if answer.status != 200:
             raise UpstreamBroken(self.name, f"it answered {answer.status} to {ask.what}")
         return parse_length(answer.header("Content-Length"))
 
-    async def _no_page(self, answer: HttpAnswer, digest: Digest, what: str) -> bytes:
+    async def _no_page(self, answer: HttpAnswer, name: str, digest: Digest, what: str) -> bytes:
         """The whole of a blob that is a page for people by its Content-Type, as artifacts may be. Raises UpstreamFailed
         where it is a page of somebody else's."""
         try:
             content = await answer.read(LARGEST_PAGE)
         finally:
             await answer.close()
-        self.stats.received(len(content))
+        self.stats.received(f"{self.name}/{name}", len(content))
         if not digest.matches(content):
             raise UpstreamFailed(self.name, f"a page for people stands in place of {what}", Hint.PAGE)
         return content

@@ -1,6 +1,7 @@
 """Who may have which operation of the admin listener."""
 
 import logging
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from proxy.config import read_admin_token
 TOKEN, OTHER = "canary-of-the-operator", "canary-of-somebody-else"
 THERE = AdminCaller("10.0.0.9")
 HERE = THERE._replace(address="127.0.0.1", here=True)
+PASSWORDS = (TOKEN, f"{TOKEN}:", f"{TOKEN}:{OTHER}", ":")
+BASIC = [f"Basic {TOKEN}", *(f"Basic {b64encode(words.encode()).decode()}" for words in PASSWORDS)]
 
 
 def showing(caller: AdminCaller, token: str, scheme: str = "Bearer") -> AdminCaller:
@@ -33,6 +36,8 @@ async def test_whoever_is_here_needs_no_token_and_others_do(gate: OperatorGate) 
     await gate.admit(HERE, "purge")
     await gate.admit(showing(THERE, TOKEN), "purge")
     await gate.admit(showing(THERE, TOKEN, "bearer"), "status")
+    for password in (f"anybody:{TOKEN}", f":{TOKEN}"):  # as a browser sends it
+        await gate.admit(showing(THERE, b64encode(password.encode()).decode(), "Basic"), "status")
     for operation in ("purge", "status", "contents", "reload"):
         with pytest.raises(AdminTokenNeeded):
             await gate.admit(THERE, operation)
@@ -41,7 +46,16 @@ async def test_whoever_is_here_needs_no_token_and_others_do(gate: OperatorGate) 
 @pytest.mark.parametrize("caller", [HERE, THERE], ids=["here", "there"])
 @pytest.mark.parametrize(
     "shown",
-    [f"Bearer {OTHER}", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer", "Bearer "],
+    [
+        f"Bearer {OTHER}",
+        f"Bearer {TOKEN[:-1]}",
+        f"Bearer {TOKEN}x",
+        f"Basic {TOKEN}",
+        TOKEN,
+        "Bearer",
+        "Bearer ",
+        *BASIC,
+    ],
 )
 async def test_a_wrong_one_counts_for_nobody_and_is_repeated_nowhere(
     gate: OperatorGate, caller: AdminCaller, shown: str, caplog: pytest.LogCaptureFixture

@@ -110,11 +110,15 @@ async def test_a_hangup_before_there_is_anything_to_reload_waits_for_it(entrepot
 async def test_a_reload_by_command_names_what_changed_what_holds_and_what_waits(entrepot: Configured) -> None:
     await entrepot.start()
     assert (await entrepot.person("reload")).out.startswith("nothing has changed")
-    entrepot.rewrite(pins=["team/app"], log={"level": "debug"})
+    entrepot.rewrite(pins=["team/app"], log={"access": "errors"})
     said = json.loads((await entrepot.person("reload", "--json")).out)
-    assert (said["changed"], said["applied"], said["needsRestart"]) == (["log.level", "pins"], ["pins"], ["log.level"])
+    assert (said["changed"], said["applied"], said["needsRestart"]) == (
+        ["log.access", "pins"],
+        ["pins"],
+        ["log.access"],
+    )
     again = await entrepot.person("reload")
-    assert (again.status, "needs a restart: log.level" in again.out) == (0, True), "it is not forgotten"
+    assert (again.status, "needs a restart: log.access" in again.out) == (0, True), "it is not forgotten"
     entrepot.rewrite(pins=7)
     refused = await entrepot.person("reload")
     assert (refused.status, refused.out, "pins" in refused.err) == (2, "", True)
@@ -123,7 +127,21 @@ async def test_a_reload_by_command_names_what_changed_what_holds_and_what_waits(
     told = await entrepot.told()
     assert told["lifecycle"]["reloads_refused"] == 1
     assert "pins" in told["reload"]["refused"]
-    assert "the last reload was refused" in (await entrepot.person("status")).out
+    assert "reload: the last one was refused" in (await entrepot.person("status")).out
+    await entrepot.stop()
+
+
+async def test_how_much_is_logged_changes_at_once(entrepot: Configured) -> None:
+    await entrepot.start()
+    entrepot.rewrite(log={"level": "error"})
+    first = await entrepot.operate("reload")
+    assert (first["applied"], first["needsRestart"]) == (["log.level"], [])
+    entrepot.rewrite(log={"level": "info"})
+    await entrepot.operate("reload")
+    async with asyncio.timeout(60):
+        while "applied: log.level" not in entrepot.output.read_text():
+            await asyncio.sleep(0.02)
+    assert entrepot.output.read_text().count("applied: log.level") == 1, "the first is told at the level of errors"
     await entrepot.stop()
 
 
@@ -140,20 +158,20 @@ async def test_a_file_is_compared_with_the_running_process_before_anything_is_ch
         return await Person(None)("config", "check", str(entrepot.config), "--against-running", *words, **address)
 
     assert (await compared()).out == f"{entrepot.config}: good; the running proxy goes by it\n"
-    entrepot.rewrite(log={"level": "debug"})
+    entrepot.rewrite(log={"access": "errors"})
     assert (await entrepot.person("reload")).status == 0
     policy.write_text(json.dumps({"rules": [{**EXPIRING, "rulePriority": 2}]}))
     entrepot.rewrite(pins=["team/app"])
     assert (await compared()).out.splitlines() == [
         f"{entrepot.config}: good; against the running proxy 3 settings would change",
         "  lifecycle: other contents (by reload)",
-        "  log.level: info -> debug (needs a restart)",
+        "  log.access: all -> errors (needs a restart)",
         '  pins: [] -> ["team/app"] (by reload)',
     ]
     found = json.loads((await compared("--json")).out)
     assert {each["setting"]: each["restart"] for each in found["differences"]} == {
         "lifecycle": False,
-        "log.level": True,
+        "log.access": True,
         "pins": False,
     }
     assert (await entrepot.person("pin", "--list")).out.count("team/app") == 0, "nothing has changed"

@@ -19,7 +19,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.bench import colds, hits, letting_go, memory, secure, start
+from proxy.config import parse_size
+from tests.bench import bundles, colds, hits, letting_go, memory, secure, start
 from tests.bench.bench import LONG, SHORT, Bench, opened
 from tests.bench.clients import WrongAnswer
 from tests.bench.contestants import OURS
@@ -45,6 +46,7 @@ WORKS: Mapping[str, Work] = MappingProxyType(
         "tls-beside": secure.beside,
         "letting-go": letting_go.under_hits,
         "letting-go-idle": letting_go.idle,
+        "bundles": bundles.bundles,
         "start": start.large_catalog,
         "memory": memory.memory,
     }
@@ -58,7 +60,8 @@ def main(
     rounds: Annotated[int, typer.Option(help="alternated rounds per work; 0: five, or one with --short")] = 0,
     short: Annotated[bool, typer.Option("--short", help="a few minutes, exit 1 on a collapse")] = False,
     list_works: Annotated[bool, typer.Option("--list", help="the works and what they are")] = False,
-    folder: Annotated[Path | None, typer.Option(help="where caches and content go, 15 GB; all on one disk")] = None,
+    bundle: Annotated[str, typer.Option(help="bytes of a bundle; 10GiB, or 1GiB with --short")] = "",
+    folder: Annotated[Path | None, typer.Option(help="where caches and content go, 35 GB; all on one disk")] = None,
 ) -> None:
     if list_works:
         for name, work in WORKS.items():
@@ -67,7 +70,7 @@ def main(
     if unknown := set(only or ()) - set(WORKS):
         raise typer.BadParameter(f"no such work: {', '.join(sorted(unknown))}")
     scale = SHORT if short else LONG
-    scale = replace(scale, rounds=rounds or scale.rounds)
+    scale = replace(scale, rounds=rounds or scale.rounds, bundle=parse_size(bundle) if bundle else scale.bundle)
     _raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the exits that stop the servers
     limits = measure()

@@ -34,10 +34,11 @@ class Scale:
     entries: int  # of the large catalog
     expiring: int  # images that expire under hits, in each round
     letting_go: int  # images that expire while nobody asks
+    bundle: int  # bytes that are exported and imported
 
 
-LONG = Scale(5, 256 * MIB, 512 * MIB, 16, 3, 1000, 10_000, 2000, 1_000_000, 4000, 100_000)
-SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000, 800, 4000)
+LONG = Scale(5, 256 * MIB, 512 * MIB, 16, 3, 1000, 10_000, 2000, 1_000_000, 4000, 100_000, 10_240 * MIB)
+SHORT = Scale(1, 64 * MIB, 128 * MIB, 16, 1, 200, 1000, 500, 50_000, 800, 4000, 1024 * MIB)
 
 
 @dataclass(frozen=True)

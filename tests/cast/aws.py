@@ -146,7 +146,8 @@ class AwsDoor:
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._answer)
         self._client = ClientSession()
-        self._runner = web.AppRunner(app)
+        # Whoever leaves between the head and the body of a request would be waited for, without end.
+        self._runner = web.AppRunner(app, handler_cancellation=True)
         await self._runner.setup()
         await self._listen(0)
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"

@@ -3,9 +3,10 @@ disk from every step of the day on, starts and stops among them.
 
     python -m tests.disk [--step STEP] [--call CALL] [--error ERROR] [--in-turn] [--logs FOLDER]
 
-Takes a night, or a fifth of it where the calls fail with the errors in turn instead of with each of them; parts of it,
-by their steps, may run beside each other. Prints what it finds, the sum of it by kind at the end, and ends with 1 where
-it found anything.
+One day has the same call of all its steps fail; each fails by itself again where that day goes wrong, or does not get
+to it. Takes some hours, or a fifth of that where the calls fail with the errors in turn instead of with each of them;
+parts of it, by their steps, may run beside each other. Prints what it finds, the sum of it by kind at the end, and ends
+with 1 where it found anything.
 """
 
 import argparse
@@ -16,10 +17,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.disk.campaign import Campaign, every
+from tests.disk.day import STEPS
 from tests.disk.faults import ERRORS, Fault, sick_days
 from tests.disk.injector import Call, compiled
 from tests.disk.lives import Outcome
@@ -40,6 +42,15 @@ class Report:
             print(f"{fault} [{met}] {finding}", flush=True)
         self._kinds.update({finding.kind.value for finding in outcome.findings})
 
+    def all_well(self, faults: Sequence[Fault]) -> None:
+        self.tried += len(faults)
+
+    def add_together(self, faults: Sequence[Fault], outcome: Outcome) -> None:
+        """What each of them by itself may not show."""
+        for finding in outcome.findings:
+            print(f"together, {faults[0]} and on: {finding}", flush=True)
+        self.wrong += len(outcome.findings) > 0
+
     def so_far(self, words: str) -> None:
         print(f"{words}, {self.tried} faults so far", file=sys.stderr, flush=True)
 
@@ -50,31 +61,56 @@ class Report:
 
 
 async def go(
-    steps: Sequence[str], calls: Sequence[Call], errors: Sequence[Sequence[str]], logs: Path | None, report: Report
+    steps: Sequence[str], calls: Sequence[Call], errors: Sequence[list[str]], logs: Path | None, report: Report
 ) -> None:
     """All of it, for each of these sequences of errors, which are met in turn."""
-    sick = {error for each in errors for error in each}
     with tempfile.TemporaryDirectory(prefix="entrepot-disk-") as made:
         folder = Path(made)
         async with Campaign(folder, compiled(folder), logs) as campaign:
-            journal = await campaign.journal()
-            for step in (step for step in journal if step in steps or not steps):
-                for fault in (
-                    fault for fault in sick_days([step]) if fault.error in sick and {*fault.calls} & {*calls}
-                ):
+            journal = {step: seen for step, seen in (await campaign.journal()).items() if step in steps or not steps}
+            for call in calls:
+                counts = {step: sum(each.call is call for each in seen) for step, seen in journal.items()}
+                for each in errors:
+                    await _steps_of_a_day(campaign, call, each, counts, report)
+                    for step in (step for step in counts if step not in STEPS and counts[step]):
+                        await _until_none_is_left(campaign, every(call, each, step), counts[step], report)
+                report.so_far(call.value)
+            sick = {error for each in errors for error in each}
+            for fault in sick_days(journal):
+                if fault.error in sick and {*fault.calls} & {*calls}:
                     report.add(fault, await campaign.play(fault))
-                for call in (call for call in calls if any(seen.call is call for seen in journal[step])):
-                    for each in errors:
-                        await _until_none_is_left(campaign, call, each, step, report)
-                    report.so_far(f"{step}: {call.value}")
+                    report.so_far(str(fault))
 
 
-async def _until_none_is_left(campaign: Campaign, call: Call, errors: Sequence[str], step: str, report: Report) -> None:
-    for fault in every(call, errors, step):
+async def _steps_of_a_day(
+    campaign: Campaign, call: Call, errors: list[str], counts: Mapping[str, int], report: Report
+) -> None:
+    """``counts`` has how many of these calls a step made without a fault: with one there may be more."""
+    left = {step: every(call, errors[place % len(errors) :] + errors[: place % len(errors)], step)
+            for place, step in enumerate(STEPS) if counts.get(step)}  # fmt: skip
+    while left:
+        faults = [next(further) for further in left.values()]
+        outcome, met = await campaign.play_together(faults)
+        if not outcome.findings:
+            report.all_well(met)
+        for fault in faults:
+            if outcome.findings or fault not in met:
+                is_last = fault.nth > counts[fault.step]
+                alone = await (campaign.play if is_last or outcome.findings else campaign.play_afresh)(fault)
+                if alone.failed:
+                    report.add(fault, alone)
+                elif is_last:
+                    del left[fault.step]
+        report.add_together(faults, outcome)
+
+
+async def _until_none_is_left(campaign: Campaign, faults: Iterable[Fault], count: int, report: Report) -> None:
+    for fault in faults:
         outcome = await campaign.play(fault)
-        if not outcome.failed:
+        if outcome.failed:
+            report.add(fault, outcome)
+        elif fault.nth > count:
             return
-        report.add(fault, outcome)
 
 
 def main() -> None:
@@ -86,7 +122,7 @@ def main() -> None:
     parser.add_argument("--logs", type=Path, help="where the logs of lives are kept in which something went wrong")
     given = parser.parse_args()
     calls = [Call(name) for name in given.call] if given.call else list(Call)
-    errors = given.error or ERRORS
+    errors = given.error or [*ERRORS]
     groups = [errors] if given.in_turn else [[error] for error in errors]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no process is left behind
     report, began = Report(), time.monotonic()

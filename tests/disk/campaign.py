@@ -37,17 +37,35 @@ class Campaign:
             outcome = await (await self._new()).started_under(fault)
         else:
             outcome = await self._in_a_life(fault)
+        await self._end(outcome, fault.lasts, str(fault))
+        return outcome
+
+    async def play_together(self, faults: Sequence[Fault]) -> tuple[Outcome, list[Fault]]:
+        """What comes of them in one day, each in another step of it, and those whose calls were made. Raises as
+        ``play``."""
+        life = await self._begun()
+        outcome = await life.round(faults)
+        met = {step for step, seen in life.journal.items() if any(each.failed for each in seen)}
+        await self._end(outcome, False, f"together: {faults[0]}")
+        return outcome, [fault for fault in faults if fault.step in met]
+
+    async def play_afresh(self, fault: Fault) -> Outcome:
+        """As ``play``, in a new life: an earlier fault may be why the call was not made."""
+        await self._part()
+        return await self.play(fault)
+
+    async def _end(self, outcome: Outcome, is_over: bool, name: str) -> None:
+        """Of a life that has seen enough, or in which something is wrong."""
         life = self._life
         assert life is not None
         # Behind a sick disk eviction rests for a while, which the next round would meet.
-        is_over = fault.lasts or life.rounds >= _ROUNDS
+        is_over = is_over or life.rounds >= _ROUNDS
         if is_over and not outcome.findings:
             outcome.findings.extend(await life.restarted())
         if outcome.findings and self._logs is not None:
-            shutil.copy(life.entrepot.log, self._logs / f"{fault}.log")
+            shutil.copy(life.entrepot.log, self._logs / f"{name}.log")
         if is_over or outcome.findings:
             await self._part()
-        return outcome
 
     async def play_anywhere(self, call: Call, error: str, choose: Callable[[int], int]) -> tuple[Fault, Outcome]:
         """One such call in the day, wherever it is made: ``choose`` picks one of so many. Tried again where the next
@@ -69,7 +87,7 @@ class Campaign:
         life = await self._new()
         await life.start()
         found = {START: life.injector.seen()}
-        await life.round(None)
+        await life.round()
         found |= life.journal
         for step, work in ((STOP, life.stop), (RESTART, life.start)):
             mark = life.injector.written
@@ -85,7 +103,7 @@ class Campaign:
         if fault.step == RESTART:
             await life.stop()
             return await life.started_under(fault)
-        return await life.round(fault)
+        return await life.round([fault])
 
     async def _begun(self) -> Life:
         """One that has a good day behind it."""
@@ -106,6 +124,5 @@ class Campaign:
 
 
 def every(call: Call, errors: Sequence[str], step: str) -> Iterator[Fault]:
-    """The first of such a call in that step, the second, and so on without end, with these errors in turn: until one
-    has not failed."""
+    """The first of such a call in that step, the second, and so on without end, with these errors in turn."""
     return (Fault(step, (call,), error, nth) for nth, error in enumerate(itertools.cycle(errors), 1))

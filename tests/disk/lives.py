@@ -7,7 +7,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -81,7 +81,7 @@ class Life:
     async def begin(self) -> None:
         """A folder with one good day in it. Raises ProcessFailed; AssertionError where that day was not good."""
         await self.start()
-        outcome = await self.round(None)
+        outcome = await self.round()
         assert not outcome.findings, outcome.findings
 
     async def started_under(self, fault: Fault) -> Outcome:
@@ -98,7 +98,7 @@ class Life:
             if fault.step == RESTART:
                 findings += await self._kept("restarted")
         if fault.lasts or fault.step == START:
-            findings += (await self.round(None)).findings
+            findings += (await self.round()).findings
         return Outcome(self._failed(mark), findings)
 
     async def stopped_under(self, fault: Fault) -> Outcome:
@@ -125,8 +125,9 @@ class Life:
 
     # ------------------------------------------------------------ a day
 
-    async def round(self, fault: Fault | None) -> Outcome:
-        """One day with that fault, and its healing. What was armed before it lasts until the day is over."""
+    async def round(self, faults: Sequence[Fault] = ()) -> Outcome:
+        """One day with these faults, each in another step, and its healing. What was armed before lasts until it is
+        over."""
         began, mark = len(self.up.ledger), self.injector.written
         if self._last is not None:
             self._last.goods.leave()
@@ -136,13 +137,7 @@ class Life:
         self.journal = {}
         for step in STEPS:
             before = self.injector.written
-            if fault is not None and step == fault.step:
-                self._arm(fault)
-            await day.take(step)
-            if fault is not None and step == fault.step and not fault.lasts:
-                self.injector.disarm()
-                if step == "ballast":  # without its manifest its layer would go last
-                    await day.ballast()
+            await self._take(day, step, next((fault for fault in faults if fault.step == step), None))
             self.journal[step] = self.injector.seen(before)
             if not day.is_alive():
                 break
@@ -152,8 +147,17 @@ class Life:
             self._pins.append(day.pin_pattern)
         if day.is_alive():
             await self._heals(day)
-            self._loses_nothing(day, fault, self.up.ledger[began:])
+            self._loses_nothing(day, faults, self.up.ledger[began:])
         return Outcome(self._failed(mark), day.findings)
+
+    async def _take(self, day: Day, step: str, fault: Fault | None) -> None:
+        if fault is not None:
+            self._arm(fault)
+        await day.take(step)
+        if fault is not None and not fault.lasts:
+            self.injector.disarm()
+            if step == "ballast":  # without its manifest its layer would go last
+                await day.ballast()
 
     def _arm(self, fault: Fault) -> int:
         """Gives a mark for ``_failed``."""
@@ -197,18 +201,19 @@ class Life:
         again = [good.steps[0] for good in look.goods.now() if good.fetches(asked)]
         return [*look.findings, *(Finding(Kind.NOT_HEALED, look.step, f"not cached: {step}") for step in again)]
 
-    def _loses_nothing(self, day: Day, fault: Fault | None, asked: list[Asked]) -> None:
-        """What was held before the fault is not fetched again. Bytes that could not be removed take the room of others,
-        until they are."""
+    def _loses_nothing(self, day: Day, faults: Sequence[Fault], asked: list[Asked]) -> None:
+        """What was held before the first fault is not fetched again. Bytes that could not be removed take the room of
+        others, until they are."""
         fetched = [good.fetches(asked) for good in day.goods.all]
-        if fault is None:
+        if not faults:
             self._usual = self._usual or fetched
             return
-        if fault.lasts or Call.UNLINK in fault.calls or day.findings:
+        if day.findings or any(fault.lasts or Call.UNLINK in fault.calls for fault in faults):
             return
         order = list(STEPS)
+        first = min(order.index(fault.step) for fault in faults)
         for good, times, usual in zip(day.goods.all, fetched, self._usual, strict=True):
-            if times > usual and all(order.index(step) < order.index(fault.step) for step in good.steps):
+            if times > usual and all(order.index(step) < first for step in good.steps):
                 day.find(Kind.LOST, f"of {good.steps[0]}, {len(good.raw)} bytes, fetched {times} times")
 
     # ------------------------------------------------------------ behind a restart

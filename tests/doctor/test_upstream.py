@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from proxy.core.credentials import Credentials
 from proxy.core.egress import Egress
+from proxy.core.errors import CredentialsFailed
 from proxy.core.manifests import OCI_INDEX, OCI_MANIFEST
 from proxy.doctor.advice import SignIn
 from proxy.doctor.steps import Step, Verdict, healthy
@@ -139,6 +140,30 @@ async def test_signing_in_is_really_tried(upstream: FaultUpstream) -> None:
     assert "wrong" not in bad["signs in"].detail
     assert "password_file" in bad["signs in"].fix
     assert bad["manifest"].verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("sign_in", "refused", "unread"),
+    [
+        (SignIn.BASIC, "check username and password_file", "make the file readable"),
+        (
+            SignIn.DOCKER_CONFIG,
+            "log in anew with docker login",
+            "a credential helper that it names has to be installed",
+        ),
+    ],
+)
+async def test_advice_is_for_how_an_upstream_is_signed_in_to(
+    upstream: FaultUpstream, sign_in: SignIn, refused: str, unread: str
+) -> None:
+    async def gone(name: str) -> Credentials:
+        raise CredentialsFailed(NAME, "its credentials cannot be read")
+
+    upstream.guard(Guard(user=("me", "right")))
+    wrong = await steps_of(at(upstream, credentials=as_user("me", "wrong"), sign_in=sign_in))
+    lost = await steps_of(at(upstream, credentials=gone, sign_in=sign_in))
+    assert refused in wrong["signs in"].fix
+    assert unread in lost["signs in"].fix
 
 
 async def test_a_wrong_password_for_basic_is_seen(upstream: FaultUpstream) -> None:

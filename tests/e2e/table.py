@@ -23,6 +23,7 @@ from tests.cast.registry import Registry
 from tests.e2e import clients, named_clients
 from tests.e2e.buildkit import buildkit_told
 from tests.e2e.clients import Reference
+from tests.e2e.cri import crictl_told
 from tests.e2e.images import MANIFEST, Layout
 from tests.e2e.scratch import scratch
 from tests.process import Entrepot, ProcessFailed, proxying, run
@@ -79,9 +80,15 @@ def _mirrored(store: Path, root: Path, _: str, image: Reference) -> bytes:
 CONTAINERD = Way(
     "containerd {version}, `ctr --hosts-dir`", "containerd", _told(clients.containerd_told, "etc/containerd/certs.d")
 )
+KUBERNETES = Way(
+    "containerd {version} as Kubernetes asks it, `crictl pull`",
+    "containerd",
+    _told(crictl_told, "etc/containerd/certs.d"),
+)
 BUILDKIT = Way("buildkit, base image of a build", "buildkit", _told(buildkit_told, "etc/buildkit/buildkitd.toml"))
 WAYS = (
     CONTAINERD,
+    KUBERNETES,
     Way("docker {version}, mirror of Docker Hub", "docker", _mirrored, hub=True),
     Way("docker {version}, by name", "", _named(clients.docker_by_path)),
     Way("podman {version}", "podman", _told(clients.podman_told, REGISTRIES)),

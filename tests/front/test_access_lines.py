@@ -6,41 +6,63 @@ from itertools import product
 
 import pytest
 
-from proxy.front.access_log import Line, Traffic, lines_of
+from proxy.front.access_log import Answered, Hit, Line, LogLines, Traffic
 from proxy.logs import Entry, as_json, as_text
 
-HIT = Traffic("ecr", "blob", "hit")
+TRAFFIC = Traffic("ecr", "blob", "hit")
 BLOCK = b'GET /v2/ecr/app/manifests/1 HTTP/1.1\r\nHost: a\r\nUser-Agent: containerd/2 "x" \xe9\r\n\r\n'
-TIMES = [0.0, 1764166800.25, 1764166800.2504, 1764166801.999]
-CLIENTS = ["10.0.0.7", "fd00::7", "10.0.0.8"]
-LINES = [
-    *(Line(at, client, BLOCK, 200, HIT, 512, 0.0, "") for at, client in product(TIMES, CLIENTS)),
-    Line(1.0, "10.0.0.7", BLOCK, 206, HIT, 512, 0.0, ""),
-    Line(1.0, "10.0.0.7", BLOCK, 200, HIT, 512, 0.5, ""),
-    Line(1.0, "10.0.0.7", BLOCK, 200, HIT, 12, 0.5, "client went away"),
-    Line(1.0, "10.0.0.7", b"GET /~client~ HTTP/1.1\r\nUser-Agent: 1970-01-01T00:00:00.000Z\r\n", 404, HIT, 0, 0.0, ""),
-    *(Line(1.0, "10.0.0.7", BLOCK, 200, HIT, 512, 0.0, "", "", user) for user in ("", "alice", "~client~ 1970")),
-    Line(1.0, "10.0.0.7", b"\x00\xff", 400, HIT, 0, 0.0, ""),
-    Line(1.0, "10.0.0.7", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414, HIT, 0, 0.0, ""),
+ODD_BLOCKS = [
+    BLOCK,
+    b"\x00\xff",
+    b"GET /~client~ HTTP/1.1\r\nUser-Agent: 1970-01-01T00:00:00.000Z\r\n",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
 ]
+WHOLE, PART = Answered(200, TRAFFIC, 512), Answered(206, TRAFFIC, 12)
+TIMES = [0.0, 1764166800.25, 1764166800.2504, 1764166800.123, 1764166801.999]
+CLIENTS = ["10.0.0.7", "fd00::7", "10.0.0.8"]
+HITS: list[Hit] = [
+    *((at, client, BLOCK, WHOLE, "") for at, client in product(TIMES, CLIENTS)),
+    *((1.0, "10.0.0.7", block, answered, "") for block, answered in product(ODD_BLOCKS, (WHOLE, PART))),
+    *((1.0, "10.0.0.7", BLOCK, WHOLE, user) for user in ("", "alice", "~client~ 1970")),
+]
+LINES = [
+    Line(1.0, "10.0.0.7", BLOCK, 200, TRAFFIC, 512, 0.5, ""),
+    Line(1.0, "10.0.0.7", BLOCK, 200, TRAFFIC, 12, 0.5, "client went away", "0123456789ab", "alice"),
+]
+ENTRY: Entry = (1.0, "warning", {"message": "the disk is full", "free": 0})
+FORMS = pytest.mark.parametrize("render", [as_json, as_text])
 
 
-@pytest.mark.parametrize("render", [as_json, as_text])
+def plain(request: Hit | Line) -> Entry:
+    line = request if isinstance(request, Line) else Line.of(request)
+    return line.at, "info", line.fields()
+
+
+@FORMS
 def test_a_quick_line_is_the_plain_line(render: Callable[[Entry], str]) -> None:
-    write = lines_of(render)
-    for line in [*LINES, *LINES]:
-        assert write(line) == render((line.at, "info", line.fields()))
+    lines = LogLines(render)
+    expected = [render(plain(hit)) for hit in HITS]
+    for _ in range(2):
+        assert lines(HITS).splitlines() == expected
 
 
-def test_what_is_no_request_is_written_as_it_is() -> None:
-    entry: Entry = (1.0, "warning", {"message": "the disk is full", "free": 0})
-    assert lines_of(as_json)(entry) == as_json(entry)
-    assert json.loads(as_json(entry))["free"] == 0
+@FORMS
+def test_the_lines_of_a_batch_are_in_the_order_in_which_they_were_noted(render: Callable[[Entry], str]) -> None:
+    hit, line = HITS[0], LINES[1]
+    written = LogLines(render)([hit, ENTRY, hit, line, ENTRY])
+    expected = [render(each) for each in (plain(hit), ENTRY, plain(hit), plain(line), ENTRY)]
+    assert written == "".join(f"{each}\n" for each in expected)
+
+
+def test_a_hit_is_logged_with_the_fields_of_any_other_request() -> None:
+    hit, line = (json.loads(LogLines(as_json)([each])) for each in (HITS[-2], LINES[1]))
+    assert list(hit) == list(line)
+    assert (hit["user"], hit["status"], hit["sent"], hit["seconds"]) == ("alice", 200, 512, 0.0)
 
 
 def test_many_different_lines_are_forgotten_and_made_anew() -> None:
-    write = lines_of(as_text)
+    lines = LogLines(as_text)
     for number in range(10_000):
-        line = Line(2.0, "10.0.0.7", b"GET /v2/a/manifests/%d HTTP/1.1\r\n\r\n" % number, 200, HIT, 1, 0.0, "")
-        assert f"/v2/a/manifests/{number} " in write(line)
-    assert write(LINES[0]) == as_text((LINES[0].at, "info", LINES[0].fields()))
+        hit = (2.0, "10.0.0.7", b"GET /v2/a/manifests/%d HTTP/1.1\r\n\r\n" % number, WHOLE, "")
+        assert f"/v2/a/manifests/{number} " in lines([hit])
+    assert lines(HITS[:1]) == as_text(plain(HITS[0])) + "\n"

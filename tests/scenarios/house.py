@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from proxy.cache.doubts import VerifyRules
 from proxy.cache.engine import Cache, CacheRules, Upstreams
 from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
+from proxy.cache.ledger import Ledger
 from proxy.cache.lifecycle import PushTimes, no_push_times
 from proxy.cache.permits import NO_PERMITS, PermitRules
 from proxy.cache.sources import Source
@@ -26,8 +28,9 @@ from proxy.core.budget import ByteLimits, FreeSpaceRule
 from proxy.core.doors import HostNames
 from proxy.core.errors import UpstreamUnknown
 from proxy.core.freshness import TagRules
+from proxy.core.ledger import Account
 from proxy.core.names import Digest, Repository, UpstreamNames
-from proxy.front.access_log import AccessLog, Line
+from proxy.front.access_log import AccessLog, Hit, Line
 from proxy.front.connection import Front
 from proxy.front.connections import ConnectionRules
 from proxy.front.handler import Handler
@@ -92,6 +95,7 @@ class House:
     handler: Handler
     front: Front
     admissions: Admissions
+    ledger: Ledger
     tls: Tls | None
     port: int
 
@@ -218,17 +222,20 @@ class House:
             permits=rules.permits,
         )
         names = UpstreamNames.of(self.upstreams, None)
-        around = Collaborators(upstreams, names, self.clock, self.lines.append, gate=rules.gate)
+        around = Collaborators(upstreams, names, self.clock, self._note, gate=rules.gate, fetched=partial(_grown, made))
         logins = LoginSecrets.read(rules.logins, read_file)
         doors = rules.sender, rules.connections, rules.hosts, rules.trusted_proxies, logins, rules.tls
         service = await compose(stack, self.folder, ServiceRules(cache_rules, *doors), around)
         self.catalog, self.cache, self.access_log = service.catalog, service.cache, service.access_log
         self.handler, self.front, self.tls = service.handler, service.front, service.tls
-        self.admissions = service.admissions
+        self.admissions, self.ledger = service.admissions, service.ledger
         listener = await asyncio.get_running_loop().create_server(service.entrance, "127.0.0.1", 0, backlog=1024)
         self.port = listener.sockets[0].getsockname()[1]
         start_jobs(service)
         return listener
+
+    def _note(self, request: Hit | Line) -> None:
+        self.lines.append(request if isinstance(request, Line) else Line.of(request))
 
     async def _ask_push_times(self, repository: Repository) -> Mapping[str, float]:
         return await self.push_times(repository)
@@ -238,6 +245,14 @@ class House:
         network = Network(settings, jobs, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
         by_client = self.rules.permits.governs(name)
         return HttpRegistry(network, ClientAuthorizer(network) if by_client else ChallengeAuthorizer(network))
+
+
+def _grown(made: Mapping[str, HttpRegistry]) -> Mapping[Account, int]:
+    return {
+        Account(name, repository): count
+        for name, registry in made.items()
+        for repository, count in registry.stats.grown().items()
+    }
 
 
 def blob_path(digest: Digest, repository: str = APP, registry: str = NAME) -> str:

@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from proxy.cache.fills import FillRules
+from proxy.cache.intake import IntakeRules
+from proxy.core.backoff import Backoff
 from proxy.upstream.settings import ExchangeLimits
-from tests.cast import FaultUpstream, roles
+from tests.cast import FaultUpstream, ManualClock, roles
 from tests.cast.line import Act, Line, Seen
 from tests.scenarios.client import Client, Cut
 from tests.scenarios.conftest import under
@@ -39,11 +42,13 @@ async def test_nobody_completes_a_blob_with_a_wrong_byte(
     digest, gate = upstream.blob(APP, blob := some_bytes(SIZE)), asyncio.Event()
     upstream.plays("blob", roles.lies(wrong, roles.holds(SIZE - 1, gate)))
     clients = [await house.pull(blob_path(digest)) for _ in range(5)]
-    await clients[0].head()
+    heads = [await client.head() for client in clients]  # all follow it before its end is there
     await clients[0].received(1)
     gate.set()
-    for client in clients[1:]:
-        assert len(await in_vain(client)) < SIZE
+    for client, head in zip(clients[1:], heads[1:], strict=True):
+        with pytest.raises(Cut) as cut:
+            await client.rest(head)
+        assert len(cut.value.body) < SIZE
         client.leave()
     await house.quiet()
     assert stored(house.folder) == {}
@@ -247,3 +252,32 @@ async def test_clients_that_join_while_upstream_is_being_resumed_get_all_of_it(
             await second.head()
             gate.set()
             assert await first.rest(head) == await second.rest(head) == blob
+
+
+@under(fills=FillRules(intake=IntakeRules(patience=3600.0, pauses=Backoff(0.0, 0.0))))
+async def test_while_upstream_is_away_what_came_is_served_and_the_rest_once_it_is_back(
+    house: House, upstream: FaultUpstream, clock: ManualClock, some_bytes: Bytes
+) -> None:
+    """Each try by itself fails in no time, and they are many more than are made without patience."""
+    digest = upstream.blob(APP, blob := some_bytes(SIZE))
+    upstream.plays("blob", roles.ends_early(MiB))
+    upstream.always("blob", roles.fails(503))
+
+    async def time_goes_by() -> None:
+        while True:
+            clock.advance(1.0)
+            await asyncio.sleep(0.001)
+
+    passing = asyncio.create_task(time_goes_by())
+    async with await house.pull(blob_path(digest)) as first:
+        await first.head()
+        assert await first.received(MiB // 2) == blob[: MiB // 2]
+        while len(upstream.requests("blob")) < 20:
+            await asyncio.sleep(0.005)
+        async with await house.pull(blob_path(digest)) as second:
+            await second.head()
+            assert await second.received(MiB // 2) == blob[: MiB // 2]
+            upstream.forget_always()
+            for each in (first, second):
+                assert await each.received(SIZE - MiB // 2) == blob[MiB // 2 :]
+    passing.cancel()

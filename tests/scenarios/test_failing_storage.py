@@ -1,5 +1,6 @@
 """Store and catalog fail while pulls go on: each client gets its answer, and all heals by itself."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -161,3 +162,24 @@ async def test_what_vanished_under_the_process_is_made_again(
     await house.restart()
     await pulled()
     assert house.outcomes()["hit"]
+
+
+async def test_a_scrub_whose_place_cannot_be_written_goes_on_when_it_can(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("_FIRST", "_REST"):
+        monkeypatch.setattr(f"proxy.cache.scrub.{pause}", 0.0)
+    assert (await house.get(blob_path(upstream.blob(APP, some_bytes(MiB))))).status == 200
+    await house.quiet()
+    scrub = house.cache.maintenance.scrub
+    refusing = Refusing(NoSpace("no space for the catalog"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "write", refusing)
+        kept = asyncio.create_task(scrub.run())
+        while refusing.fired < 3:
+            await asyncio.sleep(0)
+    while await house.catalog.notes.note("scrub") != json.dumps({"began_at": house.cache.fills.now(), "after": "~"}):
+        assert not kept.done()
+        await asyncio.sleep(0.001)
+    assert scrub.stats.contents
+    kept.cancel()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from proxy.storage.catalog import SqliteCatalog
 from proxy.storage.catalog_files import CORRUPT_KEPT
 from proxy.storage.contract import FIRST_CURSOR, EvictionClass, Usage
 from proxy.storage.recoveries import Recovery
+from proxy.storage.recovery import copy_catalog
 from tests.storage.kit import NGINX, add, blob, usage
 
 
@@ -298,6 +300,27 @@ async def test_a_copy_is_of_one_moment_however_much_is_written_meanwhile(tmp_pat
     recovered, entries = await state(tmp_path)
     assert recovered is Recovery.FROM_COPY
     assert 3000 <= entries < 3000 + written
+
+
+class Rests(threading.Event):
+    """Nobody gives the copy up; how long it rests is written down, and no time goes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.taken.append(timeout or 0.0)
+        return False
+
+
+async def test_a_copy_is_written_once_in_portions_behind_each_of_which_it_rests(tmp_path: Path) -> None:
+    await fill(tmp_path, 0, 1000)
+    rests, rate = Rests(), 1 << 20
+    copy_catalog(tmp_path, rests, rate)
+    size = (tmp_path / "catalog.backup").stat().st_size
+    assert size / rate <= sum(rests.taken) < size / rate + 1
+    assert max(rests.taken) <= 0.25, "256 KiB"
 
 
 async def test_a_full_disk_is_told_and_taken_back_when_a_write_works_again(tmp_path: Path) -> None:

@@ -54,6 +54,24 @@ async def test_work_that_breaks_off_is_begun_again_after_pauses_that_grow() -> N
         assert (work.ran, pauses.slept) == (5, [1.0, 2.0, 4.0, 8.0])
 
 
+async def test_work_that_never_ends_is_no_trouble_once_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.tasks.jobs._SHORTEST", 0.0)
+    failing = Work(2)
+
+    async def endless() -> None:
+        await failing()
+        await asyncio.Event().wait()
+
+    async with task_group() as group:
+        jobs = Jobs(group, Pauses())
+        kept = jobs.keep("scrub", endless)
+        await failing.done.wait()
+        while jobs.states["scrub"].trouble:
+            await asyncio.sleep(0.001)
+        assert (jobs.states["scrub"].failures, kept.done()) == (2, False)
+        kept.cancel()
+
+
 async def test_a_failure_takes_no_sibling_down_and_is_told_in_words() -> None:
     async with task_group() as group:
         jobs = Jobs(group)

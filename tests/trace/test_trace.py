@@ -13,7 +13,7 @@ LANDMARKS = {
         "cache/intake.py Intake._move",
         "upstream/registry.py HttpRegistry.blob",
         "storage/ingest.py DiskIngest.commit",
-        "front/access_log.py AccessLines.__call__",
+        "front/access_log.py Line.fields",
     },
     "blob-hit": {
         "front/connection.py Connection.data_received",

@@ -92,13 +92,15 @@ async def test_hosts_that_strangers_make_up_keep_out_neither_each_other_nor_what
 async def test_what_a_forgotten_registry_was_asked_still_counts(jobs: Jobs, tmp_path: Path) -> None:
     registries = Registries(settings_of(tmp_path, PLAIN), jobs)
     registries.get("x.c.test").stats.answered(Kind.BLOB, 200, None)
-    registries.get("x.c.test").stats.received(7)
+    registries.get("x.c.test").stats.received("x.c.test/app", 7)
     registries.get("x.c.test").stats.waited(Kind.BLOB, 0.2, None)
     for number in range(1000):
         registries.get(f"h{number}.c.test")
     assert "x.c.test" not in registries.status()
     assert registries.requests() == {("*.c.test", "blob", "2xx"): 1}
     assert registries.received()["*.c.test",] == 7
+    assert registries.grown() == {("*.c.test", "x.c.test/app"): 7}
+    assert registries.grown() == {}, "it was told"
     assert registries.first_bytes()["*.c.test", "blob"].count == 1
     await registries.close()
 

@@ -15,7 +15,7 @@ HOLDINGS: Sequence[Declaration] = (
     Declaration("cache_limit_bytes", "gauge", "The byte budget.", ("limit",), lambda seen: _limits(seen.telemetry)),
     Declaration("upstream_cache_bytes", "gauge",
                 "Bytes by the upstream they were first fetched from, or arrive from.", ("upstream",),
-                lambda seen: _used_by(seen.telemetry)),
+                lambda seen: {(name,): size for name, size in seen.telemetry.held_by_registry().items()}),
     Declaration("fills", "gauge", "Blobs that are arriving.", (), lambda seen: {(): len(seen.telemetry.cache.fills)}),
     Declaration("fills_waiting", "gauge", "Blobs that wait for a place to arrive in.", (),
                 lambda seen: {(): seen.telemetry.cache.fills.waiting}),
@@ -79,12 +79,3 @@ def _limits(telemetry: Telemetry) -> Mapping[tuple[str, ...], float]:
 
 def _tables(telemetry: Telemetry) -> list[tuple[str, BoundedTable[Any, Any]]]:
     return [*telemetry.cache.holdings.tables.made.items(), *telemetry.registries.tables.made.items()]
-
-
-def _used_by(telemetry: Telemetry) -> Mapping[tuple[str, ...], float]:
-    totals: dict[tuple[str, ...], float] = {}
-    budget = telemetry.cache.holdings.budget
-    for upstream in {*budget.committed_by, *budget.reserved_by}:
-        label = (telemetry.registries.label(upstream),)
-        totals[label] = totals.get(label, 0) + budget.used_by(upstream)
-    return totals

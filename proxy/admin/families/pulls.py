@@ -43,7 +43,7 @@ PULLS: Sequence[Declaration] = (
 
 
 def _latencies(seen: Observed, timed: Timed) -> Mapping[tuple[str, ...], Histogram]:
-    return latencies(seen.telemetry.access_log.tallies.values(), timed)
+    return latencies(seen.telemetry.access_log, timed)
 
 
 def _labelled(counts: Mapping[str, int]) -> Mapping[tuple[str, ...], float]:

@@ -107,7 +107,9 @@ async def test_a_missing_right_is_in_the_log_in_the_registrys_words_and_makes_no
             assert b"ecr:BatchGetImage" not in reply.body
         assert calls(aws) == 1 + minute
     assert len(ecr.up.requests("manifest")) == 5 + 2 * 6  # in each later minute one is repeated with a new token
-    assert (await app.everything_said()).count(reason) == 15
+    await app.everything_said()
+    assert app.log.read_text().count(reason) == 15
+    assert reason in (await app.status())["upstreams"][HOST]["last_fault"]
 
 
 async def test_a_reason_that_quotes_the_credential_is_not_passed_on(app: App, ecr: Ecr) -> None:
