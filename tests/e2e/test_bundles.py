@@ -13,6 +13,7 @@ from tests.e2e import clients
 from tests.e2e.clients import Reference
 from tests.e2e.images import Layout, noise, unpacked
 from tests.process import Entrepot, listens_on, proxying, run, running
+from tests.zoo.real.builds import CRANE, built
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -161,3 +162,19 @@ def test_ours_is_read_by_containerd_and_what_that_exports_by_us(
         assert str(IMAGE).encode() in run([*ctr, "list", "--quiet"])
         run([*ctr, "export", str(tmp_path / "theirs.tar"), str(IMAGE)])
     imported(offline, str(tmp_path / "theirs.tar"))
+
+
+def test_what_crane_pulled_is_imported_and_ours_is_read_by_it(
+    layout: Layout, offline: Entrepot, new_store: NewStore, tmp_path: Path
+) -> None:
+    crane, pulled = str(built(CRANE)), tmp_path / "pulled"
+    repository = f"{IMAGE.registry}/{IMAGE.repository}"
+    imported(offline, str(layout.folder))
+    run([crane, "validate", "--tarball", exported(offline, tmp_path / "bundle.tar")])
+    run([crane, "pull", "--insecure", "--format", "oci", f"{offline.address}/{IMAGE}", str(pulled)])
+    [entry] = json.loads((pulled / "index.json").read_bytes())["manifests"]
+    by_digest = f"/v2/{repository}/manifests/{entry['digest']}"
+    assert offline.command("purge", repository, "--yes").returncode == 0
+    assert offline.get(by_digest).status == 404
+    imported(offline, str(pulled), "--name", repository)
+    assert offline.get(by_digest).status == 200
