@@ -40,6 +40,7 @@ from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
 from proxy.admin.warming import WarmOperation
 from proxy.cache.engine import Upstreams
+from proxy.cache.permits import PermitRules
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
@@ -249,6 +250,7 @@ async def _compose(
         label=registries.label,
         access_ttl=registries.access_ttl,
         trust=registries.trust_domain,
+        permits=_permit_rules(settings, registries),
     )
     names = UpstreamNames.of(settings.upstreams, settings.default_upstream)
     lines = Lines(settings.log.access)
@@ -257,6 +259,15 @@ async def _compose(
         upstreams, names, now, logs.write, lines, None, make_jobs, wall_clock, read_file, own, fetched
     )
     return await compose(stack, settings.cache.path, rules, around)
+
+
+def _permit_rules(settings: Settings, registries: Registries) -> PermitRules:
+    """A login without further words is for the only registry that takes any."""
+    by_client = [name for name, upstream in settings.upstreams.items() if upstream.by_client]
+    only = by_client[0] if len(by_client) == 1 and "*" not in by_client[0] else None
+    return PermitRules(
+        registries.is_by_client, registries.access_ttl, registries.access_stale, any=bool(by_client), only=only
+    )
 
 
 def _admin(

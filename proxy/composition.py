@@ -140,22 +140,24 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     stack.push_async_callback(cache.settle)
     access_log = AccessLog(around.names, around.write_line, around.lines)
     logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, around.read_file)
-    admissions = Admissions(logins, AllowGate(), access_log.groups)
+    permits = cache.permits
+    governs = permits.governs if permits.any else None
+    admissions = Admissions(logins, AllowGate(governs=governs, holds=permits.holds), access_log.groups)
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()
-    door = Door(gate, logins, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
+    door = Door(gate, logins, permits, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
     sender: Sender = PlainSender(Streams(senders, _SENDERS, slow.send, rules.sender))
     if rules.tls is not None:
         sender = Senders(sender, _tls_sender(stack, slow.send, rules.sender))
     handler = Handler(cache, door, sender, access_log, date, around.now)
-    requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, logins.recall)
+    requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, door.recall)
     fast_path = FastPath(cache, gate, access_log, date, door.takes)
     ledger = Ledger(catalog.ledger, Counted(partial(_served, access_log, fast_path), around.fetched), around.now)
     last.push_async_callback(forgiving(ledger.flush))
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
     loopback: Entrance | None = None
     if rules.loopback_hosts is not None:
-        beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, logins.recall)
+        beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, door.recall)
         loopback = partial(front.protocol, requests=beside)
     tls = _tls(stack, front, rules.tls) if rules.tls is not None else None
     outer = entrance(front, tls.protocol if tls is not None else front.protocol, rules.trusted_proxies)

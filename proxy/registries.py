@@ -41,6 +41,7 @@ from proxy.tasks.jobs import Jobs
 from proxy.upstream.address import Ourselves
 from proxy.upstream.ask_threads import AskThreads
 from proxy.upstream.authorization import Authorizer, CredentialSource
+from proxy.upstream.client_authorization import ClientAuthorizer
 from proxy.upstream.contract import Registry
 from proxy.upstream.egress import ProxyLogin, WayClosed, WaysOut
 from proxy.upstream.figures import Figures, closed_off, first_bytes, grown, quotas, received, requests
@@ -153,6 +154,15 @@ class Registries:
     def access_ttl(self, upstream: str) -> float:
         """Seconds that its yes carries. Raises UpstreamUnknown."""
         return self.settings_of(upstream).access_ttl
+
+    def is_by_client(self, upstream: str) -> bool:
+        """Whether each client's own credential decides there; nothing is decided of what is no upstream."""
+        configured = self._configured(upstream)
+        return configured is not None and configured.by_client
+
+    def access_stale(self, upstream: str) -> float:
+        """Seconds that its yes is kept while it does not answer. Raises UpstreamUnknown."""
+        return self.settings_of(upstream).access_stale
 
     def trust_domain(self, upstream: str) -> str:
         """What is no upstream any more is trusted by nobody else."""
@@ -293,6 +303,8 @@ class Registries:
         return registry_settings(name, upstream, self._settings.limits.manifest_size)
 
     def _authorizer(self, name: str, upstream: UpstreamSettings, network: Network) -> Authorizer:
+        if upstream.by_client:
+            return ClientAuthorizer(network)
         match upstream.auth:
             case EcrAuth() as auth:
                 return self.amazon.private(name, auth, network)

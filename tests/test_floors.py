@@ -58,6 +58,7 @@ TOP = {
         "tasks",
         "cache.engine",
         "cache.inventory",
+        "cache.permits",
         "front.access_log",
         "config",
         "admin",

@@ -18,6 +18,7 @@ from proxy.composition import Collaborators, ServiceRules, compose
 from proxy.config import load
 from proxy.core.access import Caller
 from proxy.core.budget import ByteLimits, FreeSpaceRule
+from proxy.core.credentials import Credentials
 from proxy.core.errors import CredentialsFailed, ManifestUnknown, UpstreamUnreachable
 from proxy.core.freshness import TagRules
 from proxy.core.names import Digest, Repository, Tag, UpstreamNames
@@ -79,10 +80,13 @@ TABLES: dict[str, Entry] = {
     "immutable tags that moved": lambda n: (of_tag(n), digest(n)),
     "judged": lambda n: (repository(n), CredentialsFailed(f"h{n}.wild.test", "it refuses our credentials")),
     "logins": lambda n: (b"%032d" % n, Caller(f"user{n}", frozenset({"ci"}), 1.0, f"token {n}")),
+    "logins for upstreams": lambda n: ((b"%032d" % n, 1), Caller("", login=Credentials(f"user{n}", "p" * 20))),
     "outages": lambda n: (("up", "thing", f"app:{n}"), None),
+    "permits": lambda n: ((repository(n), b"%032d" % n), (1.0, 2.0)),
     "proven": lambda n: (digest(n), float(n)),
     "referrers": lambda n: ((*of_blob(n), f"artifactType={n}{'a' * 7000}"), None),
     "refused logins": lambda n: (b"%032d" % n, "there is no such user"),
+    "refused permits": lambda n: ((repository(n), b"%032d" % n, ""), fault(n)),
     "registries of patterns": lambda n: (f"h{n}.wild.test", None),
     "sizes of blobs": lambda n: (of_blob(n), n),
     "standings": lambda n: (repository(n), (RepositoryRecord(1.0), 1.0)),

@@ -53,8 +53,10 @@ def login_rules(settings: Settings) -> LoginRules:
     )
     certificates = settings.names_clients_by_certificate
     allow = AllowRules.of((each.rule for each in settings.allow), clients.given or certificates, settings.anonymous)
-    url = settings.public_url or ""
-    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates)
+    url, governed = settings.public_url or "", settings.asks_with_clients_logins
+    if governed:  # so clients are to bring what they have
+        allow = allow._replace(logins=True)
+    return LoginRules(allow, clients.htpasswd, issuers, settings.token_key_file, url, certificates, governed)
 
 
 def savings_rules(settings: Settings) -> SavingsRules:

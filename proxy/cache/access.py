@@ -24,6 +24,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository, of_upstream
 from proxy.storage.contract import Grant, Held, MembershipRecord, RepositoryRecord
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import SCOPE
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import Registry
 
@@ -39,6 +40,7 @@ class AccessRules:
 
     ttl: Callable[[str], float]  # that a yes carries
     trust: Callable[[str], str]  # the domain within which another's bytes are served
+    by_client: Callable[[str], bool]  # each client's own credential decides there, before anything is looked up
     negative_ttl: float  # that an absence is remembered
 
 
@@ -55,14 +57,15 @@ class Access:
         now: Callable[[], float],
     ) -> None:
         self.standings = standings
+        self.is_by_client = rules.by_client
         self._holdings = holdings
         self._registry = registry
         self._rules = rules
         self._jobs = jobs
         self._now = now
-        self._checks: Flights[tuple[Repository, Digest], None] = Flights(jobs.group)
+        self._checks: Flights[tuple[Repository, Digest, bytes], None] = Flights(jobs.group)
         table = holdings.tables.table
-        self._absent: BoundedTable[tuple[Repository, Digest], bool] = table(
+        self._absent: BoundedTable[tuple[Repository, Digest, bytes], bool] = table(
             "absent blobs", _REMEMBERED, rules.negative_ttl, of_repository
         )
         self._asked_again: BoundedTable[Repository, bool] = table(
@@ -89,6 +92,8 @@ class Access:
         if record is None:
             return None
         match self._right(repository, held.membership, record):
+            case Right.SURE if self._is_settled(repository, held.membership):
+                return float("inf")
             case Right.SURE if held.membership.grant is Grant.UPSTREAM:
                 return _word(held.membership, record).sure_until(self._rules.ttl(repository.upstream))
             case Right.SURE:
@@ -113,7 +118,7 @@ class Access:
         self.refuse_absent(repository, digest)
         if not await self.trusts(repository.upstream, digest, upstream):
             return False
-        await self._checks.join((repository, digest), lambda: self._check(repository, digest, size))
+        await self._checks.join((repository, digest, SCOPE.get()), lambda: self._check(repository, digest, size))
         return True
 
     async def trusts(self, upstream: str, digest: Digest, source: str) -> bool:
@@ -132,19 +137,23 @@ class Access:
 
     def deny(self, repository: Repository, digest: Digest) -> None:
         """Upstream does not have it there."""
-        self._absent.put((repository, digest), True)
+        self._absent.put((repository, digest, SCOPE.get()), True)
 
     def refuse_absent(self, repository: Repository, digest: Digest) -> None:
         """Raises BlobUnknown where that was upstream's answer a moment ago."""
-        if (repository, digest) in self._absent:
+        if (repository, digest, SCOPE.get()) in self._absent:
             raise _absence(repository, digest)
 
     # ------------------------------------------------------------ asking
 
     def _right(self, repository: Repository, membership: MembershipRecord, record: RepositoryRecord | None) -> Right:
-        if membership.grant is Grant.OPERATOR:
+        if membership.grant is Grant.OPERATOR or self._is_settled(repository, membership):
             return Right.SURE
         return _word(membership, record).right(self._now(), self._rules.ttl(repository.upstream))
+
+    def _is_settled(self, repository: Repository, membership: MembershipRecord) -> bool:
+        """Whoever comes here has upstream's yes to the repository, and upstream gave it what is held for it."""
+        return self.is_by_client(repository.upstream) and membership.confirmed_at is not None
 
     def _ask_behind(self, repository: Repository, held: Held) -> None:
         """One yes renews the repository, so one question is enough for all of it."""
@@ -175,7 +184,7 @@ class Access:
             await self._holdings.allow(repository, digest, MembershipRecord(media_type, self._now()))
             await self.standings.renew(repository)
 
-        await self._checks.join((repository, digest), ask)
+        await self._checks.join((repository, digest, SCOPE.get()), ask)
 
     async def _confirm(self, repository: Repository, held: Held) -> None:
         """Upstream's answer, whatever follows from a yes; a no is acted on."""
@@ -200,7 +209,10 @@ class Access:
 
     async def refused(self, repository: Repository, digest: Digest, refusal: Absent | UpstreamRefused) -> Fault:
         """What to tell where upstream says no to a digest of a repository, which ends what was granted before: of what
-        was deleted by its name, which a pin outlives; otherwise as ``Standings.judged``."""
+        was deleted by its name, which a pin outlives; otherwise as ``Standings.judged``. What is said to one client's
+        own credential ends nobody else's right."""
+        if self.is_by_client(repository.upstream):
+            return refusal
         if isinstance(refusal, BlobUnknown | ManifestUnknown) and not self.standings.outlives(repository):
             await self._holdings.disallow(repository, digest)
         return await self.standings.judged(repository, refusal)

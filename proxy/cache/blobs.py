@@ -22,7 +22,7 @@ from proxy.core.names import Digest, Repository
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.storage.contract import Content
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import CAME_BY
+from proxy.tasks.hops import CAME_BY, SCOPE
 from proxy.upstream.contract import Registry
 
 log = logging.getLogger("entrepot.blob")
@@ -57,8 +57,8 @@ class Blobs:
         self._sources = sources
         self._registry = registry
         self._openings: Flights[Digest, Opened] = Flights(group)
-        self._opener: dict[Digest, Repository] = {}
-        self._heads: Flights[tuple[Repository, Digest], None] = Flights(group)
+        self._opener: dict[Digest, tuple[Repository, bytes]] = {}  # and with which client's credential
+        self._heads: Flights[tuple[Repository, Digest, bytes], None] = Flights(group)
         self._sizes: BoundedTable[tuple[Repository, Digest], int | None] = holdings.tables.table(
             "sizes of blobs", _SIZES, None, of_repository
         )
@@ -115,7 +115,7 @@ class Blobs:
         self._access.refuse_absent(repository, digest)
         key = (repository, digest)
         if key not in self._sizes:
-            await self._heads.join(key, lambda: self._ask_size(repository, digest))
+            await self._heads.join((*key, SCOPE.get()), lambda: self._ask_size(repository, digest))
         return SizeAnswer(self._sizes.get(key), Outcome.BYPASS)
 
     async def _held(self, repository: Repository, digest: Digest) -> BlobAnswer | None:
@@ -150,20 +150,20 @@ class Blobs:
         if self._fills.under_way(repository, digest) is not None:
             return None  # since the last look, which others were waited for behind
         self._access.refuse_absent(repository, digest)
-        first = digest not in self._openings
+        first, asker = digest not in self._openings, (repository, SCOPE.get())
         if first:
-            self._opener[digest] = repository
+            self._opener[digest] = asker
         elif CAME_BY.get() and self._registry(repository.upstream).forwards:
             await self._ask_size(repository, digest)  # so that caches in a circle do not wait for each other here
             if digest not in self._openings:
                 return None
-        same = self._opener.get(digest) == repository  # nobody's, once it has ended and is still to be joined
+        same = self._opener.get(digest) == asker  # nobody's, once it has ended and is still to be joined
         try:
             opened = await self._openings.join(digest, partial(self._open, repository, digest))
         except Exception:
             if same:
                 raise
-            return None  # another repository's failure is not an answer for this one
+            return None  # the failure of another repository, or credential, is not an answer for this one
         if not same:
             return None  # to be followed once upstream allows it to this repository too
         return self._behind(opened, Outcome.MISS if first else Outcome.COLLAPSED)

@@ -20,6 +20,7 @@ from proxy.cache.lifecycle import Lifecycle, LifecycleRules, PushTimes, no_push_
 from proxy.cache.listings import Listings
 from proxy.cache.maintenance import Maintenance
 from proxy.cache.manifests import Manifests
+from proxy.cache.permits import NO_PERMITS, PermitRules, Permits
 from proxy.cache.pins import Pins
 from proxy.cache.proofs import Proofs
 from proxy.cache.reconcile import reconcile
@@ -82,6 +83,7 @@ class Upstreams(NamedTuple):
     label: Callable[[str], str] = str  # the key of the configuration that it is there by
     access_ttl: Callable[[str], float] = lambda _: 86_400.0  # seconds that a yes carries
     trust: Callable[[str], str] = lambda upstream: upstream  # the domain within which another's bytes are served
+    permits: PermitRules = NO_PERMITS  # where each client's own credential decides
 
 
 class Behind(NamedTuple):
@@ -108,6 +110,7 @@ class Cache:
         blobs: Blobs,
         manifests: Manifests,
         listings: Listings,
+        permits: Permits,
         behind: Behind,
     ) -> None:
         self.holdings = holdings
@@ -116,6 +119,7 @@ class Cache:
         self.blobs = blobs
         self.manifests = manifests
         self.listings = listings
+        self.permits = permits
         self.touches, self.maintenance, self.proofs = behind.touches, behind.maintenance, behind.proofs
         self.upkeep, self.times = behind.upkeep, behind.times
         self.exports, self.imports = behind.exports, behind.imports
@@ -193,7 +197,8 @@ async def start_cache(
     sources = Sources(upstreams.homes, registry, tables, now)
     fills = Fills(arriving, space, sources, rules.fills, threads, group, holdings)
     standings = Standings(holdings, registry, pins.concern, group, now)
-    carries = AccessRules(upstreams.access_ttl, upstreams.trust, rules.tags.negative_ttl)
+    permits = Permits(upstreams.permits, registry, tables, group, now)
+    carries = AccessRules(upstreams.access_ttl, upstreams.trust, permits.governs, rules.tags.negative_ttl)
     access = Access(holdings, standings, registry, carries, jobs, now)
     tags = Tags(holdings, rules.tags, upstreams.immutable, pins.keep_tag, now)
     pace = SharedPace(RATE)
@@ -217,7 +222,7 @@ async def start_cache(
         warming,
         WarmSchedule(warming, holdings, rules.warm, now),
     )
-    return Cache(holdings, fills, blobs, manifests, listings, behind)
+    return Cache(holdings, fills, blobs, manifests, listings, permits, behind)
 
 
 def _places_to_warm(fills: FillRules) -> int:

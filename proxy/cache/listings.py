@@ -17,6 +17,7 @@ from proxy.core.paging import LARGEST_PAGE, Page, cut, first_page, place_of, to_
 from proxy.core.referrers import Referrer, fallback_tag, referrers_index
 from proxy.core.tables import BoundedTable, of_repository
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import SCOPE
 from proxy.upstream.contract import ReferrersPage, Registry, TagsPage
 
 log = logging.getLogger("entrepot.listings")
@@ -26,7 +27,7 @@ _CATALOG_PAGE = 100
 _AWAY = "served stale: upstream does not answer"
 _FROM_HELD = f"{_AWAY}, and what is held here is listed"
 
-ReferrersKey = tuple[Repository, Digest, str]
+ReferrersKey = tuple[Repository, Digest, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Listings:
         self._registry = registry
         self._rules = rules
         self._now = now
-        self._tags: Flights[tuple[Repository, str], TagsPage] = Flights(group)
+        self._tags: Flights[tuple[Repository, str, bytes], TagsPage] = Flights(group)
         self._asking: Flights[ReferrersKey, _Kept] = Flights(group)
         self._referrers: BoundedTable[ReferrersKey, _Kept] = holdings.tables.table(
             "referrers", _REFERRERS_BYTES, None, of_repository
@@ -80,7 +81,8 @@ class Listings:
         registry = self._registry(repository.upstream)
         asked = to_upstream(query)
         try:
-            page = await self._tags.join((repository, asked), lambda: registry.tags(repository.name, asked))
+            key = repository, asked, SCOPE.get()
+            page = await self._tags.join(key, lambda: registry.tags(repository.name, asked))
         except Outage as cause:
             held = await readable(self._held_tags(repository, limit or LARGEST_PAGE, place_of(query)))
             if held is None or await self._standings.is_suspended(repository):
@@ -95,7 +97,7 @@ class Listings:
 
     async def referrers(self, repository: Repository, digest: Digest, query: str) -> ReferrersAnswer:
         """Raises ReferrersUnsupported, and upstream's faults."""
-        key = (repository, digest, query)
+        key = (repository, digest, query, SCOPE.get())
         kept = self._referrers.get(key)
         fresh = kept is not None and standing(self._rules, kept.checked_at, self._now()) is Standing.FRESH
         if kept is not None and fresh:
@@ -159,7 +161,7 @@ class Listings:
         return ReferrersPage(index.raw, artifact_type is not None, onward)
 
     async def _ask(self, key: ReferrersKey) -> _Kept:
-        repository, digest, query = key
+        repository, digest, query, _ = key
         try:
             page = await self._registry(repository.upstream).referrers(repository.name, digest, query)
         except ReferrersUnsupported:

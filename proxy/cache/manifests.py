@@ -35,7 +35,7 @@ from proxy.core.tables import BoundedTable, of_repository
 from proxy.core.via import Hops
 from proxy.storage.contract import Content, Grant, TagRecord
 from proxy.tasks.flights import Flights
-from proxy.tasks.hops import CAME_BY
+from proxy.tasks.hops import CAME_BY, SCOPE
 from proxy.tasks.jobs import Jobs
 from proxy.upstream.contract import FetchedManifest, Registry
 
@@ -70,10 +70,12 @@ class Manifests:
         self._served = served
         self._jobs = jobs
         self._now = tags.now
-        self._flights: Flights[tuple[Key, Hops], ManifestAnswer] = Flights(jobs.group)
+        self._flights: Flights[tuple[Key, Hops, bytes], ManifestAnswer] = Flights(jobs.group)
         table, absent_for = holdings.tables.table, tags.rules.negative_ttl
         self._audited: BoundedTable[Key, bool] = table("tag audits", _LIMIT, _AUDIT_AGAIN, of_repository)
-        self._absent: BoundedTable[Key, Absent] = table("absent manifests", _LIMIT, absent_for, of_repository)
+        self._absent: BoundedTable[tuple[Repository, Reference, bytes], Absent] = table(
+            "absent manifests", _LIMIT, absent_for, of_repository
+        )
 
     async def get(self, repository: Repository, reference: Reference) -> ManifestAnswer:
         """Raises ManifestUnknown, NameUnknown, and upstream's faults."""
@@ -160,10 +162,11 @@ class Manifests:
         return held._replace(age=age(record.checked_at, self._now()), warning=f"served stale: {why}")
 
     async def _join(self, key: Key, run: Callable[[], Awaitable[ManifestAnswer]]) -> ManifestAnswer:
-        remembered = self._absent.get(key)
+        scope = SCOPE.get()
+        remembered = self._absent.get((*key, scope))
         if remembered is not None:
             raise afresh(remembered)
-        flight = key, self._apart(key[0], hops) if (hops := CAME_BY.get()) else hops
+        flight = key, self._apart(key[0], hops) if (hops := CAME_BY.get()) else hops, scope
         first = flight not in self._flights
         answer = await self._flights.join(flight, run)
         return answer if first or answer.outcome is not Outcome.MISS else answer._replace(outcome=Outcome.COLLAPSED)
@@ -232,11 +235,14 @@ class Manifests:
 
     async def _refused(self, repository: Repository, reference: Reference, refusal: Absent | UpstreamRefused) -> Fault:
         """What to tell. A no from upstream is no outage: what the tag pointed to is not served any more. A pin outlives
-        a deletion there, but no withdrawal of the right to it."""
+        a deletion there, but no withdrawal of the right to it; of a no to one client's own credential nobody else
+        hears."""
         if isinstance(refusal, Absent):
-            self._absent.put((repository, reference), refusal)
+            self._absent.put((repository, reference, SCOPE.get()), refusal)
         if isinstance(reference, Digest):
             return await self._access.refused(repository, reference, refusal)
+        if self._access.is_by_client(repository.upstream):
+            return refusal
         verdict = await self._access.standings.judged(repository, refusal)
         if isinstance(verdict, Absent | UpstreamRefused):
             await self._given_up(repository, reference, refusal)

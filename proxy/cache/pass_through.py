@@ -16,6 +16,7 @@ from proxy.core.errors import WrongBytes
 from proxy.core.names import Digest, Hasher, Repository
 from proxy.core.transfer import Transfer
 from proxy.tasks.flights import Flights
+from proxy.tasks.hops import SCOPE
 from proxy.tasks.off_loop import off_loop
 from proxy.tasks.places import Places
 
@@ -41,7 +42,7 @@ class PassThroughs:
         self._chunks = Chunks(pool, Places(most))
         self._group = group
         self.under_way: WeakValueDictionary[tuple[Repository, Digest], PassThrough] = WeakValueDictionary()
-        self._openings: Flights[tuple[Repository, Digest], PassThrough] = Flights(group)
+        self._openings: Flights[tuple[Repository, Digest, bytes], PassThrough] = Flights(group)
 
     def begin(self, repository: Repository, hasher: Hasher, transfer: Transfer) -> "PassThrough":
         """``hasher`` has seen every byte before the transfer's first one that is new to it."""
@@ -59,7 +60,7 @@ class PassThroughs:
             found = self.under_way.get(key)
             if found is not None and (body := self.follow(found, position)) is not None:
                 return body
-            await self._openings.join(key, lambda: self._reopen(repository, hasher.copy()))
+            await self._openings.join((*key, SCOPE.get()), lambda: self._reopen(repository, hasher.copy()))
 
     def follow(self, found: "PassThrough", position: int) -> "PassThroughBody | None":
         """None where what stands at ``position`` is gone from the window."""

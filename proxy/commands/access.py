@@ -33,6 +33,9 @@ def explain(
     it was last read."""
     settings = load_or_stop(config, load_without_secrets).settings
     repository = _repository(settings, reference)
+    if settings.upstreams[_key(settings, repository)].by_client:
+        _told_upstream(user, repository, as_json)
+        return
     name = "" if user == EVERYBODY else user.removeprefix("user:")
     rules = login_rules(settings).allow
     found = explained(rules, Caller(name, frozenset(group or ())), repository)
@@ -43,6 +46,26 @@ def explain(
     print(f"{user} {'may' if found.rule is not None else 'may not'} pull {repository}: {_why(settings, rules, found)}")
     for line in found.passed_over if settings.allow else ():
         print(f"  {line}")
+
+
+def _told_upstream(user: str, repository: Repository, as_json: bool) -> None:
+    """Of what no rule decides, and nobody knows who does not ask."""
+    told = (
+        f"{repository.upstream} itself decides, asked with the client's own credential (access: upstream); neither "
+        "clients nor allow counts"
+    )
+    if as_json:
+        said = {"user": user, "repository": str(repository), "allowed": None, "rule": None, "told": told}
+        print(json.dumps(said, indent=2))
+    else:
+        print(f"whether {user} may pull {repository}: {told}")
+
+
+def _key(settings: Settings, repository: Repository) -> str:
+    """Of the configuration, which covers the repository's registry."""
+    key = UpstreamNames.of(settings.upstreams, settings.default_upstream).configured(repository.upstream)
+    assert key is not None
+    return key
 
 
 def _why(settings: Settings, rules: AllowRules, found: Explanation) -> str:

@@ -84,11 +84,16 @@ def _of_trust(settings: Settings) -> Iterator[str]:
 
 def _of_logins(settings: Settings) -> Iterator[str]:
     safe = settings.tls is not None or (settings.public_url or "").startswith("https://")
-    if settings.clients.given and not settings.listen.is_loopback and not safe:
+    asked = "clients" if settings.clients.given else "upstreams" if settings.asks_with_clients_logins else None
+    if asked is not None and not settings.listen.is_loopback and not safe:
         yield (
-            f"clients: logins reach {settings.listen} in clear: give it tls, or put it behind a TLS terminator "
+            f"{asked}: logins reach {settings.listen} in clear: give it tls, or put it behind a TLS terminator "
             "and name that as public_url: https://…"
         )
+    for place, rule in enumerate(settings.allow):
+        of = {pattern.partition("/")[0] for pattern in rule.pull}
+        for name in sorted(of & {name for name, upstream in settings.upstreams.items() if upstream.by_client}):
+            yield f"allow[{place}].pull: {name} decides itself who pulls of it (access: upstream): no rule counts there"
     named = {who.partition(":")[0] for each in settings.allow for who in each.who} - {EVERYBODY}
     if named and not settings.clients.given and not settings.names_clients_by_certificate:
         yield "allow: names users or groups, but there is no way to log in: clients says how"

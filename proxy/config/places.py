@@ -118,6 +118,11 @@ def host_of(name: str) -> str:
         return ""
 
 
+def is_on_loopback(written: str) -> bool:
+    """Whether ``host[:port]`` or a URL can mean this machine alone."""
+    return Address(host_of(written), 0).is_loopback
+
+
 def parse_url(written: str) -> str:
     """An http or https URL without userinfo, query or fragment, and without a slash at its end.
 

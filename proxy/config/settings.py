@@ -235,6 +235,11 @@ class Settings(Section):
         return frozenset(key for key, offline in said if (self.offline if offline is None else offline))
 
     @property
+    def asks_with_clients_logins(self) -> bool:
+        """Whether some upstream decides by each client's own credential."""
+        return any(upstream.by_client for upstream in self.upstreams.values())
+
+    @property
     def names_clients_by_certificate(self) -> bool:
         """Whether the certificates of clients are logins."""
         return self.tls is not None and self.tls.client_ca is not None

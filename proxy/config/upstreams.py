@@ -11,8 +11,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from proxy.config.auth import AnonymousAuth, Auth, EcrAuth, EcrPublicAuth
 from proxy.config.egress import EgressSettings
-from proxy.config.places import Realms, Redirects, RegistryName, Url, canonical_name, host_of
-from proxy.config.quantities import DAY, OptionalDuration, PositiveDuration, PositiveSize
+from proxy.config.places import Realms, Redirects, RegistryName, Url, canonical_name, host_of, is_on_loopback
+from proxy.config.quantities import DAY, HOUR, Duration, OptionalDuration, PositiveDuration, PositiveSize
 from proxy.config.secrets import CertificateFile
 from proxy.config.section import KeyPath, Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
@@ -42,6 +42,15 @@ _LOOKALIKE = (
     "looks like an ECR registry but is none, so it would get no credentials: ACCOUNT.dkr.ecr.REGION.amazonaws.com"
 )
 _REGION_NEEDED = "is needed: the name is not that of an ECR registry"
+
+
+_ACCESS_TTL = "5m"
+_CLEAR = "clients' credentials would be open to whoever is on the way"
+
+
+def _is_private(written: str | None) -> bool:
+    """Whether nobody on the way reads what is sent there."""
+    return not (written or "").startswith("http://") or is_on_loopback(written or "")
 
 
 def _concrete(name: str) -> str:
@@ -77,8 +86,15 @@ class UpstreamSettings(Section):
     """How long this registry may take; what is left out follows the timeouts of all registries."""
     egress: EgressSettings = Field(default_factory=EgressSettings)
     """The way out to this registry, instead of the one of all registries."""
+    access: Literal["cache", "upstream"] = "cache"
+    """Who decides what may be pulled from it. upstream: the registry itself, which is asked with each client's own
+    credential, and with nothing else; clients and allow do not count there."""
     access_ttl: PositiveDuration = DAY
-    """How long a yes of the registry to one of its repositories holds. Then it is asked again, behind the next pull."""
+    """How long a yes of the registry to one of its repositories holds. Then it is asked again, behind the next pull.
+    With access: upstream, a yes to one client's credential: 5m, and then it is asked before the next pull."""
+    access_stale: Duration = HOUR
+    """With access: upstream, how long a yes goes on to hold while the registry does not answer, counted from when it
+    was given."""
     trust: TrustGroup | None = None
     """Name of a group of registries that are believed when they say to have what another of the group brought. Without
     it: public for the well-known public registries, otherwise each registry believes only itself."""
@@ -100,7 +116,16 @@ class UpstreamSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _what_is_decided_upstream_is_asked_often(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("access") == "upstream":
+            return {"access_ttl": _ACCESS_TTL, **given}
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
     def _an_ecr_name_needs_no_auth(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("access") == "upstream" and given.get("auth") is None:
+            return {**given, "auth": {"type": "anonymous"}}
         if isinstance(given, dict) and given.get("auth") is None and given.get("forward") is None:
             ecr = parse_ecr_host(_concrete(str(given.get(_NAME, "")).lower())) is not None
             return {**given, "auth": {"type": "ecr" if ecr else "anonymous"}}
@@ -115,7 +140,7 @@ class UpstreamSettings(Section):
             parts.append((("url",), "is needed: it is where all other names are asked"))
         elif self.url is None and self.forward is not None:
             parts.append((("forward",), "names go on only to a url that is given"))
-        parts += self._ecr_faults()
+        parts += self._ecr_faults() + self._access_faults()
         if parts:
             raise Misfit(parts)
         return self
@@ -136,6 +161,28 @@ class UpstreamSettings(Section):
             return [(("url",), _LOOKALIKE)]
         known = any(parse_ecr_host(host) is not None for host in (name, target))
         return [] if known or self.auth.region else [(("auth", "region"), _REGION_NEEDED)]
+
+    def _access_faults(self) -> list[tuple[KeyPath, str]]:
+        """Why clients' credentials cannot go there."""
+        if not self.by_client:
+            return []
+        parts: list[tuple[KeyPath, str]] = []
+        if not isinstance(self.auth, AnonymousAuth):
+            parts.append((("auth",), "has no place beside access: upstream: each client's own credential is sent"))
+        if self.forwarding is not None:
+            parts.append((("access",), "upstream is only for the registry itself: credentials go to no other cache"))
+        if not _is_private(self.url):
+            parts.append((("url",), f"{_CLEAR}: use https, or a url on loopback"))
+        if self.insecure and not is_on_loopback(self.url or ""):
+            parts.append((("insecure",), f"{_CLEAR}: name its authority in ca_file instead"))
+        if not all(map(_is_private, self.realms)):
+            parts.append((("realms",), f"{_CLEAR}: leave http:// out, but on loopback"))
+        return parts
+
+    @property
+    def by_client(self) -> bool:
+        """Whether each client's own credential decides."""
+        return self.access == "upstream"
 
     def within(self, timeouts: TimeoutSettings, egress: EgressSettings) -> "UpstreamSettings":
         """This upstream, where it says nothing of its own as all registries are."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from proxy.core.credentials import ClientLogin
 from proxy.core.errors import Absent, BlobUnknown, ManifestUnknown, NameUnknown, RouteUnknown
 from proxy.core.names import Digest
 from proxy.core.operations import (
@@ -32,6 +33,8 @@ class Caller:
     groups: frozenset[str] = frozenset()
     until: float = math.inf  # seconds since the epoch, when what he has proven ends
     ground: str = ""  # what he has proven it by, in the words of a token of ours; empty for whoever sent no proof
+    login: ClientLogin | None = None  # what he has sent for a registry, which alone can tell whether it is right
+    scope: bytes = b""  # what stands for that login in memory; empty for none
 
 
 ANONYMOUS = Caller("")
@@ -42,6 +45,7 @@ class Admission(Enum):
     MEASURED = "measured"  # admitted, at a rate of his own
     HIDDEN = "hidden"  # to be told that there is nothing
     CHALLENGED = "challenged"  # to be asked who he is
+    UNDECIDED = "undecided"  # upstream is to be asked first, with what he has sent for it
 
 
 ADMITTED = Admission.ADMITTED  # looked at for every hit, where an attribute of an enumeration is dear

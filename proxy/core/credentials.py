@@ -29,7 +29,18 @@ class IdentityToken(NamedTuple):
         return "IdentityToken(token=...)"
 
 
+class BearerToken(NamedTuple):
+    """What a client already has from its registry, sent as Bearer (RFC 6750) to that registry alone."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "BearerToken(token=...)"
+
+
 Login = Credentials | IdentityToken
+ClientLogin = Credentials | BearerToken
+"""What a client sends along that is for the registry."""
 
 
 def basic(credentials: Credentials) -> str:

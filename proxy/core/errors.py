@@ -238,7 +238,10 @@ class CredentialsFailed(Outage):
 
 
 class UpstreamRefused(UpstreamFault):
-    """401 or 403 after our credentials, if any, were tried: no right to this repository."""
+    """401 or 403 after our credentials, if any, were tried: no right to this repository. ``disbelieved``: it is the
+    login itself that is refused, whatever it was for."""
+
+    disbelieved = False
 
 
 class UpstreamBroken(UpstreamFault):

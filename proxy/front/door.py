@@ -3,19 +3,32 @@ he is told."""
 
 import re
 from collections.abc import Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, TypeGuard
 
+from proxy.cache.permits import OfRepository, Permits
 from proxy.core.access import ADMITTED, ANONYMOUS, LET_IN, Admission, Caller, Gate, hidden
 from proxy.core.allow import AllowRule
-from proxy.core.errors import LoginNeeded, LoginRefused, NameInvalid, RequestMalformed, UpstreamUnknown
+from proxy.core.claims import TokenRefused
+from proxy.core.errors import (
+    Absent,
+    Fault,
+    LoginNeeded,
+    LoginRefused,
+    NameInvalid,
+    RequestMalformed,
+    UpstreamRefused,
+    UpstreamUnknown,
+)
 from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import CatalogList, Operation, TagList, TokenGrant
-from proxy.core.token_scopes import granted
+from proxy.core.token_scopes import granted, names_of
 from proxy.front.fairness import Fairness
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.login.issuers import OURSELVES
 from proxy.login.logins import Granted, Logins
+from proxy.tasks.hops import Asker, ask_as
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 _NAME: Final = re.compile(r"/v2/([a-zA-Z0-9._:/-]{1,255})/(?:manifests|blobs|referrers|tags)/[^/]+")
@@ -29,12 +42,19 @@ class Door:
     a caller pulls of a repository, where that bounds what he may take, and ``fairness`` holds him to it."""
 
     def __init__(
-        self, gate: Gate, logins: Logins, names: UpstreamNames, limiting_rule: LimitingRule, fairness: Fairness
+        self,
+        gate: Gate,
+        logins: Logins,
+        permits: Permits,
+        names: UpstreamNames,
+        limiting_rule: LimitingRule,
+        fairness: Fairness,
     ) -> None:
         self.limiting_rule = limiting_rule
         self.fairness = fairness
         self._gate = gate
         self._logins = logins
+        self._permits = permits
         self._names = names
 
     async def admitted(self, understood: Understood, address: str, scheme: str) -> Caller:
@@ -44,10 +64,15 @@ class Door:
         asked, fault = understood.asked, understood.fault
         if asked is None and not isinstance(fault, UpstreamUnknown):  # about the request alone, whoever sent it
             raise fault or RequestMalformed("nothing was asked")
+        if self._permits.any and asked is not None and self._governed(operation := asked.operation):
+            return await self._permitted(understood, operation, address, scheme)
         wanted = self._logins.wanted
-        caller = await self._caller(understood, address, scheme) if wanted else understood.caller or ANONYMOUS
+        if wanted and self._permits.any and asked is not None and asked.operation.repository is None:
+            caller = await self._somebody(understood, asked, address, scheme)
+        else:
+            caller = await self._caller(understood, address, scheme) if wanted else understood.caller or ANONYMOUS
         if asked is None:
-            if wanted and not caller.name:  # what is configured is told to no stranger
+            if wanted and not (caller.name or caller.login):  # what is configured is told to no stranger
                 raise LoginNeeded(self._challenge(understood, scheme))
             raise fault or RequestMalformed("nothing was asked")
         if isinstance(asked.operation, TokenGrant):
@@ -87,6 +112,102 @@ class Door:
         """For the login that came with the question, or for nobody in particular."""
         return self._logins.grant(caller, granted(asking.scopes, lambda name: self._may_pull(caller, name)))
 
+    def recall(self, authorization: bytes, asked: Asked | None) -> Caller | None:
+        """Who has sent that with such a question, as far as memory tells: where upstream decides, a login is for it."""
+        if not self._permits.any:
+            return self._logins.recall(authorization)
+        if asked is None or asked.operation.repository is None:
+            return None
+        governed = self._permits.governs(asked.operation.repository.upstream)
+        return (self._logins.for_upstreams if governed else self._logins).recall(authorization)
+
+    async def turned_away(
+        self, understood: Understood, caller: Caller, address: str, scheme: str, refused: UpstreamRefused
+    ) -> Fault:
+        """What to tell of upstream's refusal to somebody who was admitted: where it decides by each client's own
+        credential, what whoever was never admitted is told too, and from now on."""
+        asked = understood.asked
+        if asked is None or not self._governed(operation := asked.operation):
+            return refused
+        self._permits.withdraw(caller.scope, operation.repository, refused)
+        return await self._unpermitted(understood, caller, address, scheme, refused)
+
+    def _governed(self, operation: Operation) -> TypeGuard[OfRepository]:
+        """Whether it is upstream that decides who may have it."""
+        repository = operation.repository
+        return self._permits.any and repository is not None and self._permits.governs(repository.upstream)
+
+    async def _permitted(self, understood: Understood, operation: OfRepository, address: str, scheme: str) -> Caller:
+        """From here on upstream is asked with what the caller has sent for it, by whatever his request sets off."""
+        caller = await self._visitor(understood, address, scheme)
+        asker = Asker(operation.repository.upstream, caller.scope, caller.login)
+        ask_as(asker)
+        if self._gate.admit(caller, operation) is not ADMITTED:
+            try:
+                await self._permits.require(asker, operation)
+            except (Absent, UpstreamRefused) as no:
+                raise await self._unpermitted(understood, caller, address, scheme, no) from no
+        return caller
+
+    async def _unpermitted(
+        self, understood: Understood, caller: Caller, address: str, scheme: str, no: Absent | UpstreamRefused
+    ) -> Fault:
+        assert understood.asked is not None
+        if caller.login is None:
+            return LoginNeeded(self._challenge(understood, scheme))
+        if isinstance(no, UpstreamRefused) and no.disbelieved:
+            return await self._refused(understood, address, scheme, f"{no.upstream} does not take it")
+        return hidden(understood.asked.operation)
+
+    async def _visitor(self, understood: Understood, address: str, scheme: str) -> Caller:
+        """Whoever asks, by what he has sent for a registry; nobody in particular where he has sent nothing."""
+        if not understood.authorization:
+            return await self._caller(understood, address, scheme)
+        try:
+            return self._logins.for_upstreams.find(understood.authorization)
+        except TokenRefused as refused:
+            raise await self._refused(understood, address, scheme, str(refused)) from None
+
+    async def _refused(self, understood: Understood, address: str, scheme: str, why: str) -> LoginRefused:
+        refused = await self._logins.refused(address, why)
+        return LoginRefused(refused.why, self._challenge(understood, scheme, "invalid_token"))
+
+    async def _somebody(self, understood: Understood, asked: Asked, address: str, scheme: str) -> Caller:
+        """Who asks for what is of no repository: a login may be for this cache or for a registry then, unless a token
+        is asked for that names repositories."""
+        of = self._upstreams_of(asked.operation) if isinstance(asked.operation, TokenGrant) else frozenset()
+        governed = frozenset(filter(self._permits.governs, of))
+        if governed and understood.authorization:
+            caller = await self._visitor(understood, address, scheme)
+        else:
+            try:
+                caller = await self._caller(understood, address, scheme)
+            except LoginRefused:
+                if of:
+                    raise
+                caller = await self._visitor(understood, address, scheme)
+        if caller.login is not None and isinstance(asked.operation, TokenGrant):
+            only = self._permits.only
+            for upstream in governed or (frozenset({only}) if only is not None and not of else ()):
+                await self._believed(Asker(upstream, caller.scope, caller.login), understood, address, scheme)
+        return caller
+
+    async def _believed(self, asker: Asker, understood: Understood, address: str, scheme: str) -> None:
+        """So that a wrong password is told where it is given. Raises LoginRefused."""
+        try:
+            await self._permits.require_login(asker)
+        except UpstreamRefused as no:
+            why = f"{no.upstream} does not take it"
+            raise await self._refused(understood, address, scheme, why) from no
+
+    def _upstreams_of(self, asking: TokenGrant) -> frozenset[str]:
+        """Those of the repositories that a token is for."""
+        found = set()
+        for name in names_of(asking.scopes):
+            with suppress(UpstreamUnknown, NameInvalid):
+                found.add(self._names.repository(name, None).upstream)
+        return frozenset(found)
+
     async def _caller(self, understood: Understood, address: str, scheme: str) -> Caller:
         caller = understood.caller
         try:
@@ -104,12 +225,15 @@ class Door:
         """A token for nobody is of use where there is something for everybody."""
         if not self._logins.wanted:
             raise hidden(asking)
-        if not caller.name and self._gate.admit(caller, CatalogList(None, None)) is not ADMITTED:
+        if caller.name or self._permits.any:
+            return
+        if self._gate.admit(caller, CatalogList(None, None)) is not ADMITTED:
             raise LoginNeeded(_BASIC)
 
     def _may_pull(self, caller: Caller, name: str) -> bool:
         try:
-            return self.shows(caller, self._names.repository(name, None))
+            repository = self._names.repository(name, None)
+            return self._permits.governs(repository.upstream) or self.shows(caller, repository)
         except (UpstreamUnknown, NameInvalid):
             return False
 
@@ -120,7 +244,8 @@ class Door:
             return _BASIC
         host = understood.head.headers.get("host", "")
         base = self._logins.rules.public_url or f"{scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
-        return bearer(f"{base}/token", _scope(asked), error)
+        governed = asked is not None and self._governed(asked.operation)
+        return bearer(f"{base}/token", _scope(asked, whole=governed), error)
 
 
 _BASIC = f'Basic realm="{OURSELVES}"'
@@ -132,9 +257,13 @@ def bearer(realm: str, scope: str, error: str) -> str:
     return "Bearer " + ",".join(f'{name}="{value}"' for name, value in said.items() if value)
 
 
-def _scope(asked: Asked | None) -> str:
-    """For the repository as the client names it; empty where it asks for none."""
+def _scope(asked: Asked | None, *, whole: bool) -> str:
+    """For the repository as the client names it; empty where it asks for none. ``whole``: the name says of which
+    registry it is, also where that stands elsewhere in the request."""
     if asked is None:
         return ""
     found = _NAME.fullmatch(asked.path)
-    return f"repository:{found[1]}:pull" if found is not None else ""
+    if found is None:
+        return ""
+    before = f"{asked.namespace}/" if whole and asked.namespace is not None else ""
+    return f"repository:{before}{found[1]}:pull"

@@ -10,7 +10,7 @@ from functools import partial
 
 from proxy.cache.engine import Cache
 from proxy.core.access import Caller
-from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed, VersionUnsupported
+from proxy.core.errors import BodyRefused, Fault, RequestMalformed, StoreFailed, UpstreamRefused, VersionUnsupported
 from proxy.core.operations import BlobPull, CatalogList, ManifestPull, Ping, ReferrersList, TagList, TokenGrant
 from proxy.core.via import hops_of
 from proxy.front import replies
@@ -22,7 +22,7 @@ from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.front.sender import ClientGone, Sender
-from proxy.tasks.hops import CAME_BY
+from proxy.tasks.hops import ASKER, CAME_BY, SCOPE
 
 log = logging.getLogger("entrepot.front")
 
@@ -55,6 +55,8 @@ class Handler:
     async def __call__(self, transport: asyncio.Transport, address: str, understood: Understood, block: bytes) -> bool:
         """May the connection live on? ``block`` is the header block. In a task of its own. Raises CancelledError
         only."""
+        ASKER.set(None)  # a task inherits what the one before it on this connection was
+        SCOPE.set(b"")
         if "via" in understood.head.headers:
             CAME_BY.set(hops_of(understood.head.headers["via"]))
         loop = asyncio.get_running_loop()
@@ -108,7 +110,10 @@ class Handler:
             caller = await self._door.admitted(understood, address, scheme)
             if asked is None:
                 raise understood.fault or RequestMalformed("nothing was asked")
-            return await self._answer(caller, address, asked), ""
+            try:
+                return await self._answer(caller, address, asked), ""
+            except UpstreamRefused as refused:
+                raise await self._door.turned_away(understood, caller, address, scheme, refused) from refused
         except Fault as kind:
             return replies.fault(kind, operation, new_request_id()), str(kind)
         except Exception:

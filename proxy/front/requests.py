@@ -176,14 +176,18 @@ class _Parts(NamedTuple):
     authorization: bytes | None
 
 
-def _nobody(authorization: bytes) -> Caller:
+def _nobody(authorization: bytes, asked: Asked | None) -> Caller:
     return ANONYMOUS
+
+
+Who = Callable[[bytes, Asked | None], Caller | None]
 
 
 class Requests:
     """Takes one whole header block at a time, and nothing behind it. ``hosts`` are the names that it may be asked by,
     None for any; ``pseudonym`` is ours, so that nobody asks for us what we have asked for. A block that is remembered
-    has passed. ``who`` tells from memory who has sent the value of an Authorization header, None where it cannot."""
+    has passed. ``who`` tells from memory who has sent the value of an Authorization header with such a question, None
+    where it cannot."""
 
     def __init__(
         self,
@@ -191,7 +195,7 @@ class Requests:
         limits: HeadLimits,
         hosts: HostNames | None = None,
         pseudonym: str = "",
-        who: Callable[[bytes], Caller | None] = _nobody,
+        who: Who = _nobody,
     ) -> None:
         self._pseudonym = pseudonym
         self.limits = limits
@@ -259,7 +263,12 @@ class Requests:
         if authorization is None:
             return understood
         return Understood(
-            self._who(authorization), understood.head, understood.asked, understood.fault, authorization, shown
+            self._who(authorization, understood.asked),
+            understood.head,
+            understood.asked,
+            understood.fault,
+            authorization,
+            shown,
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from proxy.core.access import ADMITTED, Admission, Caller
 from proxy.core.allow import OPEN, AllowRule, AllowRules, admission, deciding_rule
 from proxy.core.names import Repository
-from proxy.core.operations import Operation
+from proxy.core.operations import CatalogList, Operation
 from proxy.core.tables import BoundedTable
 
 _REMEMBERED = 4 << 20  # bytes
@@ -19,13 +19,22 @@ def _weight(admission: Admission) -> int:
 class AllowGate:
     """Callers are known by identity, and repositories by name."""
 
-    def __init__(self, allow: AllowRules = OPEN) -> None:
+    def __init__(
+        self,
+        allow: AllowRules = OPEN,
+        governs: Callable[[str], bool] | None = None,
+        holds: Callable[[bytes, Repository], bool] = lambda scope, repository: False,
+    ) -> None:
+        """``governs`` tells of an upstream whether each client's own credential decides there, None where that is so of
+        none; ``holds`` whether one may read a repository, as far as memory knows."""
+        self._governs = governs
+        self._holds = holds
         self.configure(allow)
 
     def configure(self, allow: AllowRules) -> None:
         """Holds for the next request on."""
         self._allow = allow
-        self._open = allow == OPEN
+        self._open = allow == OPEN and self._governs is None
         self._limits = any(rule.rate is not None or rule.fills is not None for rule in allow.rules)
         self._known: BoundedTable[tuple[Caller, Repository], Admission] = BoundedTable(_REMEMBERED, weigh=_weight)
         self._peek: Callable[[tuple[Caller, Repository]], Admission | None] = self._known.peek
@@ -42,9 +51,13 @@ class AllowGate:
             return ADMITTED
         repository = operation.repository
         if repository is None:
+            if self._governs is not None and caller.login is not None and isinstance(operation, CatalogList):
+                return ADMITTED  # what is listed is another question
             return admission(self._allow, caller, operation)
         found = self._peek((caller, repository))
         if found is None:
+            if self._governs is not None and self._governs(repository.upstream):
+                return ADMITTED if self._holds(caller.scope, repository) else Admission.UNDECIDED
             found = admission(self._allow, caller, operation)
             if found is ADMITTED and (rule := self.limiting_rule(caller, repository)) is not None and rule.rate:
                 found = Admission.MEASURED

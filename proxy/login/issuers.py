@@ -24,10 +24,12 @@ class Ground(StrEnum):
     HTPASSWD = "htpasswd"
     TOKEN = "token"
     CERTIFICATE = "certificate"
+    UPSTREAM = "upstream"
     NOBODY = "anonymous"
 
 
-_OURS = Expected(OURSELVES, OURSELVES, "groups", leeway=0.0)
+OURS = Expected(OURSELVES, OURSELVES, "groups", leeway=0.0)
+"""What a token of ours has to say."""
 
 
 class Issuers:
@@ -69,6 +71,10 @@ class Issuers:
                 refused = cause
         raise refused
 
+    def knows(self, issuer: object) -> bool:
+        """Whether tokens that name it are for this cache."""
+        return issuer == OURSELVES or any(rules.expected.issuer == issuer for rules in self._rules.issuers)
+
     def marks(self) -> tuple[frozenset[str], ...]:
         """What keys are known of each issuer: what rests on one that is gone is over."""
         sets = (self._set_at_hand(number) for number in range(len(self._rules.issuers)))
@@ -85,7 +91,7 @@ class Issuers:
     async def _prove_ours(self, token: str, now: float) -> tuple[Named, str]:
         """A token of ours ends early where what it rests on does."""
         claims = self._token_keys.claims(token)
-        named, ground = named_by(claims, _OURS, now), str(claims.get("ground"))
+        named, ground = named_by(claims, OURS, now), str(claims.get("ground"))
         if not await self._stands(ground, named.name):
             raise TokenRefused("what it rests on holds no more")
         return named, ground
@@ -103,7 +109,7 @@ class Issuers:
                 return False
             case Ground.CERTIFICATE:
                 return self._rules.certificates and name != ""
-            case Ground.NOBODY:
+            case Ground.NOBODY | Ground.UPSTREAM:
                 return name == ""
         return False
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from proxy.core.access import ANONYMOUS, Caller
 from proxy.core.allow import names_group
 from proxy.core.claims import TokenRefused
+from proxy.core.credentials import Credentials
 from proxy.core.doors import network_of
 from proxy.core.errors import LoginRefused
 from proxy.core.failed_logins import FORGOTTEN, pause
@@ -31,6 +32,7 @@ from proxy.login.issuers import OURSELVES, Ground, Issuers
 from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, files_of, material_of, read_contents
 from proxy.login.passwords import Passwords
 from proxy.login.token_keys import TokenKeys
+from proxy.login.upstream_logins import UpstreamLogins
 from proxy.tasks.file_looks import look_at
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
@@ -88,6 +90,9 @@ class Logins:
         self._failures: BoundedTable[str, int] = tables.table("failed logins", _FAILURES, FORGOTTEN)
         self._told = Seldom(1.0)
         self._generation = 0
+        self.for_upstreams = UpstreamLogins(
+            lambda: self._own_keys, lambda: self._issuers, lambda: self._generation, tables, now, wall
+        )
 
     def troubles(self) -> Mapping[str, str]:
         """What is wrong, by what is: empty where all is well."""
@@ -112,12 +117,16 @@ class Logins:
         try:
             caller = await self._proven(mark, authorization, address)
         except TokenRefused as refused:
-            self.counts["wrong"] += 1
-            self._tell(address, str(refused))
-            await self._slow(address)
-            raise LoginRefused(str(refused)) from None
+            raise await self.refused(address, str(refused)) from None
         self.counts["right"] += 1
         return caller
+
+    async def refused(self, address: str, why: str) -> LoginRefused:
+        """What to raise for a login that is not right, whoever has found that: counted and told, and after a while."""
+        self.counts["wrong"] += 1
+        self._tell(address, why)
+        await self._slow(address)
+        return LoginRefused(why)
 
     async def _proven(self, mark: bytes, authorization: bytes, address: str) -> Caller:
         """By one proof for all who send the same at the same time, and by files and rules as they are at its end."""
@@ -138,6 +147,9 @@ class Logins:
                 return caller
 
     async def _prove(self, authorization: bytes, address: str) -> Caller:
+        """Where nobody can log in here, a login is for a registry, and says nothing about who may pull of others."""
+        if self.rules.for_upstreams and not self.rules.proves:
+            return self.for_upstreams.find(authorization)
         scheme, _, given = authorization.partition(b" ")
         match scheme.lower():
             case b"bearer":
@@ -190,6 +202,8 @@ class Logins:
             "ground": caller.ground or (Ground.CERTIFICATE if caller.name else Ground.NOBODY),
             "access": access,
         }
+        if isinstance(caller.login, Credentials):
+            claims["login"] = self.for_upstreams.seal(caller.login)
         return Granted(self._own_keys.sign(claims), seconds, int(wall))
 
     def _groups(self, caller: Caller) -> list[str]:

@@ -25,6 +25,12 @@ class LoginRules(NamedTuple):
     key_file: Path | None = None
     public_url: str = ""  # that clients know us by; empty where it is what they ask by
     certificates: bool = False  # whether those of clients are logins
+    for_upstreams: bool = False  # whether some upstream decides by what clients send for it
+
+    @property
+    def proves(self) -> bool:
+        """Whether there are passwords or tokens of others to log in with."""
+        return self.htpasswd is not None or bool(self.issuers)
 
 
 NO_LOGINS = LoginRules()

@@ -47,6 +47,7 @@ class PingResult(NamedTuple):
     accepted: bool | None  # our credentials; None where none are configured or none were asked for
     why: str = ""  # they were refused, in a sentence
     unread: bool = False  # they could not be had by ourselves
+    disbelieved: bool = False  # it is the login itself that was refused, and not a right that it lacks
 
 
 class ReferrersPage(NamedTuple):

@@ -98,7 +98,9 @@ def fault_of(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Faul
         return UpstreamBroken(upstream, why, Hint.STORAGE_REFUSED)
     if status in (401, 403):
         reason = f": {rejection.reason}" if rejection.reason else ""
-        return UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")
+        refused = UpstreamRefused(upstream, f"it refused {what} ({said}){reason}")
+        refused.disbelieved = is_disbelieved(rejection)
+        return refused
     return _absence(upstream, kind, what, rejection) or UpstreamBroken(upstream, f"it answered {said} to {what}")
 
 
@@ -108,6 +110,14 @@ def what_was_sent(authorized: bool, identified: bool) -> Hint | None:
     if identified:
         return None if authorized else Hint.ASKED_FOR_NOTHING
     return Hint.ASKED_BY_ANONYMOUS_TOKEN if authorized else Hint.ASKED_ANONYMOUSLY
+
+
+def is_disbelieved(rejection: Rejection) -> bool:
+    """Whether it is what was sent that is no good: passwords are not asked for again, and of a token it is said (RFC
+    6750 section 3.1)."""
+    bearers = [each for each in rejection.challenges if each.scheme == "bearer"]
+    invalid = all(each.parameters.get("error") == "invalid_token" for each in bearers)
+    return rejection.status == 401 and rejection.authorized and invalid
 
 
 def _absence(upstream: str, kind: Kind, what: str, rejection: Rejection) -> Fault | None:

@@ -35,7 +35,7 @@ from proxy.upstream.authorization import Authorizer
 from proxy.upstream.client import HttpAnswer
 from proxy.upstream.contract import FetchedManifest, PingResult, Pointed, ReferrersPage, TagsPage
 from proxy.upstream.exchange import Ask, Exchange, Follow, is_page
-from proxy.upstream.fault_table import Rejection
+from proxy.upstream.fault_table import Rejection, is_disbelieved
 from proxy.upstream.headers import next_query, parse_content_range, parse_length
 from proxy.upstream.message import Kind
 from proxy.upstream.network import Network
@@ -246,15 +246,16 @@ class HttpRegistry:
         try:
             outcome = await self._exchange.converse(_PING, self._network.buffered.send)
         except UpstreamFault as fault:
-            return PingResult(
-                bare.status, bare.challenges, bare.date, False, str(fault), isinstance(fault, CredentialsFailed)
-            )
+            unread = isinstance(fault, CredentialsFailed)
+            wrong = isinstance(fault, UpstreamRefused) and fault.disbelieved
+            return PingResult(bare.status, bare.challenges, bare.date, False, str(fault), unread, wrong)
         identified = await self._authorizer.identified(_PING.name)
         if not isinstance(outcome, Rejection):
             await self._exchange.finish(outcome)
             return PingResult(outcome.status, bare.challenges, bare.date, True if identified else None)
         accepted = False if identified and outcome.status in (400, 401, 403) else None
-        return PingResult(outcome.status, bare.challenges, bare.date, accepted, outcome.reason)
+        wrong = identified and is_disbelieved(outcome)
+        return PingResult(outcome.status, bare.challenges, bare.date, accepted, outcome.reason, disbelieved=wrong)
 
     def retire(self) -> None:
         """Nobody asks it anything new: it closes when what is under way is answered."""

@@ -71,6 +71,13 @@ class ChallengeAuthorizer:
     async def identified(self, name: str) -> bool:
         return await self._credentials(name) is not None
 
+    async def forget(self, name: str) -> bool:
+        """No token that was given before serves the next request for it; False while nothing is known of it yet."""
+        scheme = self._scheme(name)
+        if scheme is not None and scheme.realm is not None:
+            self._book.forget(_key(scheme, name, await self._credentials(name)))
+        return scheme is not None
+
     def _remember(self, name: str, scheme: _Scheme) -> None:
         own = scheme._replace(scope=None) if scheme.scope == pull_scope(name) else scheme
         self._usual = own

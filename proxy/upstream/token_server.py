@@ -58,7 +58,10 @@ class TokenServer:
         if status in (401, 403) or (status == 400 and isinstance(credentials, IdentityToken)):
             whom = _whose(credentials)
             hint = Hint.LOGIN_REFUSED if credentials is not None else Hint.NO_TOKEN
-            return UpstreamRefused(self._upstream, f"{whom} refused by the token server {target} ({status})", hint)
+            why = f"{whom} refused by the token server {target} ({status})"
+            refused = UpstreamRefused(self._upstream, why, hint)
+            refused.disbelieved = status == 401 and credentials is not None
+            return refused
         if status == 429:
             return RateLimited(self._upstream, f"the token server {target} limits our requests", wait or 1.0)
         return UpstreamFailed(self._upstream, f"the token server {target} answered {status}", Hint.NO_TOKEN)

@@ -117,6 +117,11 @@ class TokenBook:
         if entry.token == token:
             self._entries.put((self._upstream, key), replace(entry, token=None))
 
+    def forget(self, key: TokenKey) -> None:
+        """Whoever asks next gets one that was given later."""
+        if (self._upstream, key) in self._entries:
+            self._entries.put((self._upstream, key), replace(self._state(key), token=None))
+
     def _state(self, key: TokenKey) -> _TokenState:
         return self._entries.get((self._upstream, key)) or _NOTHING
 

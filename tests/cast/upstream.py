@@ -23,6 +23,7 @@ from proxy.core.authorities import format_authority
 from proxy.core.names import Digest
 from tests.cast.guard import Guard
 from tests.cast.line import Act, Content, Line, Seen
+from tests.cast.members import Members
 from tests.cast.roles import steady
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -42,7 +43,7 @@ class FaultUpstream:
         self._content: dict[str, Content] = {}
         self._plays: dict[str, deque[Act]] = defaultdict(deque)
         self._always: dict[str, Act] = {}
-        self._guard: Guard | None = None
+        self._guard: Guard | Members | None = None
         self._handlers: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -97,6 +98,11 @@ class FaultUpstream:
         """From now on ``/v2/`` takes only tokens of this guard."""
         self._guard = guard or Guard()
         return self._guard
+
+    def members(self, members: Members) -> Members:
+        """From now on they are who may read here."""
+        self._guard = members
+        return members
 
     def token_server(self, guard: Guard) -> None:
         """``/token`` here gives tokens for somebody else's registry."""
@@ -172,6 +178,9 @@ class FaultUpstream:
 
     async def _challenged(self, line: Line) -> None:
         assert self._guard is not None
+        if isinstance(self._guard, Members) and self._guard.knows(line):
+            await line.answer(403, _error("DENIED"))
+            return
         match = _ROUTE.match(line.seen.target.removeprefix(self.base))
         challenge = self._guard.challenge(f"{self.url}/token", match["name"] if match else "")
         await line.answer(401, _error("UNAUTHORIZED"), {"WWW-Authenticate": challenge})

@@ -56,3 +56,13 @@ def test_certificates_are_logins_too(tmp_path: Path) -> None:
     assert (
         explain(file, "anonymous", "docker.io/redis").stdout == f"anonymous may not pull docker.io/library/redis: {why}"
     )
+
+
+def test_it_says_where_the_registry_itself_decides(tmp_path: Path) -> None:
+    file = tmp_path / "entrepot.yaml"
+    upstreams = {"ghcr.io": {"access": "upstream"}, "docker.io": {}}
+    file.write_text(yaml.safe_dump({"cache": {"path": str(tmp_path / "cache")}, "upstreams": upstreams}))
+    told = explain(file, "alice", "ghcr.io/team-a/app").stdout
+    assert told.startswith("whether alice may pull ghcr.io/team-a/app: ghcr.io itself decides")
+    assert json.loads(explain(file, "alice", "ghcr.io/team-a/app", "--json").stdout)["allowed"] is None
+    assert "alice may pull docker.io/library/redis" in explain(file, "alice", "docker.io/redis").stdout

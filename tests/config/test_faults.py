@@ -48,6 +48,29 @@ BAD = [
     Bad("a tier without a url", f"{TIER}forward: ns\n", "upstreams.*.url", 2, "where all other names are asked"),
     Bad("a way to forward that is none", f"{TIER}forward: host\n", "upstreams.*.forward", 3, "ns"),
     entry("a name that goes on to nowhere", "forward: ns", "forward", "only to a url that is given"),
+    # who decides
+    entry("nobody that decides", "access: nobody", "access", "cache"),
+    entry(
+        "clients' credentials in clear",
+        "{access: upstream, url: 'http://a.io'}",
+        "url",
+        "open to whoever is on the way",
+    ),
+    entry("clients' credentials to anybody", "{access: upstream, insecure: true}", "insecure", "ca_file"),
+    entry("a realm in clear", "{access: upstream, realms: ['http://b.io']}", "realms", "leave http:// out"),
+    entry(
+        "a credential beside those of clients",
+        "{access: upstream, auth: {type: ecr, region: us-east-1}}",
+        "auth",
+        "each client's own",
+    ),
+    Bad(
+        "another cache that decides",
+        f"{TIER}{{url: 'https://b.io', access: upstream}}\n",
+        "upstreams.*.access",
+        3,
+        "no other cache",
+    ),
     # the file
     Bad("an empty file", "", "", 1, "the file is empty"),
     Bad("a file of comments", "# nothing\n", "", 1, "the file is empty"),

@@ -50,7 +50,7 @@ def test_its_examples_load(uncommented: Path) -> None:
     settings = load(uncommented, ENVIRON).settings
     assert str(settings.admin_socket) == "/run/entrepot/admin.sock"
     assert settings.upstreams["*.dkr.ecr.us-east-1.amazonaws.com"].auth.type == "ecr"
-    assert len(settings.upstreams) == 18
+    assert len(settings.upstreams) == 19
     assert [each.rule.rate for each in settings.allow] == [None, 100_000_000]
     assert [len(each.parsed.rules) for each in settings.lifecycle] == [1, 1]
 

@@ -10,6 +10,7 @@ from proxy.core.access import Caller
 from proxy.core.errors import RequestFault, RequestMalformed
 from proxy.core.names import UpstreamNames
 from proxy.front.requests import HeadLimits, HeadParser, RequestHead, Requests, Understood
+from proxy.front.routes import Asked
 from tests.fuzz import examples
 from tests.fuzz.octets import mangled, pieces_of
 
@@ -128,7 +129,7 @@ def test_what_came_before_changes_no_meaning(blocks: list[bytes]) -> None:
             assert found[0] == credential(block), "another credential than the one that was sent"
 
 
-def who(authorization: bytes) -> Caller:
+def who(authorization: bytes, asked: Asked | None) -> Caller:
     return Caller(authorization.decode("latin-1"))
 
 

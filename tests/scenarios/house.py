@@ -18,6 +18,7 @@ from proxy.cache.fills import FillRules
 from proxy.cache.intake import IntakeRules
 from proxy.cache.ledger import Ledger
 from proxy.cache.lifecycle import PushTimes, no_push_times
+from proxy.cache.permits import NO_PERMITS, PermitRules
 from proxy.cache.sources import Source
 from proxy.composition import Admissions, Collaborators, ServiceRules, compose, start_jobs
 from proxy.config import read_file
@@ -41,6 +42,7 @@ from proxy.login.rules import NO_LOGINS, LoginRules
 from proxy.storage.catalog import SqliteCatalog
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
+from proxy.upstream.client_authorization import ClientAuthorizer
 from proxy.upstream.network import Network
 from proxy.upstream.registry import HttpRegistry
 from proxy.upstream.schemes import ChallengeAuthorizer
@@ -76,6 +78,7 @@ class HouseRules:
     tls: TlsTerms | None = None
     clients_tls: ssl.SSLContext | None = None  # by which clients connect
     trust: Callable[[str], str] = lambda upstream: upstream
+    permits: PermitRules = NO_PERMITS
 
 
 async def _at_once(_: float) -> None:
@@ -216,6 +219,7 @@ class House:
             self._ask_push_times,
             rules.homes,
             trust=rules.trust,
+            permits=rules.permits,
         )
         names = UpstreamNames.of(self.upstreams, None)
         around = Collaborators(upstreams, names, self.clock, self._note, gate=rules.gate, fetched=partial(_grown, made))
@@ -239,7 +243,8 @@ class House:
     def _registry(self, name: str, jobs: Jobs) -> HttpRegistry:
         settings = RegistrySettings(name, self.upstreams[name].url, limits=self.rules.upstream)
         network = Network(settings, jobs, Timing(now=self.clock, wall=self.clock, sleep=_at_once, jitter=lambda: 0.0))
-        return HttpRegistry(network, ChallengeAuthorizer(network))
+        by_client = self.rules.permits.governs(name)
+        return HttpRegistry(network, ClientAuthorizer(network) if by_client else ChallengeAuthorizer(network))
 
 
 def _grown(made: Mapping[str, HttpRegistry]) -> Mapping[Account, int]:
