@@ -45,6 +45,8 @@ class AdminCaller(NamedTuple):
 
 
 class AdminGate(Protocol):
+    """Stands before all but health."""
+
     async def admit(self, caller: AdminCaller, operation: str) -> None:
         """Raises AdminDenied. ``operation`` is ``status``, ``metrics`` or the name of an operation."""
 

@@ -35,6 +35,7 @@ class TlsFiles(NamedTuple):
 
     @property
     def all(self) -> tuple[Path, ...]:
+        """Those that there are."""
         return tuple(file for file in (self.certificate, self.key, self.client_ca) if file is not None)
 
 

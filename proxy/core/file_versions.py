@@ -8,7 +8,7 @@ _TICK = 2.0
 for two seconds: a second write within one tick shows nowhere."""
 
 
-class Stat(Protocol):
+class _Stat(Protocol):
     """As ``os.stat`` and ``os.fstat`` give it."""
 
     @property
@@ -34,7 +34,7 @@ class FileVersion(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, found: Stat) -> "FileVersion":
+    def of(cls, found: _Stat) -> "FileVersion":
         return cls(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
     def is_settled(self, now: float) -> bool:

@@ -18,6 +18,8 @@ ANONYMOUS_GROUP, OTHER_GROUP = "anonymous", "other"
 
 @dataclass(slots=True)
 class GroupTally:
+    """What the callers of one group have taken."""
+
     requests: int = 0
     sent: int = 0  # bytes of bodies
 
