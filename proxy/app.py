@@ -12,12 +12,13 @@ from collections import ChainMap
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from aiohttp import web
 
+from proxy.activation import NONE_PASSED, Passed, passed
 from proxy.admin.answering import Offer
 from proxy.admin.bundling import Bundling
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
@@ -34,7 +35,6 @@ from proxy.admin.operations import Operations
 from proxy.admin.page.pages import PageSources, StatusPages
 from proxy.admin.reload import Reload, Taken, savings_rules
 from proxy.admin.savings import SavingsOperation
-from proxy.admin.serving import AdminPlace, serve_admin
 from proxy.admin.status import status_of
 from proxy.admin.telemetry import Telemetry
 from proxy.admin.tls_files import LOOKED_EVERY, TlsWatch, read_tls
@@ -44,14 +44,15 @@ from proxy.cache.permits import PermitRules
 from proxy.clock import steady_clock, wall_clock
 from proxy.composition import Collaborators, Service, ServiceRules, compose, start_jobs
 from proxy.config import Address, Loaded, Settings, read_admin_token, read_file
-from proxy.core.authorities import format_authority, parse_authority
 from proxy.core.descriptors import connections_within, descriptors_for
 from proxy.core.names import UpstreamNames
 from proxy.core.via import pseudonym
 from proxy.front.access_log import Lines, Logged, LogLines
+from proxy.listening import Listeners, Listening, listen
 from proxy.logs import LogHandler, LogWriter, as_json, as_text
 from proxy.registries import Registries
 from proxy.rules import admin_hosts, service_rules
+from proxy.service_manager import ServiceManager, status_words
 from proxy.signals import hangups_held, on_hangup
 from proxy.tasks.group import task_group
 from proxy.tasks.jobs import Jobs
@@ -60,21 +61,9 @@ from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot")
 
-_BACKLOG = 1024
-
 Logs = LogWriter[Logged]
 T = TypeVar("T")
-Listeners = Sequence[asyncio.Server]
 MakeJobs = Callable[[asyncio.TaskGroup], Jobs]
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Where it really listens, ports chosen by the kernel included."""
-
-    pull: str
-    admin: str
-    loopback: str | None = None  # plain pulls beside it
 
 
 class Stop:
@@ -93,6 +82,18 @@ class Stop:
         self.politely.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a process is started in. ``most``: connections that fit; ``manager`` is told of it, and has opened
+    ``passed``."""
+
+    logs: Logs
+    most: int
+    make_jobs: MakeJobs = Jobs
+    manager: ServiceManager = field(default_factory=lambda: ServiceManager({}))
+    passed: Passed = NONE_PASSED
+
+
 async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs: MakeJobs = Jobs) -> None:
     """Runs until SIGTERM or SIGINT. Raises FolderRefused, OSError when an address cannot be bound, StoreFailed."""
     settings = loaded.settings
@@ -105,11 +106,14 @@ async def serve(loaded: Loaded, announce: Callable[[Listening], None], make_jobs
             log.warning("%s", warning)
         most = _raise_descriptor_limit(settings.limits.connections)
         async with AsyncExitStack() as stack:
-            service, listeners, health, listening = await _start(loaded, logs, make_jobs, most, stack)
+            around = Around(logs, most, make_jobs, ServiceManager(os.environ), passed(os.environ, settings))
+            service, listeners, health = await _start(loaded, around, stack)
             health.stage = Stage.READY
-            announce(listening)
+            _tell_of(health, listeners.at, around.manager, service.jobs)
+            announce(listeners.at)
             await stop.politely.wait()
             health.stage = Stage.STOPPING
+            around.manager.stopping(f"stopping, {service.handler.active} requests under way")
             await _drain(settings, stop, listeners, service)
 
 
@@ -123,18 +127,31 @@ async def attend(loaded: Loaded, work: Callable[[str], T]) -> T:
     loaded = loaded._replace(settings=settings)
     async with AsyncExitStack() as stack:
         logs = stack.enter_context(_logs(settings))
-        service, listeners, _, listening = await _start(loaded, logs, Jobs, settings.limits.connections, stack)
+        around = Around(logs, settings.limits.connections)
+        service, listeners, _ = await _start(loaded, around, stack)
         try:
-            return await asyncio.to_thread(work, listening.admin)
+            return await asyncio.to_thread(work, listeners.at.admin)
         finally:
-            _close(listeners)
+            listeners.close()
             service.front.close_idle()
 
 
-async def _start(
-    loaded: Loaded, logs: Logs, make_jobs: MakeJobs, most: int, stack: AsyncExitStack
-) -> tuple[Service, Listeners, Health, Listening]:
-    settings = loaded.settings
+def _tell_of(health: Health, listening: Listening, manager: ServiceManager, jobs: Jobs) -> None:
+    """The service manager, from now on. A loop that stands gives no sign of life."""
+    serves = f"serves pulls on {listening.pull}, admin on {listening.admin}"
+    manager.ready(serves)
+
+    async def pulse() -> None:
+        while health.stage is Stage.READY:
+            manager.pulse(status_words(serves, health.degraded))
+            await asyncio.sleep(manager.pulse_every)
+
+    if manager.listens:
+        jobs.keep("service manager", pulse)
+
+
+async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple[Service, Listeners, Health]:
+    settings, logs, make_jobs = loaded.settings, around.logs, around.make_jobs
     now, began = steady_clock(), time.monotonic()
     files = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="files"))
     # A group of its own: what the registries do ends after those who ask them.
@@ -142,7 +159,7 @@ async def _start(
     registries = Registries(settings, make_jobs(await stack.enter_async_context(task_group())), pseudonym=own)
     stack.push_async_callback(registries.close)
     read = await off_loop(files, partial(read_tls, settings))
-    rules = service_rules(settings, most, read.terms if read is not None else None)
+    rules = service_rules(settings, around.most, read.terms if read is not None else None)
     service = await _compose(settings, rules, registries, logs, now, stack, make_jobs)
     jobs, lag = service.jobs, LoopLag()
     tls = TlsWatch(read, service.tls, files) if read is not None and service.tls is not None else None
@@ -150,7 +167,7 @@ async def _start(
     gate = OperatorGate(read_admin_token, settings.admin_token_file)
     savings = SavingsOperation(service.ledger, savings_rules(settings), jobs.turns)
     taken = _taken(service, registries, gate, savings, tls)
-    reload = Reload(loaded, taken, files, now)
+    reload = Reload(loaded, taken, files, now, around.manager.reloading)
     states = ChainMap(jobs.states, registries.jobs.states)
     recovered = lambda: service.catalog.recovered.value  # noqa: E731
     telemetry = Telemetry(
@@ -173,9 +190,8 @@ async def _start(
     admins = _admin_connections(settings)
     live = _live(service, registries)
     admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, live.offer), live)
-    listeners, listening = await _listen(settings, service, admin, admins, stack)
-    ends = [end.getsockname()[:2] for listener in listeners for end in listener.sockets]
-    for address, port in (*ends, parse_authority(listening.admin)):
+    listeners = await listen(settings, service, (admin, admins), around.passed, stack)
+    for address, port in listeners.ends:
         registries.ourselves.listen_at(address, port)
     start_jobs(service)
     jobs.keep("silent admin clients", admins.keep)
@@ -186,7 +202,7 @@ async def _start(
     # What was built lives as long as the process: the collector need not walk through it time and again.
     gc.collect()
     gc.freeze()
-    return service, listeners, health, listening
+    return service, listeners, health
 
 
 def _taken(
@@ -295,39 +311,13 @@ def _admin_connections(settings: Settings) -> AdminConnections:
     return AdminConnections(rules, time.monotonic)
 
 
-async def _listen(
-    settings: Settings, service: Service, admin: web.Application, connections: AdminConnections, stack: AsyncExitStack
-) -> tuple[Listeners, Listening]:
-    mode = 0o660 if settings.admin_socket_access == "group" else 0o600
-    place = AdminPlace(settings.admin.host, settings.admin.port, settings.admin_socket, mode)
-    at = await serve_admin(stack, admin, connections, place)
-    listeners = [await _listener(service.entrance, settings.listen)]
-    if settings.loopback is not None:
-        try:
-            listeners.append(await _listener(service.loopback, settings.loopback))
-        except BaseException:
-            _close(listeners)
-            raise
-    pull, *beside = [format_authority(*each.sockets[0].getsockname()[:2]) for each in listeners]
-    return listeners, Listening(pull, format_authority(*at), beside[0] if beside else None)
-
-
-async def _listener(entrance: Callable[[], asyncio.Protocol], address: Address) -> asyncio.Server:
-    return await asyncio.get_running_loop().create_server(entrance, address.host, address.port, backlog=_BACKLOG)
-
-
-def _close(listeners: Listeners) -> None:
-    for listener in listeners:
-        listener.close()
-
-
 async def _drain(settings: Settings, stop: Stop, listeners: Listeners, service: Service) -> None:
     """Not ready first, so that load balancers turn away; then no new connections; then the pulls under way end."""
     if not stop.hurried:
         await _until(stop.at_once, settings.drain.delay)
     handler = service.handler
     log.info("stopping: %d requests under way", handler.active)
-    _close(listeners)
+    listeners.close()
     service.front.close_idle()
     deadline = time.monotonic() + settings.drain.timeout
     while handler.active and time.monotonic() < deadline and not stop.at_once.is_set():

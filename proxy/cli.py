@@ -107,10 +107,11 @@ def entrepot(
 def serve(config: ConfigFile = None) -> None:
     """Run the proxy. Without a file: loopback, embedded store, the well-known public registries."""
     from proxy import app as server  # noqa: PLC0415 - as above
+    from proxy.listening import Listening  # noqa: PLC0415
 
     loaded = load_or_stop(config)
 
-    def announce(listening: server.Listening) -> None:
+    def announce(listening: Listening) -> None:
         beside = f", plain pulls on {listening.loopback}" if listening.loopback is not None else ""
         print(
             f"entrepot {__version__} serves pulls on {listening.pull}, admin on {listening.admin}{beside}", flush=True

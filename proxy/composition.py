@@ -27,6 +27,7 @@ from proxy.front.date import DateHeader
 from proxy.front.door import Door
 from proxy.front.fairness import Fairness
 from proxy.front.fast_path import FastPath
+from proxy.front.groups import GroupTallies
 from proxy.front.handler import Handler
 from proxy.front.plain_sender import PlainSender
 from proxy.front.proxied import Networks, entrance
@@ -53,6 +54,9 @@ _SHAKERS = 2  # threads for the handshakes of TLS
 _QUARANTINE_SHARE = 20  # of the budget: at most one part of so many
 
 
+Entrance = Callable[[], asyncio.Protocol]
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceRules:
     cache: CacheRules
@@ -62,13 +66,13 @@ class ServiceRules:
     trusted_proxies: Networks = ()  # that say whom they speak for
     logins: LoginSecrets = NO_SECRETS
     tls: TlsTerms | None = None  # of the listener, None where it is plain
-    loopback_hosts: HostNames | None = None  # that pulls may be asked by on the plain listener beside it
+    loopback_hosts: HostNames | None = None  # that pulls are asked by on the plain listener beside it, None without one
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """What answers pulls: ``entrance`` makes the protocol of each connection, ``loopback`` that of those to the plain
-    listener beside it; ``front`` keeps them."""
+    listener beside it, where there is one; ``front`` keeps them."""
 
     catalog: SqliteCatalog
     storage: StorageHealth
@@ -76,8 +80,8 @@ class Service:
     access_log: AccessLog
     handler: Handler
     front: Front
-    entrance: Callable[[], asyncio.Protocol]
-    loopback: Callable[[], asyncio.Protocol]
+    entrance: Entrance
+    loopback: Entrance | None
     tls: Tls | None
     jobs: Jobs
     admissions: "Admissions"
@@ -89,10 +93,12 @@ class Admissions(NamedTuple):
 
     logins: Logins
     gate: AllowGate
+    groups: GroupTallies
 
     def configure(self, secrets: LoginSecrets) -> None:
         """Holds for the next request on, whatever is remembered."""
         self.gate.configure(secrets.rules.allow)
+        self.groups.configure(secrets.rules.allow)
         self.logins.configure(secrets)
 
 
@@ -136,7 +142,7 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
     logins = Logins(hashing, cache.holdings.tables, jobs, around.now, around.wall or around.now, around.read_file)
     permits = cache.permits
     governs = permits.governs if permits.any else None
-    admissions = Admissions(logins, AllowGate(governs=governs, holds=permits.holds))
+    admissions = Admissions(logins, AllowGate(governs=governs, holds=permits.holds), access_log.groups)
     admissions.configure(rules.logins)
     gate, date = around.gate or admissions.gate, DateHeader()
     door = Door(gate, logins, permits, around.names, admissions.gate.limiting_rule, Fairness(cache.blobs))
@@ -145,12 +151,14 @@ async def compose(stack: AsyncExitStack, folder: Path, rules: ServiceRules, arou
         sender = Senders(sender, _tls_sender(stack, slow.send, rules.sender))
     handler = Handler(cache, door, sender, access_log, date, around.now)
     requests = Requests(around.names, rules.connections.head, rules.hosts, around.pseudonym, door.recall)
-    fast_path = FastPath(cache, gate, access_log, date)
+    fast_path = FastPath(cache, gate, access_log, date, door.takes)
     ledger = Ledger(catalog.ledger, Counted(partial(_served, access_log, fast_path), around.fetched), around.now)
     last.push_async_callback(forgiving(ledger.flush))
     front = Front(rules.connections, requests, fast_path.reply, handler, jobs.group, date, around.now)
-    beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, door.recall)
-    loopback = partial(front.protocol, requests=beside)
+    loopback: Entrance | None = None
+    if rules.loopback_hosts is not None:
+        beside = Requests(around.names, rules.connections.head, rules.loopback_hosts, around.pseudonym, door.recall)
+        loopback = partial(front.protocol, requests=beside)
     tls = _tls(stack, front, rules.tls) if rules.tls is not None else None
     outer = entrance(front, tls.protocol if tls is not None else front.protocol, rules.trusted_proxies)
     return Service(catalog, health, cache, access_log, handler, front, outer, loopback, tls, jobs, admissions, ledger)

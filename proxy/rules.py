@@ -32,7 +32,7 @@ def service_rules(settings: Settings, most: int, tls: TlsTerms | None) -> Servic
         settings.trusted_proxies,
         LoginSecrets.read(login_rules(settings), read_file),
         tls,
-        HostNames.of("localhost", settings.host_names, any_address=False),
+        HostNames.of("localhost", settings.host_names, any_address=False) if settings.loopback is not None else None,
     )
 
 

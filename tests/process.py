@@ -32,9 +32,12 @@ class ProcessFailed(Exception):
 
 
 class Process:
-    """One running process, the leader of its own group. ``log`` gathers all that it prints."""
+    """One running process, the leader of its own group. ``log`` gathers all that it prints; ``passed`` are descriptors
+    that it has too."""
 
-    def __init__(self, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None, passed: Sequence[int] = ()
+    ) -> None:
         self.log = log
         self._name = Path(argv[0]).name
         with log.open("ab") as output:
@@ -46,6 +49,7 @@ class Process:
                 env=env,
                 cwd=log.parent,
                 start_new_session=True,
+                pass_fds=passed,
             )
 
     @property
@@ -164,12 +168,15 @@ class Entrepot:
     """``serve`` in a folder of its own, which outlives the process: it can be ended and started again.
 
     ``settings`` is the configuration file; they replace the few that stand here. Ports are the kernel's choice, and
-    known once it has started. ``under`` are words before its command line, of a command that becomes it.
+    known once it has started. ``under`` are words before its command line, of a command that becomes it, which has the
+    descriptors ``passed`` too.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], under: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], under: Sequence[str] = (), passed: Sequence[int] = ()
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._under = under
+        self._under, self._passed = under, passed
         self.cache = folder / "cache"
         self.config = folder / "entrepot.yaml"
         self.log = folder / "entrepot.log"
@@ -197,7 +204,8 @@ class Entrepot:
     def launch(self) -> None:
         """Without waiting for anything."""
         self._before = len(self.log.read_text()) if self.log.exists() else 0
-        self._process = Process([*self._under, *PROXY, "serve", "--config", str(self.config)], self.log)
+        argv = [*self._under, *PROXY, "serve", "--config", str(self.config)]
+        self._process = Process(argv, self.log, passed=self._passed)
 
     def start(self) -> None:
         """Until it is ready. Raises ProcessFailed where it ends first."""

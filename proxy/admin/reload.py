@@ -9,6 +9,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import filterfalse
 from pathlib import Path
@@ -106,7 +107,7 @@ class _Read(NamedTuple):
 
 class Reload:
     """One at a time. Each reads the configuration when its turn comes, so the last one asked for has the last word.
-    ``started_with`` is what the process was."""
+    ``started_with`` is what the process was; ``meanwhile`` is entered for the time of each."""
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class Reload:
         taken: Taken,
         pool: Executor,
         now: Callable[[], float],
+        meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         self.last: ReloadResult | None = None
@@ -121,6 +123,7 @@ class Reload:
         self._taken = taken
         self._pool = pool
         self._now = now
+        self._meanwhile = meanwhile
         self._turn = asyncio.Lock()
         self._started_with = flat(effective(started_with.settings))
         self._in_force = self._started_with
@@ -128,14 +131,18 @@ class Reload:
     async def __call__(self) -> ReloadResult:
         """A faulty configuration changes nothing: what held before goes on to hold."""
         async with self._turn:
-            try:
-                read = await off_loop(self._pool, partial(_read, partial(load, self._source, os.environ)))
-            except (ConfigInvalid, ValueError, OSError) as refused:
-                self.counts["refused"] += 1
-                self.last = ReloadResult(at=self._now(), refused=str(refused))
-                log.error("the configuration is refused, all stays as it was: %s", refused)
-                return self.last
-            self.last = self._take(read)
+            with self._meanwhile():
+                return await self._reloaded()
+
+    async def _reloaded(self) -> ReloadResult:
+        try:
+            read = await off_loop(self._pool, partial(_read, partial(load, self._source, os.environ)))
+        except (ConfigInvalid, ValueError, OSError) as refused:
+            self.counts["refused"] += 1
+            self.last = ReloadResult(at=self._now(), refused=str(refused))
+            log.error("the configuration is refused, all stays as it was: %s", refused)
+            return self.last
+        self.last = self._take(read)
         for warning in read.warnings:
             log.warning("%s", warning)
         log.info("%s", self.last.told)

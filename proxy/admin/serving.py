@@ -1,6 +1,8 @@
 """The admin listener at work: on its address, and on a Unix socket where one is wanted."""
 
 import asyncio
+import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +14,15 @@ from proxy.admin.unix_socket import bound_socket
 
 
 class AdminPlace(NamedTuple):
-    """Where to listen. ``socket`` is None for no Unix socket; ``mode`` is that of its file."""
+    """Where to listen. ``path`` is None for no Unix socket; ``mode`` is that of its file. Sockets that are open
+    already, over TCP and Unix ones, stand in for both."""
 
     host: str
     port: int
-    socket: Path | None = None
+    path: Path | None = None
     mode: int = 0o600
+    open: Sequence[socket.socket] = ()
+    open_unix: Sequence[socket.socket] = ()
 
 
 async def serve_admin(
@@ -30,10 +35,14 @@ async def serve_admin(
     assert runner.server is not None
     factory = connections.before(runner.server)
     loop = asyncio.get_running_loop()
-    if place.socket is not None:
-        sock = stack.enter_context(bound_socket(place.socket, place.mode))
+    for sock in place.open_unix or _bound(stack, place):
         stack.callback((await loop.create_unix_server(factory, sock=sock)).close)
-    listener = await loop.create_server(factory, place.host, place.port)
-    stack.callback(listener.close)
-    host, port = listener.sockets[0].getsockname()[:2]
+    listeners = [await loop.create_server(factory, sock=sock) for sock in place.open]
+    for listener in listeners or [await loop.create_server(factory, place.host, place.port)]:
+        stack.callback(listener.close)
+        host, port = listener.sockets[0].getsockname()[:2]
     return host, port
+
+
+def _bound(stack: AsyncExitStack, place: AdminPlace) -> Sequence[socket.socket]:
+    return [stack.enter_context(bound_socket(place.path, place.mode))] if place.path is not None else []

@@ -2,7 +2,6 @@
 fit together. Files that do not change nothing, and are told."""
 
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -10,9 +9,11 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import NamedTuple
 
-from proxy.config import FileVersion, Settings, TlsFiles, TlsMaterial, expiry
+from proxy.config import Settings, TlsMaterial, expiry
 from proxy.core.certificates import CertificateNames
+from proxy.core.file_versions import Look
 from proxy.front.tls import Tls, TlsTerms
+from proxy.tasks.file_looks import look_at
 from proxy.tasks.off_loop import off_loop
 
 log = logging.getLogger("entrepot.tls")
@@ -44,7 +45,7 @@ class TlsWatch:
         self.tls = tls
         self._pool = pool
         self._refused = ""
-        self._looks: object = None  # as the files were at the last look
+        self._look: Look | None = None  # before what is in force was read
 
     @property
     def ends(self) -> float | None:
@@ -53,31 +54,30 @@ class TlsWatch:
 
     async def look(self) -> None:
         """A job."""
-        files = self._now.material.files
-        looks = await off_loop(self._pool, partial(_looks, files))
-        if looks == self._looks:
+        before = self._now.material
+        look = await off_loop(self._pool, partial(look_at, before.files.all))
+        if look.shows_what(self._look):
             return
-        self._looks = looks
         try:
-            material = await files.read_off_loop()
-            if material == self._now.material:
-                self._refused = ""
-                return
-            found = await off_loop(self._pool, partial(_made, material, self._now.terms.names))
+            found = await off_loop(self._pool, partial(_made_anew, before, self._now.terms.names))
         except ValueError as refused:  # FileRefused, Misfit
+            if str(refused) != self._refused:
+                self.counts["refused"] += 1
+                log.error("the new files of TLS are refused, all stays as it was: %s", refused)
             self._refused = str(refused)
-            self.counts["refused"] += 1
-            log.error("the new files of TLS are refused, all stays as it was: %s", refused)
             return
-        if files == self._now.material.files:  # and no reload has named others meanwhile
+        if before is not self._now.material:
+            return  # a reload has read them meanwhile, or others
+        if found is not None:
             self.configure(found)
             log.info("the files of TLS have changed: new connections are by the new ones")
+        self._refused, self._look = "", look
 
     def configure(self, found: ReadTls) -> None:
         """Into force, for all handshakes that begin from now on."""
         if (found.material, found.terms.names) == (self._now.material, self._now.terms.names):
             return
-        self._now, self._refused = found, ""
+        self._now, self._refused, self._look = found, "", None
         self.counts["taken"] += 1
         self.tls.renew(found.terms)
 
@@ -96,12 +96,7 @@ def _made(material: TlsMaterial, names: CertificateNames) -> ReadTls:
     return ReadTls(material, TlsTerms(context, names, material.client_ca), expiry(material, context))
 
 
-def _looks(files: TlsFiles) -> object:
-    """Another value where a file may have changed."""
-    found: list[FileVersion | int | None] = []
-    for file in filter(None, (files.certificate, files.key, files.client_ca)):
-        try:
-            found.append(FileVersion.of(os.stat(file)))
-        except OSError as error:
-            found.append(error.errno)
-    return found
+def _made_anew(before: TlsMaterial, names: CertificateNames) -> ReadTls | None:
+    """None where the files hold what they held. Raises FileRefused, Misfit. Blocks."""
+    material = before.files.read()
+    return _made(material, names) if material != before else None

@@ -8,7 +8,7 @@ from proxy.config.docker_credentials import DockerCredentials
 from proxy.config.document import SIZE_LIMIT
 from proxy.config.egress import EgressSettings
 from proxy.config.faults import ConfigFault, ConfigInvalid
-from proxy.config.files import FileRefused, FileVersion, read_file
+from proxy.config.files import FileRefused, read_file
 from proxy.config.load import AdminAddress, Loaded, admin_address, load, load_content, load_without_secrets
 from proxy.config.overrides import ADMIN_TOKEN_VARIABLE, ADMIN_VARIABLE
 from proxy.config.places import Address, host_of
@@ -44,7 +44,6 @@ __all__ = [
     "EcrPublicAuth",
     "EgressSettings",
     "FileRefused",
-    "FileVersion",
     "Loaded",
     "LoginSource",
     "SecretSource",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import aiofiles.os
 
-from proxy.config.files import FileRefused, FileVersion, read_file_off_loop
+from proxy.config.files import FileRefused, read_file_off_loop
 from proxy.core.credentials import Login
 from proxy.core.docker_config import (
     LARGEST,
@@ -24,6 +24,7 @@ from proxy.core.docker_config import (
     parse_docker_config,
     parse_helper_answer,
 )
+from proxy.core.file_versions import FileVersion
 
 HELPER_LIMIT = 10.0  # seconds
 _HELD = 60.0  # seconds
@@ -49,6 +50,7 @@ class DockerCredentials:
         self._environ = environ
         self._now = now
         self._version: FileVersion | None = None
+        self._content = b""
         self._config: DockerConfig | None = None
         self._told: dict[str, _Told] = {}  # by helper
         self._turn = asyncio.Lock()  # one reads or asks, the others find what it brought
@@ -70,6 +72,7 @@ class DockerCredentials:
             return login
 
     async def _read(self) -> DockerConfig:
+        now = time.time()
         try:
             found = await aiofiles.os.stat(self._file)
         except OSError as error:
@@ -77,12 +80,14 @@ class DockerCredentials:
         version = FileVersion.of(found)
         if self._config is None or version != self._version:
             content = await read_file_off_loop(self._file, LARGEST)
-            try:
-                self._config = parse_docker_config(content)
-            except DockerConfigInvalid as invalid:
-                raise FileRefused(f"{self._file}: {invalid}") from None
-            self._version = version
-            self._told.clear()
+            if self._config is None or content != self._content:
+                try:
+                    self._config = parse_docker_config(content)
+                except DockerConfigInvalid as invalid:
+                    raise FileRefused(f"{self._file}: {invalid}") from None
+                self._content = content
+                self._told.clear()
+            self._version = version if version.is_settled(now) else None
         return self._config
 
     async def _ask(self, helper: str) -> Login | None:

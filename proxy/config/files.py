@@ -8,22 +8,8 @@ of their own move them in large pieces, and a hop to a thread for each call woul
 import os
 import stat
 from pathlib import Path
-from typing import NamedTuple
 
 import aiofiles
-
-
-class FileVersion(NamedTuple):
-    """Differs when a file was written or replaced; Kubernetes replaces what a link points to."""
-
-    device: int
-    inode: int
-    modified: int  # nanoseconds
-    size: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> "FileVersion":
-        return cls(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 class FileRefused(ValueError):

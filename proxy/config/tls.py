@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 from pydantic import model_validator
 
-from proxy.config.files import FileRefused, read_file, read_file_off_loop
+from proxy.config.files import FileRefused, read_file
 from proxy.config.secrets import CertificateFile, SecretFile, demand_certificates
 from proxy.config.section import Misfit, Section
 
@@ -33,11 +33,9 @@ class TlsFiles(NamedTuple):
         ca = read_file(self.client_ca, _LARGEST) if self.client_ca is not None else b""
         return TlsMaterial(self, read_file(self.certificate, _LARGEST), read_file(self.key, _LARGEST), ca)
 
-    async def read_off_loop(self) -> "TlsMaterial":
-        """The same from a coroutine. Raises FileRefused."""
-        ca = await read_file_off_loop(self.client_ca, _LARGEST) if self.client_ca is not None else b""
-        certificate = await read_file_off_loop(self.certificate, _LARGEST)
-        return TlsMaterial(self, certificate, await read_file_off_loop(self.key, _LARGEST), ca)
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return tuple(file for file in (self.certificate, self.key, self.client_ca) if file is not None)
 
 
 class TlsMaterial(NamedTuple):

@@ -42,12 +42,15 @@ ANONYMOUS = Caller("")
 
 class Admission(Enum):
     ADMITTED = "admitted"
+    MEASURED = "measured"  # admitted, at a rate of his own
     HIDDEN = "hidden"  # to be told that there is nothing
     CHALLENGED = "challenged"  # to be asked who he is
     UNDECIDED = "undecided"  # upstream is to be asked first, with what he has sent for it
 
 
 ADMITTED = Admission.ADMITTED  # looked at for every hit, where an attribute of an enumeration is dear
+
+LET_IN = frozenset({Admission.ADMITTED, Admission.MEASURED})
 
 
 class Gate(Protocol):

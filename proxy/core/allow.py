@@ -107,6 +107,17 @@ def names_group(allow: AllowRules, group: str) -> bool:
     return any(_is(who, member) for rule in allow.rules for who in rule.who if who.startswith("group:"))
 
 
+def named_groups(allow: AllowRules) -> tuple[str, ...]:
+    """Those that rules name, as they are written, in their order."""
+    found = (who.removeprefix("group:") for rule in allow.rules for who in rule.who if who.startswith("group:"))
+    return tuple(dict.fromkeys(found))
+
+
+def first_group(named: Iterable[str], caller: Caller) -> str | None:
+    """The first of ``named``, which may be patterns, that he belongs to."""
+    return next((name for name in named if any(fits(name, group) for group in caller.groups)), None)
+
+
 def covers(pattern: str, repository: str) -> bool:
     """``repository`` is ``REGISTRY/REPOSITORY``. A star alone covers everything."""
     if pattern == EVERYTHING:

@@ -17,6 +17,7 @@ from proxy.core.ledger import Account
 from proxy.core.names import Repository, UpstreamNames
 from proxy.core.operations import Operation
 from proxy.core.tables import BoundedTable
+from proxy.front.groups import GroupTallies
 from proxy.logs import Entry, Render
 
 _TOLD_APART = 4096  # tallies of repositories
@@ -126,6 +127,7 @@ class AccessLog:
         # By labels and status class; and by repository, of what was found there.
         self.tallies: dict[tuple[Traffic, str, Repository | None], Tally] = {}
         self._told_apart = 0  # of them, those of a repository
+        self.groups = GroupTallies()
         self.cut = 0  # replies broken off
         self.every = write is not None and lines is Lines.ALL
         self._errors = write is not None and lines is not Lines.NONE

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final, TypeGuard
 
 from proxy.cache.permits import OfRepository, Permits
-from proxy.core.access import ADMITTED, ANONYMOUS, Admission, Caller, Gate, hidden
+from proxy.core.access import ADMITTED, ANONYMOUS, LET_IN, Admission, Caller, Gate, hidden
 from proxy.core.allow import AllowRule
 from proxy.core.claims import TokenRefused
 from proxy.core.errors import (
@@ -85,14 +85,28 @@ class Door:
                 raise hidden(asked.operation)
         return caller
 
-    def name(self, understood: Understood) -> str:
-        """The sender's, as far as memory tells by now; empty of whoever has none."""
-        caller = self._logins.recall(understood.authorization)
-        return caller.name if caller is not None else ""
+    def sender(self, understood: Understood) -> Caller:
+        """As far as memory tells by now; nobody in particular where it does not."""
+        return understood.caller or self._logins.recall(understood.authorization) or ANONYMOUS
+
+    def takes(self, caller: Caller, operation: Operation, address: str, size: int) -> bool:
+        """Whether he may be sent so many bytes now. Then they count."""
+        rule = self._rule(caller, operation)
+        return rule is None or self.fairness.takes(rule, caller, address, size)
+
+    async def pay(self, caller: Caller, operation: Operation, address: str, size: int) -> None:
+        """Until he may be sent so many bytes."""
+        rule = self._rule(caller, operation)
+        if rule is not None:
+            await self.fairness.pay(rule, caller, address, size)
+
+    def _rule(self, caller: Caller, operation: Operation) -> AllowRule | None:
+        repository = operation.repository
+        return self.limiting_rule(caller, repository) if repository is not None else None
 
     def shows(self, caller: Caller, repository: Repository) -> bool:
         """Whether a catalog for him has that repository."""
-        return self._gate.admit(caller, TagList(repository, None, "")) is ADMITTED
+        return self._gate.admit(caller, TagList(repository, None, "")) in LET_IN
 
     def token(self, caller: Caller, asking: TokenGrant) -> Granted:
         """For the login that came with the question, or for nobody in particular."""

@@ -1,6 +1,7 @@
 """What each caller may take at a time, by the rule that lets him in: bytes per second, and blobs to be fetched.
 
-Whoever is held back waits, and is not refused. What is answered from memory in one step is not counted.
+Whoever is held back waits, and is not refused. What is in memory is answered in one step as long as nothing is owed for
+what went before.
 """
 
 from typing import NamedTuple
@@ -39,11 +40,26 @@ class Fairness:
 
     async def blob(self, rule: AllowRule, caller: Caller, address: str, pull: BlobPull) -> BlobAnswer:
         """As ``Blobs.get``, within what the rule lets the caller take."""
-        who = f"user {caller.name}" if caller.name else f"network {network_of(address)}"
-        share = self._share(who, rule)
+        share = self._share(rule, caller, address)
         answer, place = await self._placed(share, pull)
         body = _Measured(answer.body, share, place)
         return answer._replace(body=body)
+
+    def takes(self, rule: AllowRule, caller: Caller, address: str, size: int) -> bool:
+        """Whether so many bytes are within his rate now. Then they count."""
+        pace = self._share(rule, caller, address).pace
+        if pace is None or not size:
+            return True
+        if not pace.is_free():
+            return False
+        pace.owe(size)
+        return True
+
+    async def pay(self, rule: AllowRule, caller: Caller, address: str, size: int) -> None:
+        """Until so many bytes are within his rate."""
+        pace = self._share(rule, caller, address).pace
+        if pace is not None and size:
+            await pace.spend(size)
 
     async def _placed(self, share: _Share, pull: BlobPull) -> tuple[BlobAnswer, Places | None]:
         """The answer, and where it holds a place until it is closed."""
@@ -61,7 +77,8 @@ class Fairness:
             return answer, None
         return answer, places
 
-    def _share(self, who: str, rule: AllowRule) -> _Share:
+    def _share(self, rule: AllowRule, caller: Caller, address: str) -> _Share:
+        who = f"user {caller.name}" if caller.name else f"network {network_of(address)}"
         share = self._shares.get((who, rule))
         if share is None:
             fills = Places(rule.fills) if rule.fills is not None else None
@@ -93,8 +110,9 @@ class _Measured:
         pace = self._share.pace
         if pace is None:
             return await self._body.piece(position, end)
-        if self._owed:
-            await pace.spend(self._owed)
+        pace.owe(self._owed)
+        self._owed = 0
+        await pace.turn()
         stop = position + self._share.portion
         piece = await self._body.piece(position, stop if end is None else min(stop, end))
         if not isinstance(piece, FilePiece):
@@ -108,6 +126,9 @@ class _Measured:
 
     def close(self) -> None:
         self._body.close()
+        if self._owed and self._share.pace is not None:
+            self._share.pace.owe(self._owed)
+            self._owed = 0
         if self._place is not None:
             self._place.give_back(_ITS_OWN)
             self._place = None

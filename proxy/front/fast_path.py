@@ -5,14 +5,15 @@ reply is remembered only until anything that such a decision rests on changes, a
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from proxy.cache.answers import Outcome, SizeAnswer
 from proxy.cache.engine import Cache
-from proxy.core.access import ADMITTED, Gate
+from proxy.core.access import ADMITTED, Admission, Caller, Gate
 from proxy.core.errors import RangeUnsatisfiable
 from proxy.core.names import Digest, Tag
-from proxy.core.operations import BlobPull, ManifestPull, Ping
+from proxy.core.operations import BlobPull, ManifestPull, Operation, Ping
 from proxy.core.tables import BoundedTable
 from proxy.front import replies
 from proxy.front.access_log import AccessLog, Answered, Tally
@@ -20,6 +21,9 @@ from proxy.front.date import DateHeader
 from proxy.front.replies import Reply
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
+
+MEASURED = Admission.MEASURED
+Takes = Callable[[Caller, Operation, str, int], bool]
 
 _KEPT_BYTES = 32 << 20  # of replies
 _LONGEST_CONTENT = 64 << 10  # bytes; what is longer goes by the full path, which waits for slow readers
@@ -63,12 +67,16 @@ def _weight(prepared: Prepared) -> int:
 
 
 class FastPath:
-    def __init__(self, cache: Cache, gate: Gate, access_log: AccessLog, date: DateHeader) -> None:
+    """``takes`` counts a reply of so many bytes to a caller at an address, where it is within his rate now."""
+
+    def __init__(self, cache: Cache, gate: Gate, access_log: AccessLog, date: DateHeader, takes: Takes) -> None:
         self._manifests, self._blobs = cache.manifests, cache.blobs
         self._holdings = cache.holdings
         self._generations = cache.holdings.generations.at
         self._admit = gate.admit
+        self._takes = takes
         self._access_log = access_log
+        self._groups = access_log.groups
         self._date = date
         self._prepared: BoundedTable[Asked, Prepared] = BoundedTable(_KEPT_BYTES, weigh=_weight)
 
@@ -77,7 +85,8 @@ class FastPath:
         caller, head, asked, _, _, shown = understood
         if caller is None or caller.until <= now or asked is None or not head.keep_alive:
             return None
-        if self._admit(caller, asked.operation) is not ADMITTED:
+        admission = self._admit(caller, asked.operation)
+        if admission is not ADMITTED and admission is not MEASURED:
             return None
         prepared = self._prepared.peek(asked)
         generations = self._generations
@@ -89,6 +98,8 @@ class FastPath:
             prepared = self._prepare(asked)
             if prepared is None:
                 return None
+        if admission is MEASURED and not self._takes(caller, asked.operation, address, prepared.answered.sent):
+            return None
         if prepared.date is not self._date.line:
             prepared.date = self._date.line
             prepared.encoded = replies.redate(prepared.encoded, prepared.date)
@@ -98,6 +109,10 @@ class FastPath:
         tally.requests += 1
         answered = prepared.answered
         tally.sent += answered.sent
+        if self._groups.wanted:
+            group = self._groups.of(caller)
+            group.requests += 1
+            group.sent += answered.sent
         if self._access_log.every:
             self._access_log.write((now, address, shown or block, answered, caller.name))
         return prepared.encoded

@@ -89,9 +89,12 @@ class Handler:
         tally.sent += sent
         tally.first_byte.observe(answered - started)
         tally.seconds.observe(loop.time() - started)
+        if (groups := self._access_log.groups).wanted:
+            group = groups.of(self._door.sender(understood))
+            group.requests += 1
+            group.sent += sent
         if self._access_log.wants(reply.status, fault):
-            now, seconds, caller = self._now(), loop.time() - started, understood.caller
-            user = caller.name if caller is not None else self._door.name(understood)
+            now, seconds, user = self._now(), loop.time() - started, self._door.sender(understood).name
             shown, said = understood.shown or block, (fault, reply.request, user)
             line = Line(now, address, shown, reply.status, tally.traffic, sent, seconds, *said)
             self._access_log.write(line)
@@ -127,20 +130,28 @@ class Handler:
             case TokenGrant() as asking:
                 return replies.token(self._door.token(caller, asking))
             case ManifestPull() as pull:
-                return replies.manifest(pull, await cache.manifests.get(pull.repository, pull.reference))
+                held = await cache.manifests.get(pull.repository, pull.reference)
+                return await self._paid(caller, address, asked, replies.manifest(pull, held))
             case BlobPull() as pull if asked.method == "HEAD":
                 return replies.blob_size(pull, await cache.blobs.size(pull.repository, pull.digest))
             case BlobPull() as pull:
                 return await self._blob(caller, address, pull)
             case TagList() as listing:
                 tags = await cache.listings.tags(listing.repository, listing.limit, listing.query)
-                return await cache.holdings.turns.run(replies.tags(asked, listing, tags))
+                reply = await cache.holdings.turns.run(replies.tags(asked, listing, tags))
+                return await self._paid(caller, address, asked, reply)
             case ReferrersList() as listing:
                 found = await cache.listings.referrers(listing.repository, listing.digest, listing.query)
-                return replies.referrers(asked, listing, found)
+                return await self._paid(caller, address, asked, replies.referrers(asked, listing, found))
             case CatalogList() as listing:
                 shown = partial(self._door.shows, caller)
                 return replies.catalog(asked, listing, await cache.listings.catalog(listing.limit, listing.last, shown))
+
+    async def _paid(self, caller: Caller, address: str, asked: Asked, reply: Reply) -> Reply:
+        """When it is within what the caller may be sent."""
+        if isinstance(reply.content, bytes) and reply.status == 200 and asked.method == "GET":
+            await self._door.pay(caller, asked.operation, address, len(reply.content))
+        return reply
 
     async def _blob(self, caller: Caller, address: str, pull: BlobPull) -> Reply:
         """As much at a time as the caller may take."""

@@ -16,7 +16,7 @@ from proxy.cache.body import FilePiece
 from proxy.core.errors import StoreFailed
 from proxy.front.replies import Stream
 from proxy.front.sender import ClientGone, TransportUnfit
-from proxy.front.streams import FULL, Sent, Streams, Wire, client_left, duplicate
+from proxy.front.streams import FULL, Sent, Streams, Wire, client_left, come_since, duplicate
 
 
 class PlainSender:
@@ -84,10 +84,9 @@ class PlainFile:
 
     def follow(self, patience: float) -> None:
         """As of ``Feed``."""
-        if self._more is not None:
-            came = max(0, self._more(self._position, patience) - self._position)
-            self.left += came
-            self.length += came
+        came = come_since(self._more, self._position, patience)
+        self.left += came
+        self.length += came
 
 
 class PlainContent:

@@ -87,6 +87,11 @@ class Feed(Protocol):
         """Takes on what has come meanwhile; where nothing has, waits for it up to so many seconds."""
 
 
+def come_since(more: Callable[[int, float], int] | None, position: int, patience: float) -> int:
+    """Bytes of a growing file that have come behind ``position``; ``more`` as of ``FilePiece``, for as many seconds."""
+    return max(0, more(position, patience) - position) if more is not None else 0
+
+
 SendSlowly = Callable[[socket.socket, Feed, Pace], Awaitable[None]]
 """Takes over where a socket is full, until nothing is left or the client has become fast. Raises ClientGone,
 StoreFailed."""

@@ -17,7 +17,7 @@ from proxy.core.errors import StoreFailed
 from proxy.front.plain_sender import PlainContent
 from proxy.front.replies import Stream
 from proxy.front.sender import ClientGone, TransportUnfit
-from proxy.front.streams import Sent, Streams, Wire, duplicate
+from proxy.front.streams import Sent, Streams, Wire, come_since, duplicate
 from proxy.front.tls_session import TlsSession
 from proxy.front.tls_transport import TlsTransport
 
@@ -119,11 +119,10 @@ class SealedFile:
 
     def follow(self, patience: float) -> None:
         """As of ``Feed``."""
-        if self._more is not None:
-            came = max(0, self._more(self._position, patience) - self._position)
-            self._end += came
-            self.left += came
-            self.length += came
+        came = come_since(self._more, self._position, patience)
+        self._end += came
+        self.left += came
+        self.length += came
 
     def _read(self, count: int) -> memoryview:
         if len(self._buffer) < count:

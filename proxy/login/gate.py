@@ -59,5 +59,7 @@ class AllowGate:
             if self._governs is not None and self._governs(repository.upstream):
                 return ADMITTED if self._holds(caller.scope, repository) else Admission.UNDECIDED
             found = admission(self._allow, caller, operation)
+            if found is ADMITTED and (rule := self.limiting_rule(caller, repository)) is not None and rule.rate:
+                found = Admission.MEASURED
             self._known.put((caller, repository), found)
         return found

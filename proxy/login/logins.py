@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, NamedTuple
 
 from proxy.core.access import ANONYMOUS, Caller
@@ -23,14 +24,16 @@ from proxy.core.credentials import Credentials
 from proxy.core.doors import network_of
 from proxy.core.errors import LoginRefused
 from proxy.core.failed_logins import FORGOTTEN, pause
+from proxy.core.file_versions import Look
 from proxy.core.htpasswd import proof_of
 from proxy.core.seldom import Seldom
 from proxy.core.tables import BoundedTable, Tables
 from proxy.login.issuers import OURSELVES, Ground, Issuers
-from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, material_of, read_contents
+from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, files_of, material_of, read_contents
 from proxy.login.passwords import Passwords
 from proxy.login.token_keys import TokenKeys
 from proxy.login.upstream_logins import UpstreamLogins
+from proxy.tasks.file_looks import look_at
 from proxy.tasks.flights import Flights
 from proxy.tasks.jobs import Jobs
 from proxy.tasks.off_loop import off_loop
@@ -68,6 +71,7 @@ class Logins:
     ) -> None:
         self.rules, self._contents, self._material = NO_SECRETS
         self.trouble = ""
+        self._look: Look | None = None  # before what is in force was read
         self.counts: Counter[str] = Counter(right=0, wrong=0)
         self.wanted = self.rules.allow.logins
         self._pool = pool
@@ -217,7 +221,7 @@ class Logins:
             self._own_keys = TokenKeys.random()
         self._own_keys = material.token_keys or self._own_keys
         self.rules, self._contents, self._material, self.trouble = rules, contents, material, ""
-        self.wanted = rules.allow.logins
+        self.wanted, self._look = rules.allow.logins, None
         former = self._issuers
         self._issuers = Issuers(rules, material, self._own_keys, self._pool, self._fetching, self._now, former)
         self._marks = self._issuers.marks()
@@ -233,20 +237,23 @@ class Logins:
             self._marks = self._issuers.marks()
             self._forget()
         rules = self.rules
+        look = await off_loop(self._pool, partial(look_at, files_of(rules)))
+        if look.shows_what(self._look):
+            return
         try:
-            contents = await off_loop(self._pool, lambda: read_contents(rules, self._read_file))
-            if contents == self._contents:
-                self.trouble = ""
-                return
-            material = await off_loop(self._pool, lambda: material_of(rules, contents))
+            contents = await off_loop(self._pool, partial(read_contents, rules, self._read_file))
+            material = await off_loop(self._pool, partial(material_of, rules, contents))
         except ValueError as refused:
             if str(refused) != self.trouble:
                 log.error("a file of logins is refused, all stays as it was: %s", refused)
             self.trouble = str(refused)
             return
-        if rules is self.rules:
+        if rules is not self.rules:
+            return  # a reload has read them meanwhile, or others
+        if contents != self._contents:
             self.configure(LoginSecrets(rules, contents, material))
             log.info("the files of logins have changed, and hold from now on")
+        self.trouble, self._look = "", look
 
     def _forget(self) -> None:
         """Whoever logged in before proves it again."""

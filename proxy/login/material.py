@@ -49,6 +49,12 @@ class LoginSecrets(NamedTuple):
 NO_SECRETS = LoginSecrets(NO_LOGINS, Contents(None, (), None), Material({}, (), None))
 
 
+def files_of(rules: LoginRules) -> tuple[Path, ...]:
+    """Those that ``read_contents`` reads."""
+    keys = (issuer.keys for issuer in rules.issuers if isinstance(issuer.keys, Path))
+    return tuple(file for file in (rules.htpasswd, *keys, rules.key_file) if file is not None)
+
+
 def read_contents(rules: LoginRules, read_file: ReadFile) -> Contents:
     """Raises ValueError with a sentence. Blocks."""
     return Contents(

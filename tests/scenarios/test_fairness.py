@@ -1,6 +1,7 @@
 """A caller has no more than his rule gives him, and takes nothing from others."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from proxy.core.allow import AllowRule, AllowRules
 from proxy.login.rules import LoginRules
 from tests.cast import FaultUpstream, roles
 from tests.cast.visitors import ask, basic, htpasswd
-from tests.scenarios.house import House, HouseRules, MiB, blob_path
+from tests.scenarios.house import House, HouseRules, MiB, blob_path, manifest_path
 
 Bytes = Callable[[int], bytes]
 ALLOW = (AllowRule(("user:alice",), ("*",), rate=2 * MiB, fills=1), AllowRule(("anonymous",), ("*",)))
@@ -34,6 +35,39 @@ async def test_all_that_one_caller_takes_comes_at_his_rate(
     assert all(reply.body == blob for reply in replies)
     assert time.perf_counter() - before >= 1.3  # three MiB at two in a second, but for the last pieces
     assert (await ask(house, blob_path(digest), {**basic("alice"), "Range": "bytes=5-9"})).body == blob[5:10]
+
+
+async def test_small_replies_from_memory_count_too(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> None:
+    """Alice may have two MiB in a second, so that 60 KiB are paid for by 29 ms."""
+    digest = upstream.blob("library/app", blob := some_bytes(60 << 10))
+    upstream.manifest("library/app", "v1", manifest := json.dumps({"schemaVersion": 2, "x": "y" * (60 << 10)}).encode())
+    paths = {blob_path(digest): blob, manifest_path("v1"): manifest}
+    for path, content in paths.items():
+        assert (await ask(house, path, basic("bob"))).body == content
+    await house.quiet()
+    before, taken = time.perf_counter(), 0
+    async with await house.connect() as alice:
+        for _ in range(10):
+            for path, content in paths.items():
+                await alice.ask(path, basic("alice"))
+                assert (await alice.reply()).body == content
+                taken += len(content)
+    assert time.perf_counter() - before >= (taken - (60 << 10)) / (2 * MiB)
+    assert [line.seconds for line in house.lines if line.user == "alice"].count(0.0) > 0, "some came from memory"
+
+
+async def test_what_is_taken_is_counted_by_group_and_not_by_user(
+    house: House, upstream: FaultUpstream, some_bytes: Bytes
+) -> None:
+    digest = upstream.blob("library/app", blob := some_bytes(1000))
+    for _ in range(3):  # the first by the full path
+        assert (await ask(house, blob_path(digest), basic("bob"))).body == blob
+    assert (await ask(house, "/v2/")).status == 401
+    assert (await ask(house, "/v2/", basic("bob", "a guess"))).status == 401
+    await house.quiet()
+    groups = house.access_log.groups
+    assert groups.requests() == {("other",): 3, ("anonymous",): 2}
+    assert groups.sent()[("other",)] == 3000
 
 
 async def test_one_more_fill_waits_for_its_caller_and_for_nobody_else(

@@ -20,6 +20,7 @@ import uvloop
 
 from proxy import app
 from proxy.config import load
+from proxy.listening import Listening
 from tests.cast import FaultUpstream
 from tests.trace.recorder import Function, Recorder
 
@@ -55,7 +56,7 @@ class Scene:
         uvloop.run(app.serve(load(config, {}), self._announce))
         driver.join()
 
-    def _announce(self, listening: app.Listening) -> None:
+    def _announce(self, listening: Listening) -> None:
         self._port = int(listening.pull.rpartition(":")[2])
         self._listening.set()
 

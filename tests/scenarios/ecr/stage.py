@@ -19,6 +19,7 @@ from proxy import app
 from proxy.config import load
 from proxy.core.names import Digest
 from proxy.front.access_log import LogLines
+from proxy.listening import Listening
 from proxy.logs import LogHandler, LogWriter, as_json
 from proxy.registries import Registries
 from proxy.tasks.jobs import Jobs
@@ -108,7 +109,7 @@ async def started(
     cache = {"path": str(folder / "cache"), "max_size": "1GiB", "min_free": 0}
     config.write_text(yaml.safe_dump({**places, "cache": cache, **document}))
     with log.open("ab") as output, _under_watch(LogWriter(output.fileno(), LogLines(as_json)), clock) as stop:
-        begun: asyncio.Future[app.Listening] = asyncio.get_running_loop().create_future()
+        begun: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
         life = asyncio.create_task(app.serve(load(config, {}), begun.set_result, jobs))
         ready = asyncio.Event()
         begun.add_done_callback(lambda _: ready.set())
