@@ -38,8 +38,8 @@ class SavingsOperation:
         by, rules = LedgerBy(request.by), self._rules
         asked = _day(request.since) if request.since is not None else 0
         rows = await self._ledger.sums(by, asked)
-        since = max(asked, await self._ledger.first_day())
-        account = await self._turns.run(accounted(rows, rules, by, since, self._ledger.now()))
+        time = await self._ledger.time(asked)
+        account = await self._turns.run(accounted(rows, rules, by, time))
         for line in account.lines:
             path = str(rules.path(line.name)) if by is LedgerBy.UPSTREAM else None
             yield SavingsLine(name=line.name, path=path, **_amounts(line.money, line.running))

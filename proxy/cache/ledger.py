@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from proxy.core.ledger import Account, ByteCount, LedgerBy, LedgerRow, day_of
+from proxy.core.ledger import Account, ByteCount, CountedTime, LedgerBy, LedgerRow, day_of
 
 WRITTEN_EVERY = 5.0  # seconds
 DAYS = 400
 ROWS = 200_000  # some 20 MB
+_NOBODY = Account("")
 _ACCOUNTS = 10_000  # of one day; whatever comes then is not told apart by repository
 
 Grown = Mapping[Account, int]
@@ -32,8 +33,11 @@ class CatalogLedger(Protocol):
     async def sums(self, by: LedgerBy, since: int) -> list[LedgerRow]:
         """Of all days from ``since`` on."""
 
-    async def first_day(self) -> int | None:
-        """None where nothing is counted yet."""
+    async def begin(self, at: float) -> float:
+        """When the books were begun: ``at``, where they are new."""
+
+    async def days(self, since: int) -> list[int]:
+        """Days from ``since`` on that something is written of."""
 
     async def tidy(self, days: int, rows: int) -> None:
         """Keeps the newest days, and of old ones sums by upstream where there are too many rows."""
@@ -73,10 +77,9 @@ class Ledger:
         await self.flush()
         return await self._books.sums(by, since)
 
-    async def first_day(self) -> int:
-        """Today where nothing is counted yet. Raises StoreFailed."""
-        first = await self._books.first_day()
-        return first if first is not None else day_of(self.now())
+    async def time(self, since: int) -> CountedTime:
+        """From that day on. Raises NoSpace or StoreFailed."""
+        return CountedTime(tuple(await self._books.days(since)), await self._books.begin(self.now()), self.now())
 
     async def _turn_over(self, day: int) -> None:
         """What comes from now on belongs to ``day``."""
@@ -84,6 +87,8 @@ class Ledger:
             await self._write(self._day)
         totals = await self._books.of_day(day)
         self._day, self._totals = day, totals
+        self._add(_NOBODY, ByteCount())  # so that a day on which nobody pulled is there
+        await self._books.begin(self.now())
         await self._books.tidy(DAYS, ROWS)
 
     async def _write(self, day: int) -> None:

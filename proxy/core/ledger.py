@@ -42,6 +42,15 @@ class LedgerRow(NamedTuple):
     moved: ByteCount
 
 
+class CountedTime(NamedTuple):
+    """``days`` on which was counted, in order, days since the epoch; the books were ``began`` at a moment of theirs or
+    before, and are read ``now``, both in seconds since the epoch."""
+
+    days: tuple[int, ...]
+    began: float
+    now: float
+
+
 def day_of(at: float) -> int:
     """``at`` in seconds since the epoch."""
     return int(at // DAY)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from proxy.core.addresses import Zone, zone_of
 from proxy.core.ecr_names import parse_ecr_host
-from proxy.core.ledger import DAY, ByteCount, LedgerBy, LedgerRow, day_of
+from proxy.core.ledger import DAY, ByteCount, CountedTime, LedgerBy, LedgerRow, day_of
 from proxy.core.steps import Steps
 
 GB = 10**9
@@ -137,7 +137,7 @@ class SavedLine(NamedTuple):
 
 
 class SavingsAccount(NamedTuple):
-    """From the beginning of ``since`` to a moment of ``until``, both UTC. ``running`` is what the cache cost to run
+    """From ``since`` to a moment of ``until``, both UTC. ``running`` is what the cache cost to run
     meanwhile; ``notes`` are sentences for people."""
 
     lines: Sequence[SavedLine]
@@ -152,11 +152,9 @@ class SavingsAccount(NamedTuple):
         return self.total.saved - self.running
 
 
-def accounted(
-    rows: Sequence[LedgerRow], rules: SavingsRules, by: LedgerBy, since: int, now: float
-) -> Steps[SavingsAccount]:
-    """``rows`` are sums as ``by`` wants them, from the day ``since`` on; ``now`` in seconds since the epoch. The cache
-    counts as running all the time."""
+def accounted(rows: Sequence[LedgerRow], rules: SavingsRules, by: LedgerBy, time: CountedTime) -> Steps[SavingsAccount]:
+    """``rows`` are sums as ``by`` wants them, of what was counted in that time. The cache counts as running all of
+    a day on which it ran."""
     sums: dict[str, Money] = {}
     upstreams: dict[str, Money] = {}
     for number, row in enumerate(rows, 1):
@@ -171,12 +169,13 @@ def accounted(
     for each in upstreams.values():
         total = total.plus(each)
     running: dict[str, Decimal] = {}
-    for day, length in _hours(since, now):
+    for day, length in _hours(time):
         period = _period(day, by)
         running[period] = running.get(period, NOTHING) + length * rules.running_cost
     lines = _lines(sums, {name: cost for name, cost in running.items() if name})
     cost = sum(running.values(), NOTHING)
-    account = SavingsAccount(lines, total, _date(since), _date(day_of(now)), cost, ())
+    first = time.days[0] if time.days else day_of(time.now)
+    account = SavingsAccount(lines, total, _date(first), _date(day_of(time.now)), cost, ())
     return account._replace(notes=tuple(_notes(account, rules, upstreams)))
 
 
@@ -203,12 +202,12 @@ def _period(day: int, by: LedgerBy) -> str:
     return {LedgerBy.DAY: written, LedgerBy.MONTH: written[:7]}.get(by, "")
 
 
-def _hours(since: int, now: float) -> Iterator[tuple[int, Decimal]]:
-    """Of each day from ``since`` to ``now``, of which the last is not over."""
-    today = day_of(now)
-    for day in range(since, today):
-        yield day, Decimal(24)
-    yield today, Decimal(int(now) - today * DAY) / 3600
+def _hours(time: CountedTime) -> Iterator[tuple[int, Decimal]]:
+    """Of each day; the one on which the books were begun, and today, are not whole."""
+    for day in time.days:
+        begin = max(int(time.began), day * DAY) if day == day_of(time.began) else day * DAY
+        end = min(int(time.now), (day + 1) * DAY) if day == day_of(time.now) else (day + 1) * DAY
+        yield day, Decimal(max(0, end - begin)) / 3600
 
 
 def _date(day: int) -> date:

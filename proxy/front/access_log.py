@@ -228,11 +228,13 @@ class LogLines:
     def __call__(self, batch: Sequence[Logged]) -> str:
         """Each with its end."""
         pieces: list[str] = []
-        ending, millisecond, opening = self._endings.peek, -1, ""
+        ending, opening = self._endings.peek, ""
+        since = until = 0.0  # seconds since the epoch, within a millisecond, that ``opening`` tells
         for logged in batch:
             if len(logged) == _OF_A_HIT:
                 at, client, block, answered, user = logged
-                if millisecond != (millisecond := int(at * 1000)):
+                if not since <= at < until:
+                    since, until = at, (int(at * 1000) + 1) / 1000
                     opening = self._render((at, "info", _BEGINNING)).partition(_CLIENT)[0]
                 pieces += opening, client, ending((block, answered, user)) or self._ending(logged)
             else:

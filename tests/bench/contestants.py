@@ -6,6 +6,7 @@ answers the same paths.
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -13,15 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.bench import floor as bare
 from tests.bench.clients import status_of
 from tests.cast.registry import Registry
 from tests.ports import free_port
-from tests.process import proxying, running
+from tests.process import listens, proxying, running
 
 OURS = "entrepot"
 WITHOUT_LOG = "entrepot without access log"
 NGINX = "nginx"
 DISTRIBUTION = "distribution"
+FLOOR = "uvloop alone"
 _DESCRIPTORS = 20_000
 _QUIET = MappingProxyType({"log": {"level": "error", "accesslog": {"disabled": True}}})
 
@@ -143,6 +146,15 @@ http {{
     }}
 }}
 """
+
+
+@contextmanager
+def floor(folder: Path, other: Server) -> Iterator[Server]:
+    """The event loop alone, sending what ``other`` sends. Raises ProcessFailed."""
+    port = free_port()
+    command = [sys.executable, bare.__file__, str(port), str(other.port)]
+    with running(command, folder / "output.log", lambda: listens(port)) as process:
+        yield Server(FLOOR, port, process.pid)
 
 
 PEERS = (OURS, NGINX, DISTRIBUTION)

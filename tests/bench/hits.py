@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tests.bench.bench import Bench
 from tests.bench.clients import WrongAnswer, check, hammer, latencies, pull_together
 from tests.bench.contents import MIB, Content
-from tests.bench.contestants import DISTRIBUTION, NGINX, OURS, PEERS, WITHOUT_LOG, Server
+from tests.bench.contestants import DISTRIBUTION, NGINX, OURS, PEERS, WITHOUT_LOG, Server, floor
 from tests.bench.measure import (
     Row,
     Sample,
@@ -51,12 +51,14 @@ def large(bench: Bench) -> list[Row]:
 
 
 def small(bench: Bench) -> list[Row]:
-    """Hits of a 4 KiB blob and of a manifest, by digest and by tag, on 64 keep-alive connections."""
+    """Hits of a 4 KiB blob and of a manifest, by digest and by tag, on 64 keep-alive connections; and what the event
+    loop costs that sends the same bytes."""
     blob = bench.contents.blob(4096, 0)
     manifest = bench.contents.manifest(blob)
     asked = {"4 KiB blob": blob, "manifest by digest": manifest.by_digest, "manifest by tag": manifest.by_tag}
     rows = []
-    with bench.contest(names=(*PEERS, WITHOUT_LOG)) as servers:
+    with bench.contest(names=(*PEERS, WITHOUT_LOG)) as answering, floor(bench.new_folder(), answering[0]) as bare:
+        servers = [*answering, bare]
         for name, content in asked.items():
             warm(servers, content)
 

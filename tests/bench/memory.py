@@ -1,5 +1,6 @@
 """What Entrepot's process takes of memory, whatever it is at."""
 
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +16,7 @@ _FILLS = 64
 _FILL = 16 * MIB  # bytes of each
 _RATE = 100e6  # bytes per second of all fills together
 _MOST = 200  # MiB
+_SEEN = 10.0  # seconds that a crowd is served before anybody looks
 
 
 def memory(bench: Bench) -> list[Row]:
@@ -29,6 +31,7 @@ def memory(bench: Bench) -> list[Row]:
         warm([server], manifest)
         for what, slow, idle in (("idle connections", 0, scale.slow), ("slow readers", scale.slow, 0)):
             with crowd_of(replace(bench, scale=replace(scale, slow=slow, idle=idle)), server, blob, manifest):
+                time.sleep(_SEEN)
                 found[f"{scale.slow} {what}"] = rss_bytes(server.pid)
     with bench.limited(total=_RATE) as origin, bench.contest(url(origin), names=(OURS,)) as (server,):
         _fill(bench, server.port)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.core.ledger import DAY, Account, ByteCount, LedgerBy, LedgerRow
+from proxy.core.ledger import DAY, Account, ByteCount, CountedTime, LedgerBy, LedgerRow
 from proxy.core.savings import GB, Charge, PricedPath, SavingsAccount, SavingsRules, accounted, usual_path
 from proxy.core.steps import at_once
 
@@ -18,7 +18,9 @@ def row(upstream: str, served: float, fetched: float, day: int = 0, repository: 
 
 
 def account(*rows: LedgerRow, by: LedgerBy = LedgerBy.UPSTREAM, hours: float = 24, **rules: Any) -> SavingsAccount:
-    return at_once(accounted(rows, SavingsRules(**rules), by, FIRST, FIRST * DAY + hours * 3600))
+    now = FIRST * DAY + hours * 3600
+    days = tuple(day for day in range(FIRST, FIRST + 10) if day * DAY < now)
+    return at_once(accounted(rows, SavingsRules(**rules), by, CountedTime(days, FIRST * DAY, now)))
 
 
 @pytest.mark.parametrize(
@@ -121,3 +123,13 @@ def test_the_lines_add_up_to_the_total_however_it_is_divided() -> None:
     for by in LedgerBy:
         found = account(*rows, by=by, hours=72)
         assert sum(line.money.saved for line in found.lines) == found.total.saved
+
+
+def test_a_day_costs_as_long_as_the_cache_was_there_and_one_on_which_it_did_not_run_nothing() -> None:
+    began, now = FIRST * DAY + 20 * 3600, (FIRST + 9) * DAY + 90 * 60
+    time = CountedTime((0, FIRST, FIRST + 2, FIRST + 9), began, now)
+    found = at_once(accounted([], SavingsRules(running_cost=Decimal(1)), LedgerBy.DAY, time))
+    assert [(line.name, str(line.running)) for line in found.lines] == [
+        ("1970-01-01", "24"), ("2024-10-04", "4"), ("2024-10-06", "24"), ("2024-10-13", "1.5")
+    ], "a clock that was wrong once costs a day, and not the years between"  # fmt: skip
+    assert at_once(accounted([], SavingsRules(), LedgerBy.DAY, CountedTime((), 0.0, now))).saved == 0

@@ -103,9 +103,9 @@ async def test_a_week_comes_to_the_cent_with_restarts_and_kills_in_it(
     assert (end.served_bytes, end.fetched_bytes) == (sum(served.values()), sum(fetched.values()))
     assert (end.since, end.until) == ("2023-12-09", "2023-12-15")
     direct, zones = Decimal(sum(served.values())) / 10**6, Decimal(sum(served.values())) / 10**11
-    fetching, running = Decimal(sum(fetched.values())) / 10**6, Decimal(6 * 24 + 12) / 100
+    fetching, running = Decimal(sum(fetched.values())) / 10**6, Decimal(6 * 24 + 11) / 100
     assert round(end.saved, 2) == float(round(direct - fetching - zones - running, 2))
-    assert end.running_cost == 1.56
+    assert end.running_cost == 1.55, "from the first moment to the last"
     lines, _ = await told(house, "repository")
     assert {name: (line.served_bytes, line.fetched_bytes) for name, line in lines.items()} == {
         f"{NAME}/{each}": (served[each], fetched[each]) for each in (APP, WEB)
@@ -207,10 +207,10 @@ async def test_books_are_written_though_nobody_asks_for_them(
     wanted = goods(upstream, APP, some_bytes(5000))
     await pull(house, wanted)
     async with asyncio.timeout(60):
-        while not await house.catalog.ledger.of_day(int(clock() // DAY)):
+        while len(await house.catalog.ledger.of_day(int(clock() // DAY))) < 2:
             await asyncio.sleep(0.05)
     found = await house.catalog.ledger.of_day(int(clock() // DAY))
-    assert found == {Account(NAME, f"{NAME}/{APP}"): (wanted.size, wanted.size)}
+    assert found == {Account(""): (0, 0), Account(NAME, f"{NAME}/{APP}"): (wanted.size, wanted.size)}
 
 
 async def test_a_killed_process_has_what_was_written_and_prices_change_by_reload(

@@ -28,11 +28,9 @@ async def test_what_is_written_twice_counts_once(books: SqliteLedger) -> None:
         await books.write(7, {APP: ByteCount(10, 1), K8S: ByteCount(5, 5)})
     assert await books.of_day(7) == {APP: (10, 1), K8S: (5, 5)}
     assert await books.of_day(8) == {}
-    assert await books.first_day() == 7
 
 
 async def test_sums_are_divided_as_they_are_wanted(books: SqliteLedger) -> None:
-    assert await books.first_day() is None
     await books.write(7, {APP: ByteCount(10, 1), WEB: ByteCount(20, 2), K8S: ByteCount(5, 5)})
     await books.write(8, {APP: ByteCount(100, 10)})
     docker = Account("docker.io")
@@ -74,7 +72,7 @@ async def test_a_catalog_from_before_anything_was_counted_is_brought_over(tmp_pa
     assert catalog.recovered is Recovery.MIGRATED
     assert await catalog.notes.pins() == ["a/*"]
     await catalog.ledger.write(7, {APP: ByteCount(10, 1)})
-    assert await catalog.ledger.first_day() == 7
+    assert await catalog.ledger.of_day(7) == {APP: (10, 1)}
     await catalog.close()
 
 
@@ -88,3 +86,29 @@ async def test_the_books_of_another_version_are_taken_over(tmp_path: Path) -> No
     assert catalog.recovered is Recovery.FOREIGN
     assert await catalog.ledger.of_day(7) == {APP: (10, 1)}
     await catalog.close()
+
+
+async def test_the_books_know_when_they_were_begun(books: SqliteLedger) -> None:
+    assert await books.begin(7 * 86_400 + 60.0) == 7 * 86_400 + 60
+    await books.write(8, {APP: ByteCount(1, 1)})
+    await books.write(9, {APP: ByteCount(1, 1)})
+    assert await books.begin(9 * 86_400.0) == 7 * 86_400 + 60
+    await books.tidy(1, 100)
+    assert await books.begin(9 * 86_400.0) == 9 * 86_400, "the first day that is kept"
+
+
+async def test_a_day_on_which_nobody_pulled_is_a_day_of_nobodys(books: SqliteLedger) -> None:
+    await books.write(7, {Account(""): ByteCount()})
+    await books.write(9, {APP: ByteCount(1, 1)})
+    assert await books.days(0) == [7, 9]
+    assert await books.days(8) == [9]
+    for by in LedgerBy:
+        assert len(await books.sums(by, 0)) == 1
+
+
+async def test_of_very_many_repositories_the_largest_are_told_by_name(books: SqliteLedger) -> None:
+    await books.write(7, {Account("up", f"up/app{number}"): ByteCount(number, 1) for number in range(5010)})
+    found = {row.account.repository: row.moved for row in await books.sums(LedgerBy.REPOSITORY, 0)}
+    assert len(found) == 5001
+    assert found[""] == (sum(range(10)), 10)
+    assert found["up/app5009"] == (5009, 1)
