@@ -37,7 +37,6 @@ class InventoryOperations:
     def __init__(self, cache: Cache) -> None:
         maintenance = cache.maintenance
         self._inventory = Inventory(cache.holdings, maintenance.lifecycle, maintenance.retention.pins)
-        self.repositories = self._inventory.repositories
 
     def offers(self) -> Sequence[Offer[Any, Any]]:
         """All of them, for the listener."""
