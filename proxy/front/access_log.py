@@ -143,21 +143,16 @@ class AccessLog:
         repository = operation.repository if operation is not None else None
         upstream = self._names.configured(repository.upstream) or "" if repository is not None else ""
         traffic = Traffic(upstream, operation.kind if operation is not None else "none", outcome)
-        apart = 200 <= status < 300 and not self.is_full
+        apart = 200 <= status < 300 and self._told_apart < _TOLD_APART
         key = (traffic, f"{status // 100}xx", repository if apart else None)
         found = self.tallies.get(key)
         if found is None:
-            found = self.tallies[key] = self._tally_of(key)
+            found = self.tallies[key] = Tally(traffic)
+            if key[2] is not None:  # how long it took is not told apart
+                self._told_apart += 1
+                of_all = self.tallies.setdefault((traffic, key[1], None), Tally(traffic))
+                found.first_byte, found.seconds = of_all.first_byte, of_all.seconds
         return found
-
-    def _tally_of(self, key: tuple[Traffic, str, Repository | None]) -> Tally:
-        """How long it took is not told apart by repository."""
-        traffic, status, repository = key
-        if repository is None:
-            return Tally(traffic)
-        self._told_apart += 1
-        of_all = self.tallies.setdefault((traffic, status, None), Tally(traffic))
-        return Tally(traffic, first_byte=of_all.first_byte, seconds=of_all.seconds)
 
     def timed(self) -> Iterable[Tally]:
         """Those by labels and status class alone, which have the times of all."""

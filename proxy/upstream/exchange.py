@@ -104,6 +104,7 @@ class Exchange:
         self._upstream = network.settings.name
         self._home = str(network.home.origin)
         self._named = network.settings.naming.path if network.settings.forward is not None else str
+        self._before = network.settings.naming.own("")  # a name, for REGISTRY/REPOSITORY
         self._health = Outages(self._upstream, network.tables)
         self._budget = RetryBudget()
 
@@ -184,7 +185,7 @@ class Exchange:
             raw = await answer.read(limit)
         finally:
             await answer.close()
-        self._network.stats.received(self._network.settings.naming.own(ask.name), len(raw))
+        self._network.stats.received(self._before + ask.name, len(raw))
         if len(raw) > limit:
             raise UpstreamBroken(self._upstream, f"{ask.what}: more than {limit} bytes", Hint.TOO_LARGE)
         return await self._network.jobs.turns.run(self._meaning(ask, answer, raw, limit, understand))

@@ -30,7 +30,7 @@ QUOTA = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}
 
 @pytest.fixture
 async def entrepot(tmp_path: Path, upstream: FaultUpstream) -> AsyncIterator[Site]:
-    async with site(tmp_path, upstream.url) as running:
+    async with site(tmp_path, upstream.url, {"tags": {"ttl": "1d"}}) as running:
         yield running
         await running.stop()
 

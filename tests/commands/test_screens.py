@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import yaml
+from typer.testing import CliRunner
 
+from proxy.cli import app
 from tests.cast import FaultUpstream, roles
-from tests.commands.test_progress import Person, upstream
+from tests.commands.test_progress import Said, upstream
 from tests.process import PROXY
 from tests.scenarios.house import APP, NAME, MiB, blob_path, manifest_path
 from tests.scenarios.process import Site, site
@@ -29,14 +30,23 @@ async def entrepot(tmp_path: Path, upstream: FaultUpstream) -> AsyncIterator[Sit
         await running.stop()
 
 
+class Typed:
+    """Commands to the running proxy, in this process: one of their own each costs seconds on a busy machine."""
+
+    def __init__(self, admin: int) -> None:
+        self._admin = ["--admin", f"127.0.0.1:{admin}"]
+
+    async def __call__(self, *words: str) -> Said:
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*words, *self._admin])
+        return Said(done.exit_code, done.stdout, done.stderr)
+
+
 @pytest.fixture
-def person(tmp_path: Path, entrepot: Site) -> Person:
-    config = tmp_path / "person.yaml"
-    config.write_text(yaml.safe_dump({"admin": f"127.0.0.1:{entrepot.admin}"}))
-    return Person(config)
+def person(entrepot: Site) -> Typed:
+    return Typed(entrepot.admin)
 
 
-async def test_what_is_held_is_listed_and_shown(entrepot: Site, upstream: FaultUpstream, person: Person) -> None:
+async def test_what_is_held_is_listed_and_shown(entrepot: Site, upstream: FaultUpstream, person: Typed) -> None:
     assert (await person("ls")).out == "nothing is held\n"
     image = put_image(upstream, "v1", b"one" * 1000)
     for path in (manifest_path("v1"), *map(blob_path, image.parts)):
@@ -61,7 +71,7 @@ async def test_what_is_held_is_listed_and_shown(entrepot: Site, upstream: FaultU
 
 
 async def test_a_pull_under_way_is_seen_and_a_screen_goes_on_until_it_is_stopped(
-    entrepot: Site, upstream: FaultUpstream, person: Person
+    entrepot: Site, upstream: FaultUpstream, person: Typed
 ) -> None:
     digest = upstream.blob(APP, b"x" * (4 * MiB))
     gate = asyncio.Event()
@@ -96,7 +106,7 @@ async def test_a_pull_under_way_is_seen_and_a_screen_goes_on_until_it_is_stopped
 
 
 async def test_status_says_the_same_to_people_and_to_machines(
-    entrepot: Site, upstream: FaultUpstream, person: Person
+    entrepot: Site, upstream: FaultUpstream, person: Typed
 ) -> None:
     entrepot.rewrite(pins="wrong")
     assert (await person("reload")).status == 2

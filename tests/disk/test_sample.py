@@ -36,7 +36,7 @@ _AROUND = [
     Fault(STOP, (Call.TRUNCATE,), "ENOSPC"),
     Fault(RESTART, (Call.TRUNCATE,), "EDQUOT"),
     Fault(START, (Call.WRITE,), "EIO", 20),
-    Fault(RESTART, (Call.WRITE,), "ENOSPC", 6),
+    Fault(RESTART, (Call.WRITE,), "ENOSPC", 3),
     Fault(RESTART, (Call.OPEN,), "EIO", 2),
     Fault.sick(START, "gone"),
     Fault.sick(RESTART, "read-only"),
