@@ -123,6 +123,7 @@ def release(
 
 
 def compact(size: int, connection: sqlite3.Connection) -> int:
+    """As ``CatalogContents.compact``."""
     (page,) = connection.execute("PRAGMA page_size").fetchone()
     # A script, since it is stepped to its end: the pragma takes a step per page, and has no rows to be fetched.
     connection.executescript(f"PRAGMA incremental_vacuum({max(1, size // page)})")

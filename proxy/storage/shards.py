@@ -51,6 +51,7 @@ class DiskReader:
             raise fault_of(error, "read from the store") from error
 
     def close(self) -> None:
+        """Gives the descriptor back."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

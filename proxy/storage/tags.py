@@ -27,10 +27,13 @@ class SqliteTags:
         self._database = database
 
     async def get(self, repository: Repository, tag: Tag) -> TagRecord | None:
+        """As ``CatalogTags.get``."""
         found = await self._database.rows(_GET, (*repository, tag), _record_in)
         return found[0] if found else None
 
     async def set(self, repository: Repository, tag: Tag, record: TagRecord) -> None:
+        """As ``CatalogTags.set``."""
+
         def point(connection: sqlite3.Connection) -> None:
             connection.execute(INTERN, repository)
             connection.execute(_SET, (*repository, tag, *record))

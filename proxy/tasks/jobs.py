@@ -23,11 +23,14 @@ _SHORTEST = 1.0  # seconds after which work that was begun again may be said to 
 
 @dataclass(slots=True)
 class JobState:
+    """How a job fares, for ``status``, readiness and metrics."""
+
     failures: int = 0  # since the start
     in_a_row: int = 0
     trouble: str = ""  # the last failure in words; empty once it works again
 
     def goes_on(self) -> None:
+        """It was begun again, and is past where it failed."""
         self.trouble = ""
 
 

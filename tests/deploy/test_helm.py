@@ -32,6 +32,7 @@ EVERYTHING = {
     "replicaCount": 2,
     "image": {"repository": "registry.test/entrepot", "digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "login"}],
+    "adminToken": {"existingSecret": "operator"},
     "persistence": {"storageClass": "gp3", "annotations": {"a": "b"}},
     "service": {"type": "NodePort", "nodePort": 30500, "annotations": {"a": "b"}},
     "aws": {"roleArn": ROLE, "podIdentity": True, "region": "us-east-1"},
@@ -126,9 +127,18 @@ def test_entrepot_accepts_its_configuration_and_is_asked_where_it_listens(
 ) -> None:
     rendered = render(values)
     file = tmp_path / "entrepot.yaml"
-    file.write_text(rendered["ConfigMap"]["data"]["entrepot.yaml"])
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "token").write_text("a-token-of-some-length")
+    modes = [volume["secret"].get("defaultMode") for volume in rendered.pod["volumes"] if "secret" in volume]
+    (secret / "token").chmod(modes[0] if modes else 0o440)
+    mounted = rendered["ConfigMap"]["data"]["entrepot.yaml"].replace("/run/entrepot/admin-token", str(secret))
+    file.write_text(mounted)
     checked = subprocess.run([*PROXY, "config", "check", str(file)], capture_output=True, text=True, check=False)
-    assert (checked.returncode, "warning" in (checked.stdout + checked.stderr).lower()) == (0, False), checked
+    assert checked.returncode == 0, checked
+    warnings = [line for line in (checked.stdout + checked.stderr).splitlines() if "warning" in line.lower()]
+    assert all("name a token in admin_token_file" in line for line in warnings), warnings
+    assert bool(warnings) == (values is not EVERYTHING), "it has none unless it is given one"
     settings = load(file, {}).settings
     (container,) = rendered.pod["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,14 @@ PROMPTS: Mapping[str, Prompt] = {
     "files of TLS": nothing,
     "eviction": nothing,  # the next pull finds the cache too full
     "last use": nothing,
+    "ledger": nothing,
     "lifecycle": nothing,
     "logins": nothing,
     "loop lag": nothing,
     "proofs": nothing,
     "reload": a_person_asks_for_a_reload,
     "scrub": nothing,
+    "service manager": nothing,
     "silent admin clients": nothing,
     "silent clients": nothing,
     "storage": nothing,
@@ -64,8 +67,23 @@ PROMPTS: Mapping[str, Prompt] = {
 OF_TLS = {"clients' certificates", "files of TLS"}
 """Those that only a listener with TLS needs."""
 
+OF_SERVICES = {"service manager"}
+"""Those that only a process needs whose service manager listens."""
+
 OF_UPSTREAMS = {"aws tokens", "registry close", "tag mutability", "token renewal"}
 """Those that only some registries need have their bugs in ``tests/upstream``."""
+
+
+@pytest.fixture
+def service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Has one listen."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+
+        def listen() -> None:
+            listening.bind(str(tmp_path / "notify"))
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        yield listen
 
 
 def document(url: str, folder: Path, job: str = "") -> dict[str, Any]:
@@ -92,10 +110,12 @@ async def pulls_go_on(app: App, upstream: FaultUpstream, number: int) -> None:
 
 @pytest.mark.parametrize("name", PROMPTS)
 async def test_a_bug_in_a_job_costs_no_pull_is_counted_and_told_and_the_job_comes_back(
-    name: str, tmp_path: Path, upstream: FaultUpstream
+    name: str, tmp_path: Path, upstream: FaultUpstream, service_manager: Callable[[], None]
 ) -> None:
     upstream.manifest(APP, "v1", RAW)
     bug = Planted(name)
+    if name in OF_SERVICES:
+        service_manager()
     async with started(tmp_path / "app", document(upstream.url, tmp_path, name), Clock(), bug.made_for) as app:
         async with asyncio.timeout(30):
             number = 0
@@ -115,7 +135,7 @@ async def test_a_bug_in_a_job_costs_no_pull_is_counted_and_told_and_the_job_come
 async def test_what_never_failed_is_there_to_be_looked_at(tmp_path: Path, upstream: FaultUpstream) -> None:
     async with started(tmp_path / "app", document(upstream.url, tmp_path), Clock()) as app:
         counted = failures(await app.metrics())
-    at_need = {"access", "eviction", "reload", "tag audit"} | OF_TLS
+    at_need = {"access", "eviction", "reload", "tag audit"} | OF_TLS | OF_SERVICES
     assert counted == dict.fromkeys(set(PROMPTS) - at_need, 0)
 
 

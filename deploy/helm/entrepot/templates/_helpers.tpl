@@ -45,5 +45,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $admin := printf "%s-admin" (include "entrepot.fullname" .) -}}
 {{- $names := list $admin (printf "%s.%s" $admin .Release.Namespace) (printf "%s.%s.svc" $admin .Release.Namespace) (printf "%s.%s.svc.cluster.local" $admin .Release.Namespace) -}}
 {{- $own := .Values.config.host_names | default list -}}
-{{- toYaml (set (deepCopy .Values.config) "host_names" (concat $own $names | uniq)) -}}
+{{- $config := set (deepCopy .Values.config) "host_names" (concat $own $names | uniq) -}}
+{{- if .Values.adminToken.existingSecret -}}
+{{- $_ := set $config "admin_token_file" (printf "/run/entrepot/admin-token/%s" .Values.adminToken.key) -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}
