@@ -22,6 +22,7 @@ from tests.process import PROXY
 from tests.scenarios.house import NAME, MiB
 from tests.scenarios.process import site
 
+pytestmark = pytest.mark.heavy  # helm has to be built
 __all__ = ["upstream"]  # a fixture
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "entrepot"
