@@ -32,7 +32,7 @@ from proxy.config.secrets import AdminTokenFile, FilePath, PublicKeyFile, Socket
 from proxy.config.section import Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.config.tls import TlsFiles, TlsSettings
-from proxy.config.upstreams import Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
+from proxy.config.upstreams import CLEAR, Upstreams, UpstreamSettings, has_docker_hub, public_upstreams
 from proxy.config.warm import WarmSettings
 from proxy.core.budget import FreeSpaceRule
 from proxy.core.certificates import CertificateNames
@@ -313,9 +313,14 @@ class Settings(Section):
     ) -> dict[str, UpstreamSettings]:
         if not {"timeouts", "egress"} <= info.data.keys():
             return upstreams  # they have faults of their own
-        return {
+        within = {
             name: upstream.within(info.data["timeouts"], info.data["egress"]) for name, upstream in upstreams.items()
         }
+        overheard = [name for name, upstream in within.items() if upstream.is_overheard]
+        if overheard:
+            advice = f"{CLEAR}: name its host in egress.no_proxy, since its url is http"
+            raise Misfit([((name, "egress"), advice) for name in overheard])
+        return within
 
     @field_validator("savings")
     @classmethod

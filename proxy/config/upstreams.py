@@ -5,6 +5,7 @@ Credentials for AWS go to a host because of its name, so a name that only resemb
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -17,6 +18,7 @@ from proxy.config.secrets import CertificateFile
 from proxy.config.section import KeyPath, Misfit, Section
 from proxy.config.timeouts import TimeoutSettings
 from proxy.core.ecr_names import is_ecr_public, looks_like_ecr, parse_ecr_host
+from proxy.core.egress import way_out
 from proxy.core.names import TIER
 
 PUBLIC_REGISTRIES = (
@@ -45,7 +47,8 @@ _REGION_NEEDED = "is needed: the name is not that of an ECR registry"
 
 
 _ACCESS_TTL = "5m"
-_CLEAR = "clients' credentials would be open to whoever is on the way"
+CLEAR = "clients' credentials would be open to whoever is on the way"
+"""Why access: upstream is refused where something is not sealed."""
 
 
 def _is_private(written: str | None) -> bool:
@@ -172,17 +175,24 @@ class UpstreamSettings(Section):
         if self.forwarding is not None:
             parts.append((("access",), "upstream is only for the registry itself: credentials go to no other cache"))
         if not _is_private(self.url):
-            parts.append((("url",), f"{_CLEAR}: use https, or a url on loopback"))
+            parts.append((("url",), f"{CLEAR}: use https, or a url on loopback"))
         if self.insecure and not is_on_loopback(self.url or ""):
-            parts.append((("insecure",), f"{_CLEAR}: name its authority in ca_file instead"))
+            parts.append((("insecure",), f"{CLEAR}: name its authority in ca_file instead"))
         if not all(map(_is_private, self.realms)):
-            parts.append((("realms",), f"{_CLEAR}: leave http:// out, but on loopback"))
+            parts.append((("realms",), f"{CLEAR}: leave http:// out, but on loopback"))
         return parts
 
     @property
     def by_client(self) -> bool:
         """Whether each client's own credential decides."""
         return self.access == "upstream"
+
+    @property
+    def is_overheard(self) -> bool:
+        """Whether a forward proxy of the configuration would read clients' credentials on their way."""
+        clear = [urlsplit(url) for url in (self.url or "", *self.realms) if url.startswith("http://")]
+        ways = (way_out(self.egress.rules, {}, "http", url.hostname or "", url.port or 80) for url in clear)
+        return self.by_client and any(ways)
 
     def within(self, timeouts: TimeoutSettings, egress: EgressSettings) -> "UpstreamSettings":
         """This upstream, where it says nothing of its own as all registries are."""

@@ -59,6 +59,12 @@ BAD = [
     entry("clients' credentials to anybody", "{access: upstream, insecure: true}", "insecure", "ca_file"),
     entry("a realm in clear", "{access: upstream, realms: ['http://b.io']}", "realms", "leave http:// out"),
     entry(
+        "clients' credentials to a proxy on the way",
+        "{access: upstream, url: 'http://127.0.0.1:5050', egress: {proxy: 'http://p.test:3128'}}",
+        "egress",
+        "no_proxy",
+    ),
+    entry(
         "a credential beside those of clients",
         "{access: upstream, auth: {type: ecr, region: us-east-1}}",
         "auth",
