@@ -16,7 +16,7 @@ _BATCH = 128  # lines that are made at once
 _MOST = 8 << 20  # bytes of lines that wait for those that are being written; what comes above is dropped and counted
 _MUCH = 2 << 20  # bytes that are written before the pause is over
 _LONGEST = 4096  # characters of a line
-_PAUSE = 0.1  # seconds: gathers lines into one write
+_PAUSE = 0.02  # seconds: gathers lines into one write
 
 Entry = tuple[float, str, Mapping[str, Any]]
 """Seconds since the epoch, level, fields."""

@@ -223,6 +223,11 @@ class Entrepot:
             self.port, self.admin = int(found[1]), int(found[2])
         return found is not None
 
+    def says(self, words: str) -> None:
+        """Until the log has them: it is written a moment after what it tells of. Raises ProcessFailed where it never
+        does."""
+        self.process.wait_until(lambda: words in self.log.read_text())
+
     def stop(self) -> None:
         """Raises ProcessFailed where it does not end well."""
         if (status := self.process.stop()) != 0:

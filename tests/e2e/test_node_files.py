@@ -74,7 +74,7 @@ def test_the_docker_engine_pulls_as_it_was_told(
     assert write(hub_proxy, "docker", tmp_path) == "directly"
     config = tmp_path / "etc/docker/daemon.json"
     assert clients.docker_told(new_store(), config, str(HUB), GREETING) == greeting(HUB)
-    assert images.shared_layer in hub_proxy.log.read_text()
+    hub_proxy.says(images.shared_layer)
     hub_proxy.stop()
     with pytest.raises(ProcessFailed, match=r"registry-1\.docker\.io"):
         clients.docker_told(new_store(), config, str(HUB), GREETING)

@@ -44,7 +44,9 @@ def test_a_circle_of_caches_is_refused_in_clear_words(caches: int, forward: str,
         for each in made:
             assert "in a circle" in refused(each)
         assert "in a circle" in refused(made[0], f"/v2/team/app/blobs/sha256:{'0' * 64}?ns={GHCR}")
-        assert all("in a circle" in each.log.read_text() or caches == 1 for each in made)
+        if caches > 1:
+            for each in made:
+                each.says("in a circle")
 
 
 def test_those_who_ask_at_both_ends_of_a_circle_at_once_are_told_as_well(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_cache_behind_its_own_load_balancer_sees_itself(tmp_path: Path) -> Non
     front = free_port()
     with proxying(tmp_path / "cache", tier(f"http://127.0.0.1:{front}")) as cache, relaying(front, cache.port):
         assert "in a circle" in refused(cache)
-        assert "this cache asks itself" in cache.log.read_text()
+        cache.says("this cache asks itself")
 
 
 def test_two_replicas_behind_a_load_balancer_that_leads_to_the_other_one(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_two_replicas_behind_a_load_balancer_that_leads_to_the_other_one(tmp_pat
         relaying(to_other, other.port),
     ):
         assert "in a circle" in refused(one)
-        assert "2 caches ask each other in a circle" in one.log.read_text()
+        one.says("2 caches ask each other in a circle")
 
 
 def test_a_known_name_in_a_circle_is_refused_too(tmp_path: Path) -> None:
