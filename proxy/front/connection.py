@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from typing import Protocol, cast
 
@@ -262,7 +263,8 @@ class Connection(asyncio.Protocol):
             self._since, self._served = now, True
         else:
             self._busy, self._idle = True, False
-            self._task = front.tasks.create_task(self._respond(understood, block))
+            # Perhaps by the task of the request before it, of which nothing is inherited.
+            self._task = front.tasks.create_task(self._respond(understood, block), context=Context())
 
     async def _respond(self, understood: Understood, block: bytes) -> None:
         front = self._front

@@ -22,7 +22,7 @@ from proxy.front.replies import Reply, Stream
 from proxy.front.requests import Understood
 from proxy.front.routes import Asked
 from proxy.front.sender import ClientGone, Sender
-from proxy.tasks.hops import ASKER, CAME_BY, SCOPE
+from proxy.tasks.hops import CAME_BY
 
 log = logging.getLogger("entrepot.front")
 
@@ -31,7 +31,7 @@ _ENDING = RequestMalformed | BodyRefused | VersionUnsupported
 
 
 class Handler:
-    """``active`` counts the requests under way, ``live`` has them. ``fits`` is the sender's."""
+    """``live`` has the requests under way. ``fits`` is the sender's."""
 
     def __init__(
         self,
@@ -42,7 +42,6 @@ class Handler:
         date: DateHeader,
         now: Callable[[], float],
     ) -> None:
-        self.active = 0
         self.live: set[LivePull] = set()
         self.fits = sender.fits
         self._cache = cache
@@ -52,16 +51,18 @@ class Handler:
         self._date = date
         self._now = now
 
+    @property
+    def active(self) -> int:
+        """How many requests are under way."""
+        return len(self.live)
+
     async def __call__(self, transport: asyncio.Transport, address: str, understood: Understood, block: bytes) -> bool:
         """May the connection live on? ``block`` is the header block. In a task of its own. Raises CancelledError
         only."""
-        ASKER.set(None)  # a task inherits what the one before it on this connection was
-        SCOPE.set(b"")
         if "via" in understood.head.headers:
             CAME_BY.set(hops_of(understood.head.headers["via"]))
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self.active += 1
         live = LivePull(address, understood, started)
         self.live.add(live)
         try:
@@ -81,7 +82,6 @@ class Handler:
                 if stream is not None:
                     stream.body.close()
         finally:
-            self.active -= 1
             self.live.discard(live)
         operation = understood.asked.operation if understood.asked is not None else None
         tally = self._access_log.tally(operation, reply.outcome, reply.status)

@@ -6,6 +6,7 @@ import json
 from proxy.core.freshness import TagRules
 from proxy.core.manifests import OCI_MANIFEST
 from tests.cast import FaultUpstream, ManualClock
+from tests.scenarios.client import Client, request
 from tests.scenarios.conftest import under
 from tests.scenarios.house import APP, House, manifest_path
 from tests.scenarios.shelf import put_image
@@ -67,3 +68,14 @@ async def test_a_cache_that_believes_longer_is_asked_again_after_a_while_and_not
     clock.advance(1)
     assert (await house.get(manifest_path("v1"))).headers["cache-status"] == "entrepot; fwd=stale"
     assert heads(upstream) == 1
+
+
+async def test_on_one_connection_each_request_has_come_its_own_way(house: House, upstream: FaultUpstream) -> None:
+    """Also one right behind another: nobody is taken for a cache because the one before him was."""
+    for tag in ("v1", "v2"):
+        put_image(upstream, tag, tag.encode())
+        assert (await house.get(manifest_path(tag))).status == 200
+    async with await Client.connect(house.port) as client:
+        await client.send(request(manifest_path("v1"), BY_A_CACHE) + request(manifest_path("v2")))
+        assert "age" in (await client.reply()).headers
+        assert "age" not in (await client.reply()).headers
