@@ -1,6 +1,5 @@
 """Who may ask the admin listener for what: one gate before every answer but health's."""
 
-import base64
 import hashlib
 import hmac
 import ipaddress
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from proxy.config import FileRefused
+from proxy.core.credentials import unbasic
 from proxy.core.errors import RequestFault
 from proxy.core.seldom import Seldom
 
@@ -119,7 +119,7 @@ def _given(authorization: str) -> str:
     if scheme.lower() != "basic":
         return words.strip() if scheme.lower() == "bearer" else ""
     try:
-        return base64.b64decode(words.strip(), validate=True).decode().partition(":")[2]
+        return unbasic(words.strip().encode())[1].decode()
     except ValueError:
         return ""
 

@@ -49,6 +49,19 @@ def basic(credentials: Credentials) -> str:
     return f"Basic {base64.b64encode(pair).decode()}"
 
 
+def unbasic(credential: bytes) -> tuple[str, bytes]:
+    """User and password of what is sent behind ``Basic`` (RFC 7617 section 2). Raises ValueError."""
+    return parted(base64.b64decode(credential, validate=True))
+
+
+def parted(pair: bytes) -> tuple[str, bytes]:
+    """``user:password`` at its first colon. Raises ValueError."""
+    user, colon, password = pair.partition(b":")
+    if not colon:
+        raise ValueError("no colon")
+    return user.decode(), password
+
+
 def quotes(text: str, authorization: str | None) -> bool:
     """Does the text repeat, whole or in part, the credential of an Authorization header, or the password in it? A part
     is some characters in a row; case and punctuation do not count, so that no escaping hides it."""

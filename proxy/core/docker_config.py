@@ -4,13 +4,11 @@ Forms: docker/cli, cli/config/configfile and types.AuthConfig; Kubernetes, "Imag
 (entries for a path, stars in a host); docker/docker-credential-helpers, protocol of ``get``.
 """
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from proxy.core.authorities import parse_authority
-from proxy.core.credentials import Credentials, IdentityToken, Login
+from proxy.core.credentials import Credentials, IdentityToken, Login, unbasic
 from proxy.core.foreign_json import Bounds, JsonRefused, parse_json_object
 from proxy.core.names import ALIASES, DOCKER_HUB
 from proxy.core.patterns import fits
@@ -162,12 +160,13 @@ def _login(key: str, entry: dict[str, Any]) -> Login | None:
 
 def _decoded(key: str, auth: str) -> Credentials:
     try:
-        username, colon, password = base64.b64decode(auth, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+        username, password = unbasic(auth.encode())
+        found = Credentials(username, password.decode().strip("\0"))
+    except ValueError:
         raise _fault(key, "auth is not USER:PASSWORD in base64") from None
-    if not colon or not username:
+    if not username:
         raise _fault(key, "auth is not USER:PASSWORD in base64")
-    return Credentials(username, password.strip("\0"))
+    return found
 
 
 def _fault(key: str, sentence: str) -> DockerConfigInvalid:

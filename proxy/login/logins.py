@@ -5,9 +5,6 @@ are; so a request with a login costs no more than one look. A no costs a while: 
 """
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import logging
 import secrets
 import time
@@ -20,7 +17,7 @@ from typing import Any, NamedTuple
 from proxy.core.access import ANONYMOUS, Caller
 from proxy.core.allow import names_group
 from proxy.core.claims import TokenRefused
-from proxy.core.credentials import Credentials
+from proxy.core.credentials import Credentials, unbasic
 from proxy.core.doors import network_of
 from proxy.core.errors import LoginRefused
 from proxy.core.failed_logins import FORGOTTEN, pause
@@ -31,6 +28,7 @@ from proxy.core.tables import BoundedTable, Tables
 from proxy.login.issuers import OURSELVES, Ground, Issuers
 from proxy.login.material import NO_SECRETS, LoginSecrets, ReadFile, files_of, material_of, read_contents
 from proxy.login.passwords import Passwords
+from proxy.login.secret_marks import SecretMarks
 from proxy.login.token_keys import TokenKeys
 from proxy.login.upstream_logins import UpstreamLogins
 from proxy.tasks.file_looks import look_at
@@ -78,7 +76,7 @@ class Logins:
         self._now = now
         self._wall = wall
         self._read_file = read_file
-        self._secret = hashlib.sha256(secrets.token_bytes(32))
+        self._mark = SecretMarks().of
         self._own_keys = TokenKeys.random()
         self._passwords = Passwords(lambda: self._material.users, pool)
         self._fetching: Flights[str, None] = Flights(jobs.group)
@@ -168,11 +166,6 @@ class Logins:
         wall = self._wall()
         named, ground = await self._issuers.prove(token.decode("latin-1"), wall)
         return Caller(named.name, named.groups, self._now() + named.until - wall, ground)
-
-    def _mark(self, authorization: bytes) -> bytes:
-        marking = self._secret.copy()
-        marking.update(authorization)
-        return marking.digest()
 
     async def _slow(self, address: str) -> None:
         network = network_of(address)
@@ -269,11 +262,8 @@ def _weight(caller: Caller) -> int:
 
 
 def _user_and_password(given: bytes) -> tuple[str, bytes]:
-    """RFC 7617 section 2. Raises TokenRefused."""
+    """Raises TokenRefused."""
     try:
-        user, colon, password = base64.b64decode(given, validate=True).partition(b":")
-        if not colon:
-            raise ValueError("no colon")
-        return user.decode(), password
-    except (binascii.Error, ValueError):
+        return unbasic(given)
+    except ValueError:
         raise TokenRefused("it is no user and password") from None

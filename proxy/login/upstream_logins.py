@@ -4,18 +4,15 @@ Nobody here can tell whether it is right. It is kept in memory, for as long as i
 was sent; a token carries it to whichever replica reads it with the same keys, so that none has to keep it for another.
 """
 
-import base64
-import binascii
-import hashlib
-import secrets
 from collections.abc import Callable
 
 from proxy.core.access import Caller
 from proxy.core.claims import TokenRefused, named_by
-from proxy.core.credentials import BearerToken, ClientLogin, Credentials
+from proxy.core.credentials import BearerToken, ClientLogin, Credentials, parted, unbasic
 from proxy.core.tables import BoundedTable, Tables
 from proxy.login.issuers import OURS, OURSELVES, Ground, Issuers
 from proxy.login.key_sets import unproven
+from proxy.login.secret_marks import SecretMarks
 from proxy.login.token_keys import TokenKeys
 
 _REMEMBERED = 8 << 20  # bytes
@@ -42,7 +39,7 @@ class UpstreamLogins:
         self._generation = generation
         self._now = now
         self._wall = wall
-        self._secret = hashlib.sha256(secrets.token_bytes(32))
+        self._mark = SecretMarks().of
         self._known: BoundedTable[tuple[bytes, int], Caller] = tables.table(
             "logins for upstreams", _REMEMBERED, _KEPT, weigh=_weight
         )
@@ -71,7 +68,7 @@ class UpstreamLogins:
         given = given.strip()
         match scheme.lower():
             case b"basic":
-                return self._caller(_parted(_decoded(given)))
+                return self._caller(_credentials(unbasic, given))
             case b"bearer":
                 return self._of_token(given.decode("latin-1"))
             case _:
@@ -93,7 +90,7 @@ class UpstreamLogins:
         sealed = claims.get("login")
         if not isinstance(sealed, str):
             return Caller("", until=until, ground=Ground.NOBODY)
-        return self._caller(_parted(self._keys().unseal(sealed)), until)
+        return self._caller(_credentials(parted, self._keys().unseal(sealed)), until)
 
     def _caller(self, login: ClientLogin, until: float = float("inf")) -> Caller:
         whole = b"basic " + _joined(login) if isinstance(login, Credentials) else b"bearer " + login.token.encode()
@@ -101,32 +98,17 @@ class UpstreamLogins:
             raise TokenRefused(f"a login for a registry has at most {LONGEST} bytes here")
         return Caller("", until=until, ground=Ground.UPSTREAM, login=login, scope=self._mark(whole))
 
-    def _mark(self, secret: bytes) -> bytes:
-        marking = self._secret.copy()
-        marking.update(secret)
-        return marking.digest()
-
 
 def _joined(login: Credentials) -> bytes:
     return f"{login.username}:{login.password}".encode()
 
 
-def _decoded(given: bytes) -> bytes:
+def _credentials(read: Callable[[bytes], tuple[str, bytes]], given: bytes) -> Credentials:
     try:
-        return base64.b64decode(given, validate=True)
-    except binascii.Error:
+        user, password = read(given)
+        return Credentials(user, password.decode())
+    except ValueError:
         raise TokenRefused("it is no user and password") from None
-
-
-def _parted(pair: bytes) -> Credentials:
-    """RFC 7617 section 2."""
-    user, colon, password = pair.partition(b":")
-    try:
-        if colon:
-            return Credentials(user.decode(), password.decode())
-    except UnicodeDecodeError:
-        pass
-    raise TokenRefused("it is no user and password")
 
 
 def _weight(caller: Caller) -> int:
