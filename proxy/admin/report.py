@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from proxy.admin.messages import ReloadResult
 
+_FROM_HELD = ("hit", "stale", "offline", "revalidated")  # outcomes that needed no content of upstream
+_FETCHED = ("miss", "collapsed", "bypass")
+
 
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -122,3 +125,14 @@ class Status(Part):
     immutable_tags_moved: dict[str, str]
     reload: ReloadResult | None = None
     tls: TlsReport | None = None  # None where the listener is plain
+
+    @property
+    def condition(self) -> str:
+        """``state`` in one word for people: ``degraded`` where it is ready and something is wrong."""
+        return "degraded" if self.degraded and self.state == "ready" else self.state
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """What part of the content that was asked for was held; None where none was asked for."""
+        held, fetched = (sum(self.outcomes.get(each, 0) for each in those) for those in (_FROM_HELD, _FETCHED))
+        return held / (held + fetched) if held + fetched else None

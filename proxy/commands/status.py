@@ -14,8 +14,6 @@ from proxy.commands import shown
 from proxy.commands.screen import Interval, watched
 from proxy.commands.session import WRONG, AdminUrl, AsJson, ConfigFile, answered, running_proxy, stop
 
-_SERVED = ("hit", "stale")  # outcomes that needed nothing of upstream
-
 
 def status(
     config: ConfigFile = None,
@@ -46,7 +44,7 @@ def _screen(proxy: AdminClient) -> Iterator[str]:
 
 
 def _lines(found: Status) -> Iterator[str]:
-    yield f"entrepot {found.version} is {_state(found)}, up {shown.lasting(found.uptime_seconds)}"
+    yield f"entrepot {found.version} is {found.condition}, up {shown.lasting(found.uptime_seconds)}"
     for what, words, advice in troubles_of(found, time.time()):
         yield f"  ! {shown.printable(f'{what}: {words}')}"
         if advice:
@@ -56,10 +54,6 @@ def _lines(found: Status) -> Iterator[str]:
     if found.upstreams:
         yield ""
         yield from shown.table_lines(["UPSTREAM", "REQUESTS", "RECEIVED", "QUOTA LEFT", ""], _upstreams(found))
-
-
-def _state(found: Status) -> str:
-    return "degraded" if found.degraded and found.state == "ready" else found.state
 
 
 def _end(moment: float | None) -> str:
@@ -77,9 +71,11 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "pulls", f"{found.requests_active} under way on {shown.counted(found.connections, 'connection')}"
     total = sum(found.outcomes.values())
     if total:
-        served = sum(found.outcomes.get(outcome, 0) for outcome in _SERVED)
         each = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(found.outcomes.items()) if count)
-        yield "answered", f"{shown.counted(total, 'request')}, {100 * served / total:.0f} % from what is held ({each})"
+        held = (
+            f", {100 * found.hit_ratio:.0f} % of the content from what is held" if found.hit_ratio is not None else ""
+        )
+        yield "answered", f"{shown.counted(total, 'request')}{held} ({each})"
     fills = {name: count for name, count in found.fills.items() if count or name == "arriving"}
     yield "fills", ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in fills.items())
     yield "let go", f"{shown.size(found.evicted_bytes)} for space; {_lifecycle(found)}"

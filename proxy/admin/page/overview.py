@@ -7,8 +7,6 @@ from proxy.admin.live_messages import LiveView
 from proxy.admin.report import Status, UpstreamReport
 from proxy.admin.troubles import StatusTrouble, troubles_of
 
-_SERVED = ("hit", "stale", "offline", "revalidated")  # outcomes that needed no content of upstream
-_FETCHED = ("miss", "collapsed", "bypass")
 _STATES = ("down", "troubled", "ok", "unused", "offline")  # the most urgent first
 _MOST = 200  # rows of one table
 _RECENT = 600.0  # seconds that the last fault of an upstream colours it
@@ -42,14 +40,12 @@ class Overview(NamedTuple):
 
 def overview_of(status: Status, live: LiveView, held: Mapping[str, int], now: float) -> Overview:
     """``now`` in seconds since the epoch."""
-    served = sum(status.outcomes.get(each, 0) for each in _SERVED)
-    asked = served + sum(status.outcomes.get(each, 0) for each in _FETCHED)
     rows = sorted(map(_row, status.upstreams, status.upstreams.values()), key=_urgency)
     return Overview(
         status,
-        "degraded" if status.degraded and status.state == "ready" else status.state,
+        status.condition,
         troubles_of(status, now),
-        served / asked if asked else None,
+        status.hit_ratio,
         max(0.0, 1 - live.fetched / live.served) if live.served else None,
         status.cache.committed_bytes / max(1, status.cache.soft_limit_bytes),
         rows[:_MOST],
