@@ -9,17 +9,16 @@ import secrets
 import signal
 import time
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 
 from proxy.activation import NONE_PASSED, Passed, passed
-from proxy.admin.answering import Offer
 from proxy.admin.bundling import Bundling
 from proxy.admin.connections import AdminConnectionRules, AdminConnections
 from proxy.admin.contents import ContentDoor
@@ -189,7 +188,7 @@ async def _start(loaded: Loaded, around: Around, stack: AsyncExitStack) -> tuple
     stack.enter_context(on_hangup(asyncio.get_running_loop(), lambda: jobs.once("reload", reload.on_hangup)))
     admins = _admin_connections(settings)
     live = _live(service, registries)
-    admin = _admin(settings, telemetry, health, gate, admins, (savings.offer, live.offer), live)
+    admin = _admin(settings, telemetry, health, gate, admins, savings, live)
     listeners = await listen(settings, service, (admin, admins), around.passed, stack)
     for address, port in listeners.ends:
         registries.ourselves.listen_at(address, port)
@@ -212,7 +211,7 @@ def _taken(
     cache, take_tls = service.cache, tls.configure if tls is not None else None
     take_logins = service.admissions.configure
     at_once = cache.maintenance, registries.take_offline, cache.warm_schedule, take_logins, gate.configure
-    return Taken(*at_once, take_tls, savings.configure, _take_log_level)
+    return Taken(*at_once, savings.configure, _take_log_level, take_tls)
 
 
 def _live(service: Service, registries: Registries) -> LiveOperation:
@@ -276,14 +275,14 @@ def _admin(
     health: Health,
     gate: AdminGate,
     connections: AdminConnections,
-    further: Sequence[Offer[Any, Any]],
+    savings: SavingsOperation,
     live: LiveOperation,
 ) -> web.Application:
     """The admin listener's routes."""
     cache = telemetry.cache
     bundling = Bundling(cache, settings.imports.public_keys, settings.imports.require_signature)
     operations, status = InventoryOperations(cache), partial(status_of, telemetry, health)
-    shown = PageSources(status, live, telemetry.held_by_registry, operations.repositories, operations)
+    shown = PageSources(status, live, telemetry.held_by_registry, operations)
     api = AdminApi(
         admin_hosts(settings),
         gate,
@@ -295,7 +294,8 @@ def _admin(
             *bundling.offers(),
             *WarmOperation(cache).offers(),
             *operations.offers(),
-            *further,
+            savings.offer,
+            live.offer,
         ),
         ContentDoor(cache),
         StatusPages(shown, cache.holdings.threads.behind),

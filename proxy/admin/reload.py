@@ -84,9 +84,9 @@ class Taken(NamedTuple):
     warm: WarmSchedule
     logins: Callable[[LoginSecrets], None]
     admin_token: Callable[[Path | None], None]
+    savings: Callable[[SavingsRules], None]
+    log_level: Callable[[str], None]
     tls: Callable[[ReadTls], None] | None = None  # None of a plain listener, which only a start makes another
-    savings: Callable[[SavingsRules], None] = lambda rules: None
-    log_level: Callable[[str], None] = lambda level: None
 
 
 class _Read(NamedTuple):

@@ -35,7 +35,7 @@ class SavingsOperation:
 
     async def savings(self, request: SavingsRequest) -> AsyncGenerator[SavingsLine | SavingsEnd, None]:
         """Raises RequestFault for what is no day, NoSpace or StoreFailed."""
-        by, rules = LedgerBy(request.by), self._rules
+        by, rules = request.by, self._rules
         asked = _day(request.since) if request.since is not None else 0
         rows = await self._ledger.sums(by, asked)
         time = await self._ledger.time(asked)

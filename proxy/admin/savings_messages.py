@@ -1,16 +1,15 @@
 """What the cache saved, as it is asked for and told. Amounts are US dollars, sizes bytes."""
 
-from typing import Literal
-
 from pydantic import TypeAdapter
 
 from proxy.admin.messages import AdminRequest, Message, Operation
+from proxy.core.ledger import LedgerBy
 
 
 class SavingsRequest(AdminRequest):
     """``since``: the first day, UTC, as 2026-11-01; without it the first that is counted."""
 
-    by: Literal["upstream", "repository", "day", "month"] = "upstream"
+    by: LedgerBy = LedgerBy.UPSTREAM
     since: str | None = None
 
 

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,22 +11,14 @@ import typer
 from proxy.admin.savings_messages import SAVINGS, Amounts, SavingsEnd, SavingsLine, SavingsRequest, SavingsSummary
 from proxy.commands import shown
 from proxy.commands.session import FAILED, WRONG, AdminUrl, AsJson, ConfigFile, answered, running_proxy, stop
+from proxy.core.ledger import LedgerBy
 
 _DAYS = re.compile(r"([0-9]{1,4})d", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
-class SavingsBy(StrEnum):
-    """Values are what people type."""
-
-    UPSTREAM = "upstream"
-    REPOSITORY = "repository"
-    DAY = "day"
-    MONTH = "month"
-
-
 def savings(
-    by: Annotated[SavingsBy, typer.Option("--by", help="What a line is for.")] = SavingsBy.UPSTREAM,
+    by: Annotated[LedgerBy, typer.Option("--by", help="What a line is for.")] = LedgerBy.UPSTREAM,
     since: Annotated[
         str | None, typer.Option("--since", metavar="DATE|DAYS", help="2026-11-01, or 30d; else all that is kept.")
     ] = None,
@@ -37,7 +28,7 @@ def savings(
 ) -> None:
     """What the cache saves, in US dollars: what the pulls had cost without it, less what it fetches, what crosses zones
     and what it costs to run. Prices are those of savings in the configuration."""
-    request = SavingsRequest(by=by.value, since=_since(since) if since is not None else None)
+    request = SavingsRequest(by=by, since=_since(since) if since is not None else None)
     lines: list[SavingsLine] = []
     end = None
     with answered():
@@ -55,8 +46,8 @@ def savings(
         _tell(by, lines, end)
 
 
-def _tell(by: SavingsBy, lines: Sequence[SavingsLine], end: SavingsSummary) -> None:
-    upstreams = by is SavingsBy.UPSTREAM
+def _tell(by: LedgerBy, lines: Sequence[SavingsLine], end: SavingsSummary) -> None:
+    upstreams = by is LedgerBy.UPSTREAM
     path = ["PATH"] if upstreams else []
     rows = [[line.name, *_row(line), *([line.path or "-"] if upstreams else [])] for line in lines]
     shown.table([by.name, "SERVED", "FETCHED", "WITHOUT IT", "FETCHING", "ZONES", "RUNNING", "SAVED", *path], rows)

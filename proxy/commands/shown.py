@@ -46,9 +46,9 @@ class RunningTable:
 
     def _print(self) -> None:
         if self._widths is None:
-            self._widths = [max(map(len, column)) for column in zip(*self._waiting, strict=True)]
+            self._widths = _widths(self._waiting)
         for row in self._waiting:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)).rstrip())
+            print(_aligned(row, self._widths))
         self._waiting.clear()
 
 
@@ -63,8 +63,16 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def table_lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The same as lines."""
     written = [tuple(titles), *(tuple(map(printable, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*written, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in written]
+    widths = _widths(written)
+    return [_aligned(row, widths) for row in written]
+
+
+def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def printable(text: str) -> str:

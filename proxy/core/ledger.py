@@ -26,7 +26,8 @@ class ByteCount(NamedTuple):
 
 
 class LedgerBy(Enum):
-    """How a sum over the books is divided; always by upstream besides, since prices are."""
+    """How a sum over the books is divided; always by upstream besides, since prices are. Values are what people
+    type."""
 
     UPSTREAM = "upstream"
     REPOSITORY = "repository"

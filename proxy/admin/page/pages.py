@@ -19,7 +19,6 @@ from proxy.admin.messages import NothingMore
 from proxy.admin.page.overview import Overview, overview_of
 from proxy.admin.page.site import HEADERS, STATIC, PageTemplates, static_file
 from proxy.admin.report import Status
-from proxy.cache.inventory import HeldRepository
 from proxy.core.errors import Absent, Fault, RequestFault
 from proxy.tasks.off_loop import off_loop
 
@@ -36,12 +35,11 @@ _LONGEST = 1024  # characters of what is looked for
 
 
 class PageSources(NamedTuple):
-    """What the pages tell. ``held`` are bytes by registry; ``repositories`` are those that fit a pattern."""
+    """What the pages tell. ``held`` are bytes by registry."""
 
     status: Callable[[], Status]
     live: LiveOperation
     held: Callable[[], Mapping[str, int]]
-    repositories: Callable[[str], AsyncGenerator[HeldRepository, None]]
     inventory: InventoryOperations
 
 
@@ -85,7 +83,7 @@ class StatusPages:
             return web.HTTPSeeOther(f"/image?{urlencode({'reference': q})}")
         pattern = q if "*" in q else f"*{q}*"
         try:
-            found, more = await _first(self._sources.repositories(pattern), _ROWS)
+            found, more = await _first(self._sources.inventory.repositories(pattern), _ROWS)
         except Fault as fault:
             return await self._failed(fault)
         return await self._page("repositories", here="repositories", q=q, repositories=found, more=more)

@@ -8,7 +8,7 @@ from proxy import __version__
 from proxy.admin import wording
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 STATIC: Final[Mapping[str, str]] = {
     "style.css": "text/css",
@@ -37,21 +37,22 @@ class PageTemplates:
 
     def render(self, name: str, /, **values: Any) -> str:
         """The template of that name. Raises what a template raises."""
-        if self._environment is None:
-            self._environment = _environment()
-        return self._environment.get_template(f"{name}.html").render(**values)
+        return self._template(name).render(**values)
 
     def blocks(self, name: str, /, **values: Any) -> dict[str, str]:
         """Each block of the template whose name begins with ``live_``, by the rest of its name."""
-        if self._environment is None:
-            self._environment = _environment()
-        template = self._environment.get_template(f"{name}.html")
+        template = self._template(name)
         context = template.new_context(values)
         return {
             block.removeprefix("live_"): "".join(render(context))
             for block, render in template.blocks.items()
             if block.startswith("live_")
         }
+
+    def _template(self, name: str) -> "Template":
+        if self._environment is None:
+            self._environment = _environment()
+        return self._environment.get_template(f"{name}.html")
 
 
 def static_file(name: str) -> bytes:
