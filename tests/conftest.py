@@ -2,10 +2,12 @@
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.cast import FaultUpstream
 
 NO_SKIPS = os.environ.get("CI") == "true"
 
@@ -36,3 +38,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     if NO_SKIPS and report.skipped:
         report.outcome, report.longrepr = "failed", f"skipped, which CI does not allow: {report.longrepr}"
     return report
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FaultUpstream]:
+    async with FaultUpstream() as up:
+        yield up

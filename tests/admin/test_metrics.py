@@ -12,13 +12,10 @@ import pytest
 from proxy.admin.families import DECLARED
 from tests.admin.exposition import Scrape, parsed
 from tests.cast import FaultUpstream
-from tests.commands.test_progress import upstream
 from tests.process import PROXY
 from tests.scenarios.house import APP, NAME, MiB, blob_path, manifest_path
 from tests.scenarios.process import Site, site
 from tests.scenarios.shelf import put_image
-
-__all__ = ["upstream"]  # a fixture
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 OF_THE_LIBRARY = {

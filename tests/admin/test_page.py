@@ -18,13 +18,10 @@ from proxy.admin.page.overview import overview_of
 from proxy.admin.page.site import HEADERS, PageTemplates
 from proxy.admin.report import CacheReport, LifecycleReport, ScrubReport, Status, TokenReport, UpstreamReport
 from tests.cast import FaultUpstream, roles
-from tests.commands.test_progress import upstream
 from tests.scenarios.client import Client, Reply
 from tests.scenarios.house import APP, NAME, MiB, blob_path, manifest_path
 from tests.scenarios.process import Site, site
 from tests.scenarios.shelf import put_image, put_index
-
-__all__ = ["upstream"]  # a fixture
 
 TOKEN = "a token of some length"
 EVIL = "<img src=x onerror=alert(1)>"

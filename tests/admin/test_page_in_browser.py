@@ -10,12 +10,9 @@ import pytest
 
 from tests.admin.browser import CHROMIUM, Tab, browser
 from tests.cast import FaultUpstream, roles
-from tests.commands.test_progress import upstream
 from tests.scenarios.house import APP, NAME, MiB, blob_path, manifest_path
 from tests.scenarios.process import Site, site
 from tests.scenarios.shelf import put_image, put_index
-
-__all__ = ["upstream"]  # a fixture
 
 pytestmark = [
     pytest.mark.timeout(300),

@@ -11,12 +11,12 @@ import yaml
 
 from proxy import __version__
 from tests.cast import FaultUpstream
-from tests.commands.test_progress import Person, Said, entrepot, person, upstream
+from tests.commands.test_progress import Person, Said, entrepot, person
 from tests.ports import free_port
 from tests.scenarios.house import APP, NAME
 from tests.scenarios.process import Site
 
-__all__ = ["entrepot", "person", "upstream"]  # fixtures
+__all__ = ["entrepot", "person"]  # fixtures
 
 IMAGE = f"{NAME}/{APP}"
 

@@ -85,12 +85,6 @@ def newest(count: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FaultUpstream]:
-    async with FaultUpstream() as up:
-        yield up
-
-
-@pytest.fixture
 async def entrepot(tmp_path: Path, upstream: FaultUpstream) -> AsyncIterator[Site]:
     """Holds two images, of which the policy keeps the newer."""
     settings = {"lifecycle": [{"repositories": [f"{NAME}/*"], "policy": newest(1)}]}

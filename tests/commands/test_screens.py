@@ -4,30 +4,19 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from proxy.cli import app
 from tests.cast import FaultUpstream, roles
-from tests.commands.test_progress import Said, upstream
+from tests.commands.test_progress import Said
 from tests.process import PROXY
 from tests.scenarios.house import APP, NAME, MiB, blob_path, manifest_path
-from tests.scenarios.process import Site, site
+from tests.scenarios.process import Site
 from tests.scenarios.shelf import put_image
 
-__all__ = ["upstream"]  # a fixture
-
 IMAGE = f"{NAME}/{APP}"
-
-
-@pytest.fixture
-async def entrepot(tmp_path: Path, upstream: FaultUpstream) -> AsyncIterator[Site]:
-    async with site(tmp_path, upstream.url) as running:
-        yield running
-        await running.stop()
 
 
 class Typed:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,14 @@ import yaml
 
 from proxy.core.manifests import OCI_INDEX
 from tests.cast import FaultUpstream, roles
-from tests.commands.test_progress import ESCAPE, Person, upstream
+from tests.commands.test_progress import ESCAPE, Person
 from tests.process import PROXY
 from tests.scenarios.house import APP, NAME, MiB, manifest_path
 from tests.scenarios.invariants import stored
-from tests.scenarios.process import Site, site
+from tests.scenarios.process import Site
 from tests.scenarios.shelf import Image, put_image
 
-__all__ = ["upstream"]  # a fixture
-
 IMAGE = f"{NAME}/{APP}"
-
-
-@pytest.fixture
-async def entrepot(tmp_path: Path, upstream: FaultUpstream) -> AsyncIterator[Site]:
-    async with site(tmp_path, upstream.url) as running:
-        yield running
-        await running.stop()
 
 
 @pytest.fixture

@@ -16,14 +16,12 @@ import yaml
 
 from proxy.config import load
 from tests.cast import FaultUpstream
-from tests.commands.test_progress import upstream
 from tests.homes.lodger import Lodger, other_user
 from tests.process import PROXY
 from tests.scenarios.house import NAME, MiB
 from tests.scenarios.process import site
 
 pytestmark = pytest.mark.heavy  # helm has to be built
-__all__ = ["upstream"]  # a fixture
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "entrepot"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from tests.cast import FaultUpstream, ManualClock
+from tests.cast.issuer import Issuer
 from tests.scenarios.house import House, HouseRules
 from tests.scenarios.invariants import ends_well, open_files
 
@@ -56,6 +57,14 @@ async def nothing_stays() -> AsyncIterator[None]:
 
 def _others(before: set[asyncio.Task[object]]) -> set[asyncio.Task[object]]:
     return asyncio.all_tasks() - before - {asyncio.current_task()}
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    """Of tokens; its keys are in ``jwks.json``."""
+    issuer = Issuer()
+    issuer.publish(tmp_path / "jwks.json")
+    return issuer
 
 
 @pytest.fixture

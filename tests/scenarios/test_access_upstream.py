@@ -3,29 +3,29 @@
 import asyncio
 import base64
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from proxy.core.manifests import OCI_INDEX
-from proxy.core.names import Digest
 from tests.cast import FaultUpstream, roles
 from tests.cast.members import Members
 from tests.cast.visitors import htpasswd
-from tests.scenarios.client import Client, Reply, request
+from tests.scenarios.client import Client, request
 from tests.scenarios.ecr.stage import App, Clock, running
+from tests.scenarios.house import APP, NAME, blob_path, manifest_path
+from tests.scenarios.questions import QUESTIONS, TELLS, Thing, absent
 
-NAME, OTHER = "registry.test", "other.test"
-HERS, HIS, OPEN = "team/hers", "team/his", "library/open"
+OTHER = "other.test"
+HERS, HIS, OPEN = APP, "team/his", "library/open"
 WORDS = {"alice": "canary-of-alice", "bob": "canary-of-bob"}
 MiB = 1 << 20
 TTL, STALE = 300.0, 3600.0
 Bytes = Callable[[int], bytes]
-TELLS = {"docker-content-digest", "etag", "content-range", "accept-ranges", "cache-status", "link"}
+ABSENT = absent(HERS)
 
 
 def basic(user: str, word: str | None = None) -> dict[str, str]:
@@ -65,14 +65,6 @@ async def proxy(tmp_path: Path, upstream: FaultUpstream, members: Members, clock
         yield app
 
 
-def manifest(reference: str, repository: str = HERS, registry: str = NAME) -> str:
-    return f"/v2/{registry}/{repository}/manifests/{reference}"
-
-
-def blob(digest: Digest, repository: str = HERS) -> str:
-    return f"/v2/{NAME}/{repository}/blobs/{digest}"
-
-
 async def token(app: App, login: Mapping[str, str] | None = None, query: str = "service=entrepot") -> str:
     reply = await app.get(f"/token?{query}", login)
     assert reply.status == 200, reply.body
@@ -80,38 +72,8 @@ async def token(app: App, login: Mapping[str, str] | None = None, query: str = "
     return granted
 
 
-class Thing(NamedTuple):
-    blob: Digest
-    digest: Digest
-    tag: str
-
-    def path(self, kind: str) -> str:
-        return {
-            "blob": blob(self.blob),
-            "tag": manifest(self.tag),
-            "digest": manifest(self.digest),
-            "tags": f"/v2/{NAME}/{HERS}/tags/list",
-            "referrers": f"/v2/{NAME}/{HERS}/referrers/{self.digest}",
-        }[kind]
-
-
-ABSENT = Thing(Digest.of(b"absent"), Digest.of(b"absent manifest"), "absent")
-QUESTIONS = [
-    ("GET", {}, "blob"),
-    ("HEAD", {}, "blob"),
-    ("GET", {"Range": "bytes=1-2"}, "blob"),
-    ("GET", {"If-None-Match": "*"}, "blob"),
-    ("GET", {}, "tag"),
-    ("HEAD", {}, "tag"),
-    ("GET", {}, "digest"),
-    ("HEAD", {"If-None-Match": "*"}, "digest"),
-    ("GET", {}, "tags"),
-    ("GET", {}, "referrers"),
-]
-
-
 def put(upstream: FaultUpstream, content: bytes) -> Thing:
-    thing = Thing(upstream.blob(HERS, content), upstream.manifest(HERS, "v1", raw("hers")), "v1")
+    thing = Thing(HERS, upstream.blob(HERS, content), upstream.manifest(HERS, "v1", raw("hers")), "v1")
     upstream.tags(HERS, ["v1"])
     index = {"schemaVersion": 2, "manifests": []}
     page = json.dumps(index).encode()
@@ -143,14 +105,6 @@ async def arriving(app: App, upstream: FaultUpstream, some_bytes: Bytes) -> Asyn
         assert await first.rest(head) == content
 
 
-def told(reply: Reply, *names: str) -> tuple[int, frozenset[str], str]:
-    """What a reply says but for what was asked and the request's own number."""
-    text = reply.body.decode() + reply.reason
-    for name in names:
-        text = text.replace(name, "THING")
-    return reply.status, frozenset(reply.headers), re.sub(r"[0-9a-f]{12}", "NUMBER", text)
-
-
 @pytest.mark.parametrize("login", [basic("bob"), {}, basic("alice", "wrong")], ids=["bob", "nobody", "wrong"])
 @pytest.mark.parametrize("standing", [held, arriving])
 async def test_who_may_not_learns_nothing_wherever_it_is(
@@ -163,7 +117,7 @@ async def test_who_may_not_learns_nothing_wherever_it_is(
             assert real.status == (404 if login == basic("bob") else 401), (method, kind)
             assert ("www-authenticate" in real.headers) is (real.status == 401)
             assert not TELLS & set(real.headers)
-            assert told(real, *thing) == told(none, *ABSENT), (method, kind)
+            assert thing.told(real) == ABSENT.told(none), (method, kind)
 
 
 async def test_who_may_gets_all_of_it_and_the_bytes_come_once(
@@ -229,9 +183,9 @@ async def test_a_refusal_within_the_time_of_a_yes_ends_it_at_once(
         members.rights["alice"].clear()
         members.given.clear()
         fresh = upstream.blob(HERS, b"fresh")
-        assert (await proxy.get(blob(fresh), basic("alice"))).status == 404
+        assert (await proxy.get(blob_path(fresh), basic("alice"))).status == 404
         assert (await proxy.get(thing.path("blob"), basic("alice"))).status == 404
-        assert (await proxy.get(blob(fresh), basic("bob"))).status == 200
+        assert (await proxy.get(blob_path(fresh), basic("bob"))).status == 200
 
 
 async def test_an_outage_keeps_what_was_granted_and_grants_nothing(
@@ -255,9 +209,9 @@ async def test_an_absence_that_one_is_told_says_nothing_to_another(
     proxy: App, upstream: FaultUpstream, members: Members
 ) -> None:
     upstream.manifest(HERS, "v1", raw("hers"))
-    assert (await proxy.get(manifest("v1"), basic("bob"))).status == 404
-    assert (await proxy.get(manifest("v1"), {})).status == 401
-    assert (await proxy.get(manifest("v1"), basic("alice"))).body == raw("hers")
+    assert (await proxy.get(manifest_path("v1"), basic("bob"))).status == 404
+    assert (await proxy.get(manifest_path("v1"), {})).status == 401
+    assert (await proxy.get(manifest_path("v1"), basic("alice"))).body == raw("hers")
 
 
 @by_token
@@ -267,8 +221,8 @@ async def test_whoever_sends_nothing_is_asked_for_anonymously(
     upstream.manifest(OPEN, "v1", raw("open"))
     members.rights[""].add(OPEN)
     for login in ({}, bearer(await token(proxy)), basic("bob")):
-        assert (await proxy.get(manifest("v1", OPEN), login)).body == raw("open")
-    assert (await proxy.get(manifest("v1"), bearer(await token(proxy)))).status == 401
+        assert (await proxy.get(manifest_path("v1", OPEN), login)).body == raw("open")
+    assert (await proxy.get(manifest_path("v1"), bearer(await token(proxy)))).status == 401
 
 
 async def test_a_token_of_ours_carries_the_login_for_the_registry(
@@ -278,18 +232,18 @@ async def test_a_token_of_ours_carries_the_login_for_the_registry(
     ping = await proxy.get("/v2/")
     assert ping.status == 401
     assert ping.headers["www-authenticate"].startswith('Bearer realm="http://localhost/token",service="entrepot"')
-    challenged = await proxy.get(manifest("v1"))
+    challenged = await proxy.get(manifest_path("v1"))
     assert f'scope="repository:{NAME}/{HERS}:pull"' in challenged.headers["www-authenticate"]
     for query in (f"scope=repository:{NAME}/{HERS}:pull&service=entrepot", "service=entrepot"):
         hers = bearer(await token(proxy, basic("alice"), query))
         assert WORDS["alice"] not in str(hers)
         for _ in range(3):
             assert (await proxy.get("/v2/", hers)).status == 200
-            assert (await proxy.get(manifest("v1"), hers)).body == raw("hers")
+            assert (await proxy.get(manifest_path("v1"), hers)).body == raw("hers")
         his = bearer(await token(proxy, basic("bob"), query))
-        assert (await proxy.get(manifest("v1"), his)).status == 404
+        assert (await proxy.get(manifest_path("v1"), his)).status == 404
     clock.ahead += 301
-    over = await proxy.get(manifest("v1"), hers)
+    over = await proxy.get(manifest_path("v1"), hers)
     assert over.status == 401
     assert 'error="invalid_token"' in over.headers["www-authenticate"]
 
@@ -311,16 +265,16 @@ async def test_a_token_of_the_registrys_own_goes_to_it_as_it_is(
 ) -> None:
     upstream.manifest(HERS, "v1", raw("hers"))
     members.given["brought-along"] = frozenset({HERS, ""})
-    assert (await proxy.get(manifest("v1"), bearer("brought-along"))).body == raw("hers")
-    assert (await proxy.get(manifest("v1"), bearer("made-up"))).status in {401, 404}
+    assert (await proxy.get(manifest_path("v1"), bearer("brought-along"))).body == raw("hers")
+    assert (await proxy.get(manifest_path("v1"), bearer("made-up"))).status in {401, 404}
     assert not [seen for seen in upstream.requests("token") if "brought" in str(seen)]
 
 
 async def test_a_catalog_lists_what_its_reader_has_been_given(proxy: App, upstream: FaultUpstream) -> None:
     upstream.manifest(HERS, "v1", raw("hers"))
     upstream.manifest(HIS, "v1", raw("his"))
-    assert (await proxy.get(manifest("v1"), basic("alice"))).status == 200
-    assert (await proxy.get(manifest("v1", HIS), basic("bob"))).status == 200
+    assert (await proxy.get(manifest_path("v1"), basic("alice"))).status == 200
+    assert (await proxy.get(manifest_path("v1", HIS), basic("bob"))).status == 200
 
     async def listed(login: Mapping[str, str]) -> list[str]:
         names: list[str] = json.loads((await proxy.get("/v2/_catalog", login)).body)["repositories"]
@@ -351,14 +305,14 @@ async def test_the_login_is_sent_to_its_registry_and_nowhere_else(
     both = document(upstream)["upstreams"] | {OTHER: {"url": elsewhere.url}}
     both[NAME]["redirects"] = [f"127.0.0.2:{elsewhere.port}"]
     async with running(tmp_path / "app", {"upstreams": both, "log": {"level": "debug"}}, clock) as proxy:
-        assert (await proxy.get(manifest("v1", OPEN, OTHER))).status == 200  # what is for everybody needs no login
+        assert (await proxy.get(manifest_path("v1", OPEN, OTHER))).status == 200  # what is for everybody needs no login
         hers = bearer(await token(proxy, basic("alice")))
         for login in (basic("alice"), hers, basic("alice", "canary-of-a-guess"), basic("bob")):
-            await proxy.get(blob(digest), login)
-            await proxy.get(manifest("v1"), login)
-            assert (await proxy.get(manifest("v1", OPEN, OTHER), login)).body == raw("open")
+            await proxy.get(blob_path(digest), login)
+            await proxy.get(manifest_path("v1"), login)
+            assert (await proxy.get(manifest_path("v1", OPEN, OTHER), login)).body == raw("open")
         said = await proxy.everything_said()
-        assert (await proxy.get(blob(digest), basic("alice"))).body == content
+        assert (await proxy.get(blob_path(digest), basic("alice"))).body == content
     assert elsewhere.requests()
     assert upstream.requests("blob")
     for seen in elsewhere.requests():
@@ -395,9 +349,9 @@ async def test_replicas_that_share_their_key_take_each_others_tokens_and_a_resta
     async with running(tmp_path / "one", shared, clock) as one:
         hers = bearer(await token(one, basic("alice")))
     async with running(tmp_path / "two", shared, clock) as two:
-        assert (await two.get(manifest("v1"), hers)).body == raw("hers")
+        assert (await two.get(manifest_path("v1"), hers)).body == raw("hers")
     async with running(tmp_path / "three", document(upstream), clock) as three:
-        assert (await three.get(manifest("v1"), hers)).status == 401
+        assert (await three.get(manifest_path("v1"), hers)).status == 401
 
 
 async def test_beside_clients_each_repository_says_whose_login_is_meant(
@@ -411,16 +365,16 @@ async def test_beside_clients_each_repository_says_whose_login_is_meant(
     settings = {"upstreams": both, "clients": {"htpasswd": str(users)}}
     carol = basic("carol", "canary-of-carol")
     async with running(tmp_path / "app", settings, clock) as proxy:
-        assert (await proxy.get(manifest("v1", OPEN, OTHER), carol)).body == raw("open")
-        assert (await proxy.get(manifest("v1", OPEN, OTHER), basic("alice"))).status == 401
-        assert (await proxy.get(manifest("v1", OPEN, OTHER))).status == 401
-        assert (await proxy.get(manifest("v1"), basic("alice"))).body == raw("hers")
+        assert (await proxy.get(manifest_path("v1", OPEN, OTHER), carol)).body == raw("open")
+        assert (await proxy.get(manifest_path("v1", OPEN, OTHER), basic("alice"))).status == 401
+        assert (await proxy.get(manifest_path("v1", OPEN, OTHER))).status == 401
+        assert (await proxy.get(manifest_path("v1"), basic("alice"))).body == raw("hers")
         hers = bearer(await token(proxy, basic("alice")))
-        assert (await proxy.get(manifest("v1"), hers)).body == raw("hers")
-        assert (await proxy.get(manifest("v1", OPEN, OTHER), hers)).status == 401
+        assert (await proxy.get(manifest_path("v1"), hers)).body == raw("hers")
+        assert (await proxy.get(manifest_path("v1", OPEN, OTHER), hers)).status == 401
         carols = bearer(await token(proxy, carol))
-        assert (await proxy.get(manifest("v1", OPEN, OTHER), carols)).body == raw("open")
-        assert (await proxy.get(manifest("v1"), carols)).status == 401
+        assert (await proxy.get(manifest_path("v1", OPEN, OTHER), carols)).body == raw("open")
+        assert (await proxy.get(manifest_path("v1"), carols)).status == 401
         wrong = await proxy.get(f"/token?scope=repository:{OTHER}/{OPEN}:pull", basic("carol", "wrong"))
         assert wrong.status == 401
     assert not [seen for seen in upstream.requests() if "carol" in str(seen.headers)]
@@ -468,7 +422,7 @@ async def test_on_one_connection_each_request_is_its_own_callers(
         await Client.connect(proxy.port) as client,
     ):
         for number in range(4):
-            blocks = [request(manifest(f"v{number}", HERS, name), login) for name, login, _ in asks]
+            blocks = [request(manifest_path(f"v{number}", HERS, name), login) for name, login, _ in asks]
             await client.send(b"".join(blocks))
             for name, _, status in asks:
                 reply = await client.reply()

@@ -46,13 +46,6 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    issuer = Issuer()
-    issuer.publish(tmp_path / "jwks.json")
-    return issuer
-
-
-@pytest.fixture
 def rules(issuer: Issuer, tmp_path: Path) -> HouseRules:
     """Alice pulls, and whoever has a token."""
     allow = AllowRules.of((AllowRule(("user:*",), (f"{NAME}/*",)),), logins=True, anonymous=False)

@@ -57,7 +57,7 @@ async def told(
 ) -> tuple[dict[str, SavingsLine], SavingsSummary]:
     """The lines by their names, and the summary."""
     operation = SavingsOperation(house.ledger, DEAR, Turns())
-    *lines, end = [line async for line in operation.savings(SavingsRequest(by=by, since=since))]
+    *lines, end = [line async for line in operation.savings(SavingsRequest(by=LedgerBy(by), since=since))]
     assert not isinstance(end, SavingsLine)
     return {line.name: line for line in lines if isinstance(line, SavingsLine)}, end.summary
 

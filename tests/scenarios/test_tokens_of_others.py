@@ -27,13 +27,6 @@ NOW = 1_700_000_000.0
 
 
 @pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    issuer = Issuer()
-    issuer.publish(tmp_path / "jwks.json")
-    return issuer
-
-
-@pytest.fixture
 def rules(issuer: Issuer, tmp_path: Path) -> HouseRules:
     return HouseRules(logins=logins(tmp_path, tmp_path / "jwks.json"))
 

@@ -5,31 +5,32 @@ import json
 import re
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from proxy.core.allow import AllowRule, AllowRules
-from proxy.core.names import Digest
 from proxy.login.material import LoginSecrets
 from proxy.login.rules import LoginRules
 from tests.cast import FaultUpstream, ManualClock, roles
 from tests.cast.visitors import ask, basic, bearer, htpasswd, token
-from tests.scenarios.client import Reply
-from tests.scenarios.house import APP, NAME, House, HouseRules, MiB, blob_path, manifest_path
+from tests.scenarios.house import APP, NAME, House, HouseRules, MiB, manifest_path
+from tests.scenarios.questions import QUESTIONS, TELLS, Thing, absent
 
 Bytes = Callable[[int], bytes]
+BY_BOTH_PATHS = [
+    each._replace(headers={**each.headers, **path}) for path in ({}, {"Connection": "close"}) for each in QUESTIONS
+]
 RAW = b'{"schemaVersion":2,"config":{},"layers":[]}'
 OPEN, HERS, HIS = "library/open", APP, "team/his"
+ABSENT = absent(HERS)
 ALLOW = (
     AllowRule(("anonymous",), (f"{NAME}/{OPEN}",)),
     AllowRule(("user:alice",), (f"{NAME}/{HERS}",)),
     AllowRule(("user:bob",), (f"{NAME}/team/*",)),
 )
-TELLS = {"docker-content-digest", "etag", "content-range", "accept-ranges", "cache-status", "link"}
 
 
 def rules_of(folder: Path, *allow: AllowRule) -> LoginRules:
@@ -41,59 +42,9 @@ def rules(tmp_path: Path) -> HouseRules:
     return HouseRules(logins=rules_of(tmp_path, *ALLOW))
 
 
-def told(reply: Reply, *names: str) -> tuple[int, frozenset[str], str]:
-    """What a reply says but for what was asked and the request's own number."""
-    text = reply.body.decode() + reply.reason
-    for name in names:
-        text = text.replace(name, "THING")
-    return reply.status, frozenset(reply.headers), re.sub(r"[0-9a-f]{12}", "NUMBER", text)
-
-
-class Question(NamedTuple):
-    method: str
-    headers: Mapping[str, str]
-    kind: str
-
-
-QUESTIONS = [
-    Question(method, {**headers, **path}, kind)
-    for path in ({}, {"Connection": "close"})
-    for method, headers, kind in [
-        ("GET", {}, "blob"),
-        ("HEAD", {}, "blob"),
-        ("GET", {"Range": "bytes=1-2"}, "blob"),
-        ("GET", {"If-None-Match": "*"}, "blob"),
-        ("GET", {}, "tag"),
-        ("HEAD", {}, "tag"),
-        ("GET", {}, "digest"),
-        ("HEAD", {"If-None-Match": "*"}, "digest"),
-        ("GET", {}, "tags"),
-        ("GET", {}, "referrers"),
-    ]
-]
-
-
-class Thing(NamedTuple):
-    blob: Digest
-    digest: Digest
-    tag: str
-
-    def path(self, kind: str) -> str:
-        return {
-            "blob": blob_path(self.blob),
-            "tag": manifest_path(self.tag),
-            "digest": manifest_path(self.digest),
-            "tags": f"/v2/{NAME}/{HERS}/tags/list",
-            "referrers": f"/v2/{NAME}/{HERS}/referrers/{self.digest}",
-        }[kind]
-
-
-ABSENT = Thing(Digest.of(b"absent"), Digest.of(b"absent manifest"), "absent")
-
-
 @asynccontextmanager
 async def held(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> AsyncIterator[Thing]:
-    thing = Thing(upstream.blob(HERS, some_bytes(500)), upstream.manifest(HERS, "v1", RAW), "v1")
+    thing = Thing(HERS, upstream.blob(HERS, some_bytes(500)), upstream.manifest(HERS, "v1", RAW), "v1")
     upstream.tags(HERS, ["v1"])
     for _ in range(3):
         for kind in ("blob", "tag", "digest", "tags"):
@@ -104,7 +55,7 @@ async def held(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> Asyn
 
 @asynccontextmanager
 async def arriving(house: House, upstream: FaultUpstream, some_bytes: Bytes) -> AsyncIterator[Thing]:
-    thing = Thing(upstream.blob(HERS, blob := some_bytes(2 * MiB)), upstream.manifest(HERS, "v2", RAW), "v2")
+    thing = Thing(HERS, upstream.blob(HERS, blob := some_bytes(2 * MiB)), upstream.manifest(HERS, "v2", RAW), "v2")
     going_on = asyncio.Event()
     upstream.plays("blob", roles.holds(MiB, going_on))
     upstream.plays("manifest", roles.holds(0, going_on), roles.holds(0, going_on))
@@ -136,13 +87,13 @@ async def test_who_may_not_learns_nothing(
     """Neither a byte nor a size nor a digest, nor another answer than for what is not there."""
     async with standing(house, upstream, some_bytes) as thing:
         asks = len(upstream.ledger)
-        for method, headers, kind in QUESTIONS:
+        for method, headers, kind in BY_BOTH_PATHS:
             real = await ask(house, thing.path(kind), {**headers, **login}, method)
             none = await ask(house, ABSENT.path(kind), {**headers, **login}, method)
             assert real.status == (404 if login == basic("bob") else 401), (method, kind)
             assert ("www-authenticate" in real.headers) is (real.status == 401)
             assert not TELLS & set(real.headers)
-            assert told(real, *thing) == told(none, *ABSENT), (method, kind)
+            assert thing.told(real) == ABSENT.told(none), (method, kind)
         assert len(upstream.ledger) == asks, "upstream is asked for somebody who may not"
 
 

@@ -77,13 +77,7 @@ def test_a_lock_that_is_not_had_at_the_start_is_had_later(process: Child, error:
     process.answers(folder)
     process.answers(100)
     process.answers("x")
-    process.injector.arm([Call.LOCK], error, 1, 1)
-    assert "catalog" in process.answers(folder)["trouble"]
-    assert process.injector.fired
-    process.answers(200)
-    assert process.answers(0)["trouble"] == {}
-    process.answers("x")
-    assert _note(folder) == 200
+    is_written_later(process, folder, Call.LOCK, error)
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -92,13 +86,18 @@ def test_a_catalog_that_could_only_be_read_is_written_later(process: Child, erro
     folder = process.disk / f"reads-{error}"
     process.answers(folder)
     process.answers("x")
-    process.injector.arm([Call.OPEN], error, 1, 1)
+    is_written_later(process, folder, Call.OPEN, error)
+
+
+def is_written_later(process: Child, folder: Path, call: Call, error: str) -> None:
+    """The catalog in there, whose opening meets the error once."""
+    process.injector.arm([call], error, 1, 1)
     assert "catalog" in process.answers(folder)["trouble"]
     assert process.injector.fired
-    process.answers(300)
+    process.answers(200)
     assert process.answers(0)["trouble"] == {}
     process.answers("x")
-    assert _note(folder) == 300
+    assert _note(folder) == 200
 
 
 @pytest.mark.parametrize("is_new", [True, False])
